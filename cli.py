@@ -1,0 +1,156 @@
+"""Command line: options in, one stage called, result out. torch and transformers are imported inside a command."""
+
+import dataclasses
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pipeline.errors import DistillError
+from pipeline.settings import option_name, value_type
+from stages.configs import (
+    CacheTeacherConfig,
+    EvaluateConfig,
+    FinetuneTeacherConfig,
+    QuickstartConfig,
+    TrainStudentConfig,
+)
+
+
+class OneLineError(click.UsageError):
+    """A `DistillError` as click shows it: usage lines, then one line; exit code 2 unless the error says else."""
+
+    def __init__(self, error: DistillError, context: click.Context):
+        super().__init__(f"{error}", context)
+        self.exit_code = error.exit_code
+
+
+class CountNoun(click.ParamType):
+    """Whole numbers and fractions, with the words of pipeline/settings.py for what is neither."""
+
+    def __init__(self, kind: type):
+        self.kind = kind
+        self.name = "int" if kind is int else "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.kind(value)
+        except (TypeError, ValueError):
+            noun = "a whole number" if self.kind is int else "a number"
+            self.fail(f"{value!r} is not {noun}.", param, ctx)
+
+
+def options_of(config: type, argument: str | None = None) -> Callable[[Callable], Callable]:
+    """A decorator with one click option for each field of a stage's configuration; `argument` is positional."""
+
+    def decorate(function: Callable) -> Callable:
+        for field in reversed(dataclasses.fields(config)):
+            if field.name == argument:
+                function = click.argument(field.name, metavar=field.metadata["metavar"])(function)
+            else:
+                function = _option(config, field)(function)
+        return function
+
+    return decorate
+
+
+def _option(config: type, field: dataclasses.Field) -> Callable[[Callable], Callable]:
+    kind, meta = value_type(config, field.name), field.metadata
+    required = field.default is dataclasses.MISSING
+    declared: dict[str, Any] = {"help": meta["help"], "required": required}
+    if kind is bool:
+        return click.option(option_name(field.name), is_flag=True, help=meta["help"])
+    if not required:
+        declared |= {"default": field.default, "show_default": field.default is not None}
+    if meta["choices"]:
+        declared["type"] = click.Choice(meta["choices"])
+    else:
+        declared |= {"type": CountNoun(kind) if kind in (int, float) else kind, "metavar": meta["metavar"]}
+    return click.option(option_name(field.name), **declared)
+
+
+def run_stage(name: str, config: type, options: dict[str, Any]) -> None:
+    """Call stages.NAME.run(config) and print its result as the last line of stdout."""
+    context = click.get_current_context()
+    try:
+        checked = config(**options)
+        result = importlib.import_module(f"stages.{name}").run(checked)
+    except DistillError as error:
+        raise OneLineError(error, context) from error
+    except KeyboardInterrupt:
+        click.echo("Stopped. The same command goes on where it can (--resume for training).", err=True)
+        sys.exit(130)
+    if _is_main_process():
+        click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
+
+
+def _is_main_process() -> bool:
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="pkd-distill")
+def main() -> None:
+    """Distil BERT-like encoders offline: cache a teacher once, train any number of students from the cache.
+
+    \b
+    finetune-teacher   a teacher from a pre-trained encoder
+    cache-teacher      its logits and [CLS] vectors, once
+    train-student      any number of students, without the teacher
+    evaluate           a run's metrics again
+    quickstart         all of it on packaged data, in minutes
+    """
+
+
+@main.command("finetune-teacher")
+@options_of(FinetuneTeacherConfig)
+def finetune_teacher(**options: Any) -> None:
+    """Fine-tune a pre-trained encoder on a task; the result is a teacher."""
+    run_stage("finetune_teacher", FinetuneTeacherConfig, options)
+
+
+@main.command("cache-teacher")
+@options_of(CacheTeacherConfig)
+def cache_teacher(**options: Any) -> None:
+    """Run the teacher once over every split and keep what students need.
+
+    The cache is self-contained: a copy of its directory trains students on any machine.
+    """
+    run_stage("cache_teacher", CacheTeacherConfig, options)
+
+
+@main.command("train-student")
+@options_of(TrainStudentConfig)
+def train_student(**options: Any) -> None:
+    """Train a student from a cache: no teacher, no raw data, no tokenisation.
+
+    \b
+    ft        labels only
+    kd        and the teacher's logits
+    pkd-skip  and the [CLS] vectors of every few teacher layers
+    pkd-last  and the [CLS] vectors of the last ones
+    """
+    run_stage("train_student", TrainStudentConfig, options)
+
+
+@main.command()
+@options_of(EvaluateConfig, argument="run")
+def evaluate(**options: Any) -> None:
+    """Measure a teacher or student run again, from its cache or its task."""
+    run_stage("evaluate", EvaluateConfig, options)
+
+
+@main.command()
+@options_of(QuickstartConfig)
+def quickstart(**options: Any) -> None:
+    """Distil the packaged six-layer BERT on packaged film reviews: a teacher, one cache, four students, a table."""
+    run_stage("quickstart", QuickstartConfig, options)
+
+
+if __name__ == "__main__":
+    main()

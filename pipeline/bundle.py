@@ -1,0 +1,63 @@
+"""The teacher inside a cache: config, tokenizer and weights in one safetensors file a layer.
+
+transformers loads the directory as it stands (the files are named in the usual index). A student of N layers reads
+the files of layers 1..N and of what surrounds them; the upper layers' files are not opened.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline.encoders import build_classifier, cut_config, layer_list, load_config
+from pipeline.errors import BadCache, BadModel
+from pipeline.files import read_json
+
+INDEX = "model.safetensors.index.json"
+SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
+
+
+def write_bundle(directory: Path, model: nn.Module, tokenizer: Any) -> None:
+    """Write the teacher so that its bytes depend on nothing but the model and the tokenizer."""
+    prefix, _ = layer_list(model)
+    files: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in sorted(model.state_dict().items()):
+        file = SURROUNDINGS
+        if name.startswith(prefix + "."):
+            file = f"layer-{int(name[len(prefix) + 1 :].split('.')[0]) + 1:02d}.safetensors"
+        files.setdefault(file, {})[name] = tensor.detach().cpu().contiguous()
+    for file, tensors in files.items():
+        save_file(tensors, directory / file, metadata={"format": "pt"})
+    size = sum(t.numel() * t.element_size() for tensors in files.values() for t in tensors.values())
+    weight_map = {name: file for file, tensors in files.items() for name in tensors}
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+    (directory / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+    model.config.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+
+
+def student_from_bundle(directory: Path, layers: int) -> nn.Module:
+    """The teacher with its layers above `layers` cut away: embeddings, first layers, pooler and head are its own.
+
+    Raises `BadCache` if a needed file is missing or does not hold what the configuration says.
+    """
+    try:
+        config = load_config(str(directory))
+        weight_map = read_json(directory / INDEX)["weight_map"]
+        student = build_classifier(cut_config(config, layers))
+        wanted = student.state_dict()
+        state: dict[str, Tensor] = {}
+        for file in sorted({weight_map[name] for name in wanted}):
+            if Path(file).name != file:
+                raise ValueError(f"{file!r} is no file name")
+            state.update({k: v for k, v in load_file(directory / file).items() if k in wanted})
+        student.load_state_dict(state)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, BadModel) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadCache(
+            f"{directory}: the teacher in this cache is damaged ({reason}). Make the cache again with cache-teacher"
+        ) from error
+    return student

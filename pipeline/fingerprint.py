@@ -1,0 +1,48 @@
+"""Digests: of files, JSON values, weights and tokenizers. Always SHA-256, in hexadecimal."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+# What transformers writes into a config without changing the model.
+_CONFIG_NOISE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures")
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: keys sorted, no spaces, ASCII. Raises ValueError for NaN and infinities."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def json_digest(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_digest(state: Mapping[str, Any]) -> str:
+    """Of names, types, shapes and bytes in order of name, so that the split into files does not matter."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(memoryview(tensor.flatten().view(-1).numpy()).cast("B") if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def config_digest(config: Any) -> str:
+    """Of a transformers configuration, leaving out what does not change the model."""
+    fields = {name: value for name, value in config.to_dict().items() if name not in _CONFIG_NOISE}
+    return json_digest(json.loads(json.dumps(fields, default=str)))
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Of a fast tokenizer's own serialisation, padding and truncation set aside (every call changes these)."""
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend.update(truncation=None, padding=None)
+    return json_digest({"backend": backend, "special": tokenizer.special_tokens_map})

@@ -1,0 +1,284 @@
+"""The one training loop. It advances a `Learner`, asks `Signals` for the targets of each batch, evaluates, keeps
+checkpoints, and never asks what kind of learner or of signals it has.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.batching import BatchOrder, collate, subset
+from pipeline.configs import TrainingConfig
+from pipeline.errors import BadRun, Interrupted, TrainingDiverged
+from pipeline.examples import Split
+from pipeline.learner import Part, learning_rate
+from pipeline.metrics import measure
+from pipeline.progress import bar, note
+from pipeline.runs import RunDirectory
+from pipeline.signals import Signals
+from pipeline.stopping import StopRequest, stop_requests
+
+
+class Learner(Protocol):
+    """What the loop trains: one model, or several at once."""
+
+    pad_id: int
+
+    @property
+    def layers(self) -> tuple[int, ...]: ...
+
+    def step(self, parts: Sequence[Part], step: int, total: int) -> Tensor: ...
+
+    def predict(self, split: Split) -> np.ndarray: ...
+
+    def weights(self) -> dict[str, Tensor]: ...
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None: ...
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load_state(self, tensors: Mapping[str, Tensor], steps: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics on the first dev split after `step` optimizer steps."""
+
+    step: int
+    epoch: float
+    metrics: Mapping[str, float]
+
+    @property
+    def score(self) -> float:
+        """The task's first metric."""
+        return next(iter(self.metrics.values()))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training went. The learner holds the weights that were kept."""
+
+    steps: int
+    best: Evaluation | None
+    last: Evaluation | None
+    stopped_early: bool
+    examples_per_second: float
+
+    def as_json(self) -> dict[str, Any]:
+        """For run.json: both evaluations, whichever weights were kept."""
+        best, last = _plain(self.best), _plain(self.last)
+        return {"steps": self.steps, "best": best, "last": last, "stopped_early": self.stopped_early}
+
+
+@dataclass
+class _Position:
+    """Where a training stands; with the learner's state it is the checkpoint."""
+
+    step: int = 0
+    best: Evaluation | None = None
+    last: Evaluation | None = None
+    waited: int = 0  # evaluations since the best
+
+    def as_json(self) -> dict[str, Any]:
+        return {"step": self.step, "best": _plain(self.best), "last": _plain(self.last), "waited": self.waited}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "_Position":
+        best, last = (Evaluation(**value[k]) if value[k] else None for k in ("best", "last"))
+        return cls(value["step"], best, last, value["waited"])
+
+
+def _plain(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    return vars(evaluation) if evaluation else None
+
+
+class Training:
+    """One training of `learner` on `split`, judged on `dev` (None: no judge, the last weights are kept)."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        split: Split,
+        signals: Signals | None,
+        dev: Split | None,
+        metrics: Sequence[str],
+        config: TrainingConfig,
+        accelerator: Any,
+        run: RunDirectory,
+        description: str,
+    ):
+        self.learner, self.split, self.signals = learner, split, signals
+        self.dev, self.metrics = dev, metrics
+        self.config, self.accelerator, self.run, self.description = config, accelerator, run, description
+        ids = subset(len(split), config.max_train_examples, config.data_seed)
+        self.order = BatchOrder(ids, split.lengths[ids], config.batch_size, config.data_seed)
+        self.steps_per_epoch = math.ceil(self.order.batches_per_epoch / config.grad_accumulation)
+        total = max(1, math.ceil(config.epochs * self.steps_per_epoch - 1e-9))
+        self.total = min(total, config.max_steps) if config.max_steps else total
+        self.position = _Position()
+        self.best_weights: dict[str, Tensor] = {}
+        self.pending: list[tuple[int, Tensor]] = []
+
+    def train(self) -> Trained:
+        """Raises `TrainingDiverged` for a loss that is not finite, `Interrupted` after a signal."""
+        self._restore()
+        trained_examples, seconds, stopped_early = 0, 0.0, False
+        checkpoint_due = time.monotonic() + self.config.checkpoint_seconds
+        done, total = self._examples_before(self.position.step), self._examples_before(self.total)
+        progress = bar(total, self.description, "ex", done, show=self.accelerator.is_main_process)
+        with stop_requests() as stop, progress:
+            while self.position.step < self.total and not stopped_early:
+                started = time.monotonic()
+                step = self.position.step
+                parts = self._parts(step)
+                self.pending.append((step, self.learner.step(parts, step, self.total)))
+                self.position.step = step + 1
+                if self.position.step % self.config.log_every == 0:
+                    progress.set_postfix(loss=f"{self._flush():.4f}", refresh=False)
+                seconds += time.monotonic() - started
+                examples = sum(len(ids) for ids in self._batches(step))
+                trained_examples += examples
+                progress.update(examples)
+                if self._evaluation_due():
+                    stopped_early = self._evaluate()
+                ended = stopped_early or self.position.step == self.total
+                stopping, saving = self._agree(bool(stop.number), time.monotonic() >= checkpoint_due)
+                if (stopping or saving) and not ended:
+                    self._save()
+                    checkpoint_due = time.monotonic() + self.config.checkpoint_seconds
+                if stopping and not ended:
+                    raise self._interrupted(stop)
+        self._flush()
+        if self.config.select == "best" and self.best_weights:
+            self.learner.load_weights(self.best_weights)
+        rate = trained_examples / seconds if seconds else 0.0
+        return Trained(self.position.step, self.position.best, self.position.last, stopped_early, rate)
+
+    def _batches(self, step: int) -> list[np.ndarray]:
+        """The batches of an optimizer step; the last step of an epoch may have fewer than --grad-accumulation."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        first = index * self.config.grad_accumulation
+        return self.order.epoch(epoch)[first : first + self.config.grad_accumulation]
+
+    def _examples_before(self, step: int) -> int:
+        epoch, index = divmod(step, self.steps_per_epoch)
+        part = self.order.epoch(epoch)[: index * self.config.grad_accumulation]
+        return epoch * len(self.order.ids) + sum(len(ids) for ids in part)
+
+    def _parts(self, step: int) -> list[Part]:
+        """This process's share of each batch of a step, with its targets."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        batches = self._batches(step)
+        examples = sum(len(ids) for ids in batches)
+        parts = []
+        for ids in batches:
+            share = ids[rank::world]
+            # A process without a share still takes part in the exchange of gradients, with weight 0.
+            batch = collate(self.split, share if len(share) else ids[:1], self.learner.pad_id)
+            batch = batch.to(self.accelerator.device)
+            targets = self.signals.for_batch(batch, self.learner.layers) if self.signals else None
+            parts.append(Part(batch, targets, len(share) / examples))
+        return parts
+
+    # --- evaluation and log ----------------------------------------------------------------------------------
+
+    def _evaluation_due(self) -> bool:
+        step = self.position.step
+        return step == self.total or step % (self.config.eval_every or self.steps_per_epoch) == 0
+
+    def _evaluate(self) -> bool:
+        """Judge the weights on the dev split; True if training is to stop early."""
+        self._flush()
+        if self.dev is None:
+            return False
+        position = self.position
+        metrics = measure(self.metrics, self.learner.predict(self.dev), self.dev.labels)
+        position.last = Evaluation(position.step, round(position.step / self.steps_per_epoch, 4), metrics)
+        self._log([{"kind": "eval", "split": self.dev.name, **vars(position.last)}])
+        if position.best is None or position.last.score > position.best.score:
+            position.best, position.waited = position.last, 0
+            if self.config.select == "best":
+                self.best_weights = self.learner.weights()
+        else:
+            position.waited += 1
+        return bool(self.config.early_stop) and position.waited >= self.config.early_stop
+
+    def _flush(self) -> float:
+        """Fetch the loss terms of the steps since the last flush in one copy, check and log them; the last loss."""
+        if not self.pending:
+            return math.nan
+        steps, terms = zip(*self.pending, strict=True)
+        self.pending = []
+        values = torch.stack(terms)
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values, "sum")
+        rows = values.tolist()
+        for step, row in zip(steps, rows, strict=True):
+            if not all(map(math.isfinite, row)):
+                kept = "the last checkpoint is kept" if self.run.has_checkpoint() else "no checkpoint was written yet"
+                raise TrainingDiverged(
+                    f"the loss or its gradient is not finite at step {step + 1} of {self.total} (loss, CE, KD, PT: "
+                    f"{', '.join(f'{v:g}' for v in row[:4])}); {kept} in {self.run.path}. Try a smaller --lr or --beta"
+                )
+        self._log([self._line(s, row) for s, row in zip(steps, rows, strict=True) if self._is_logged(s)])
+        return float(rows[-1][0])
+
+    def _is_logged(self, step: int) -> bool:
+        return (step + 1) % self.config.log_every == 0 or step + 1 == self.total
+
+    def _line(self, step: int, row: list[float]) -> dict[str, Any]:
+        loss, ce, kd, pt, *by_layer, grad_norm = row
+        line: dict[str, Any] = {"kind": "train", "step": step + 1, "epoch": round((step + 1) / self.steps_per_epoch, 4)}
+        line |= {"lr": learning_rate(step, self.total, self.config.lr, self.config.warmup), "loss": loss}
+        line |= {"grad_norm": grad_norm, "ce": ce}
+        if self.signals:
+            line["kd"] = kd
+        if self.learner.layers:
+            line |= {"pt": pt, "pt_by_layer": dict(zip(map(str, self.learner.layers), by_layer, strict=True))}
+        return line
+
+    def _log(self, lines: list[dict[str, Any]]) -> None:
+        if self.accelerator.is_main_process:
+            self.run.log(lines)
+
+    # --- checkpoints -----------------------------------------------------------------------------------------
+
+    def _agree(self, stop: bool, save: bool) -> tuple[bool, bool]:
+        """What any process wants, all do."""
+        if self.accelerator.num_processes == 1:
+            return stop, save
+        flags = self.accelerator.reduce(torch.tensor([stop, save], device=self.accelerator.device).float(), "sum")
+        return bool(flags[0]), bool(flags[1])
+
+    def _save(self) -> None:
+        self._flush()
+        if self.accelerator.is_main_process:
+            best = {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
+            self.run.save_checkpoint(self.learner.state() | best, self.position.as_json())
+
+    def _restore(self) -> None:
+        loaded = self.run.load_checkpoint(cut_log=self.accelerator.is_main_process)
+        if loaded is None:
+            return
+        tensors, position = loaded
+        try:
+            self.position = _Position.from_json(position)
+            self.learner.load_state(tensors, self.position.step)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise BadRun(
+                f"the checkpoint in {self.run.path} does not fit this model. Remove {self.run.path} to start again"
+            ) from error
+        self.best_weights = {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
+        note(f"going on from step {self.position.step} of {self.total}")
+
+    def _interrupted(self, stop: StopRequest) -> Interrupted:
+        return Interrupted(
+            f"stopped at step {self.position.step} of {self.total}; the checkpoint is in {self.run.path}. "
+            "Run the same command with --resume to go on",
+            stop.number or 15,
+        )

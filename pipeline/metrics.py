@@ -1,0 +1,42 @@
+"""Metrics as GLUE defines them, and the agreement of a student with its teacher."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def predictions(logits: np.ndarray) -> np.ndarray:
+    """[n] from logits [n, C]: the label of the largest, or the score itself for C = 1."""
+    return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
+
+
+def measure(metrics: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Each metric of these logits [n, C] against labels [n]."""
+    return {name: _metric(name, predictions(logits), labels) for name in metrics}
+
+
+def agreement(student: np.ndarray, teacher: np.ndarray) -> float:
+    """Share of examples on which both logits [n, C] predict the same label; Pearson correlation for C = 1."""
+    a, b = predictions(student), predictions(teacher)
+    return _metric("pearson" if student.shape[1] == 1 else "accuracy", a, b)
+
+
+def _metric(name: str, predicted: np.ndarray, labels: np.ndarray) -> float:
+    import scipy.stats
+    import sklearn.metrics
+
+    match name:
+        case "accuracy":
+            value = sklearn.metrics.accuracy_score(labels, predicted)
+        case "f1":
+            value = sklearn.metrics.f1_score(labels, predicted, zero_division=0)
+        case "matthews_correlation":
+            value = sklearn.metrics.matthews_corrcoef(labels, predicted)
+        case "pearson" | "spearman":
+            constant = len(labels) < 2 or np.ptp(predicted) == 0 or np.ptp(labels) == 0
+            correlate = scipy.stats.pearsonr if name == "pearson" else scipy.stats.spearmanr
+            value = 0.0 if constant else correlate(predicted, labels)[0]  # a constant correlates with nothing
+        case _:
+            raise ValueError(f"no metric {name}")
+    return float(value) if math.isfinite(value) else 0.0

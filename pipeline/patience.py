@@ -1,0 +1,88 @@
+"""Which teacher layer each student layer matches (Sun et al. 2019, section 3.2).
+
+Layers are numbered 1..L in the teacher and 1..N in the student. Student layers 1..N-1 are matched; the teacher's
+last layer never is, since its [CLS] already decides the logits.
+"""
+
+from collections.abc import Collection
+
+from pipeline.errors import BadOption
+
+
+def pkd_skip(teacher_depth: int, student_depth: int) -> tuple[int, ...]:
+    """Every few layers: student layer j matches ⌊j·L/N⌋. 12 → 6: (2, 4, 6, 8, 10)."""
+    return tuple(j * teacher_depth // student_depth for j in range(1, student_depth))
+
+
+def pkd_last(teacher_depth: int, student_depth: int) -> tuple[int, ...]:
+    """The last layers before the final one: j matches L − 1 − K + j, K = N − 1. 12 → 6: (7, 8, 9, 10, 11)."""
+    return tuple(teacher_depth - student_depth + j for j in range(1, student_depth))
+
+
+def parse_layers(option: str, text: str, teacher_depth: int) -> tuple[int, ...]:
+    """Layer numbers written as 2,4. Raises `BadOption` if out of 1..L-1, repeated or not rising."""
+    try:
+        layers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise BadOption(f"{option} takes layer numbers as 2,4, not {text!r}") from None
+    for layer in layers:
+        if not 1 <= layer < teacher_depth:
+            raise BadOption(
+                f"{option} {text}: layer {layer} is outside 1..{teacher_depth - 1} (the last of the teacher's "
+                f"{teacher_depth} layers is never matched)"
+            )
+    if len(set(layers)) < len(layers):
+        raise BadOption(f"{option} {text}: a layer is repeated. Name each once")
+    if list(layers) != sorted(layers):
+        rising = ",".join(map(str, sorted(layers)))
+        raise BadOption(f"{option} {text}: layers must rise. Try {option} {rising}")
+    return layers
+
+
+def student_depth(requested: int | None, teacher_depth: int) -> int:
+    """N: as requested, by default half of the teacher's. Raises `BadOption` for more layers than the teacher has."""
+    depth = requested or max(1, teacher_depth // 2)
+    if depth > teacher_depth:
+        raise BadOption(
+            f"--student-layers {depth}: the teacher has only {teacher_depth} layers. "
+            f"Use --student-layers {max(1, teacher_depth // 2)}, or any number up to {teacher_depth}"
+        )
+    return depth
+
+
+def patient_layers(
+    method: str, by_hand: str | None, student: int, teacher_depth: int, kept: Collection[int]
+) -> tuple[str, tuple[int, ...]]:
+    """The canonical method and the teacher layers that student layers 1..N-1 match; none for FT and KD.
+
+    A map by hand is called by the method whose map it is, else pkd-custom. Raises `BadOption` for a map that
+    does not fit the depths, or that needs layers that the cache does not keep.
+    """
+    if method in ("ft", "kd"):
+        if by_hand:
+            raise BadOption(f"--teacher-layers has no meaning for --method {method}. Leave it out, or use pkd-skip")
+        return method, ()
+    if student == 1:
+        raise BadOption(f"a student of one layer has no layer for {method} to match. Use --method kd")
+    maps = {"pkd-skip": pkd_skip(teacher_depth, student), "pkd-last": pkd_last(teacher_depth, student)}
+    layers = maps[method]
+    if by_hand:
+        layers = parse_layers("--teacher-layers", by_hand, teacher_depth)
+        if len(layers) != student - 1:
+            raise BadOption(
+                f"--teacher-layers {by_hand}: a student of {student} layers matches {student - 1}, not {len(layers)}. "
+                f"Try --student-layers {len(layers) + 1}"
+            )
+        if layers != maps[method]:
+            method = next((name for name, known in maps.items() if known == layers), "pkd-custom")
+    absent = [layer for layer in layers if layer not in kept]
+    if absent:
+        raise BadOption(
+            f"the cache keeps teacher layers {_listed(kept)}, not {_listed(absent)}. "
+            "Use --teacher-layers with layers that it keeps, or cache again with --layers all"
+        )
+    return method, layers
+
+
+def _listed(layers: Collection[int]) -> str:
+    return ",".join(map(str, layers)) or "none"

@@ -1,0 +1,26 @@
+"""Bars with rate and ETA, and notes, all on stderr: stdout is for results."""
+
+import sys
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+
+def bar(total: int, description: str, unit: str, done: int = 0, show: bool = True) -> Any:
+    """A bar over `total` units of which `done` are there already; calm where stderr is no terminal."""
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=description,
+        unit=unit,
+        file=sys.stderr,
+        disable=not show,
+        dynamic_ncols=True,
+        mininterval=0.2 if sys.stderr.isatty() else 15,
+        smoothing=0.1,
+    )
+
+
+def note(text: str) -> None:
+    click.echo(text, err=True)

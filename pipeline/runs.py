@@ -1,0 +1,146 @@
+"""A run's directory: run.json written last, log.jsonl, model/, and a checkpoint while it is unfinished.
+
+A checkpoint is one safetensors file: weights, optimizer moments and the best weights so far, with the position in
+its header as JSON. It is replaced by rename, so the last whole one is always there.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import BadRun
+from pipeline.files import read_json, write_directory, write_file, write_json
+
+RUN, STARTED, LOG, MODEL, CHECKPOINT = "run.json", "started.json", "log.jsonl", "model", "checkpoint.safetensors"
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    parts = []
+    for section in ("config", "inputs"):
+        a, b = theirs.get(section, {}), ours[section]
+        parts += [f"{k}: {a.get(k)} ≠ {b.get(k)}" for k in sorted(set(a) | set(b)) if a.get(k) != b.get(k)]
+    return "; ".join(parts)
+
+
+class RunDirectory:
+    """The directory of one run, known by its canonical `config` and by the digests of its `inputs`."""
+
+    def __init__(self, path: Path, command: str, config: Mapping[str, Any], inputs: Mapping[str, Any]):
+        self.path = path
+        self.key = {"command": command, "config": dict(config), "inputs": dict(inputs)}
+
+    def finished(self) -> dict[str, Any] | None:
+        """The result of this very run if it is complete; None if it is to be done or resumed.
+
+        Raises `BadRun` if the directory holds another run or something else.
+        """
+        for name in (RUN, STARTED):
+            file = self.path / name
+            if not file.is_file():
+                continue
+            try:
+                there = read_json(file)
+                differences = _differences(self.key, there)
+            except (OSError, ValueError, AttributeError) as error:
+                raise BadRun(f"{file} is damaged. Remove {self.path}, or choose another --out") from error
+            if differences:
+                raise BadRun(f"{self.path} holds another run ({differences}). Choose another --out, or remove it")
+            return there["result"] if name == RUN else None
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise BadRun(f"{self.path} exists and is no run. Choose another --out")
+        return None
+
+    def begin(self, resume: bool) -> None:
+        """Claim the directory. Raises `BadRun` for an unfinished run unless it is to be resumed."""
+        started = self.path / STARTED
+        if started.is_file():
+            if not resume:
+                raise BadRun(
+                    f"{self.path} holds this run, unfinished. Add --resume to go on with it, or choose another --out"
+                )
+            return
+        try:
+            write_json(started, self.key)
+        except OSError as error:
+            raise BadRun(f"{self.path} cannot be written ({error.strerror}). Choose another --out") from error
+
+    def log(self, lines: list[dict[str, Any]]) -> None:
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+
+    def log_bytes(self) -> int:
+        path = self.path / LOG
+        return path.stat().st_size if path.exists() else 0
+
+    def save_checkpoint(self, tensors: Mapping[str, Any], position: Mapping[str, Any]) -> None:
+        from safetensors.torch import save_file
+
+        header = {"position": json.dumps({**position, "log_bytes": self.log_bytes()})}
+        try:
+            write_file(self.path / CHECKPOINT, lambda temporary: save_file(dict(tensors), temporary, metadata=header))
+        except OSError as error:
+            raise BadRun(
+                f"{self.path} cannot be written ({error.strerror or error}). Make room, then add --resume to go on"
+            ) from error
+
+    def has_checkpoint(self) -> bool:
+        return (self.path / CHECKPOINT).is_file()
+
+    def load_checkpoint(self, cut_log: bool = True) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Tensors and position of the checkpoint, None if there is none; `cut_log`: the log is cut back to it."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path / CHECKPOINT
+        if not path.is_file():
+            if cut_log:
+                (self.path / LOG).unlink(missing_ok=True)
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                position = json.loads(file.metadata()["position"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise BadRun(f"{path} is damaged. Remove it to start this run again with --resume") from error
+        if cut_log and (self.path / LOG).exists():
+            with (self.path / LOG).open("r+b") as log:
+                log.truncate(position["log_bytes"])
+        return tensors, position
+
+    def save_model(self, model: Any, tokenizer_files: Path | Any) -> None:
+        """model/ as transformers writes it; the tokenizer is copied from a directory or saved."""
+
+        def write(directory: Path) -> None:
+            model.save_pretrained(directory)
+            if isinstance(tokenizer_files, Path):
+                for file in sorted(tokenizer_files.iterdir()):
+                    if file.suffix not in (".safetensors",) and file.name not in ("config.json", _INDEX):
+                        shutil.copyfile(file, directory / file.name)
+            else:
+                tokenizer_files.save_pretrained(directory)
+
+        write_directory(self.path / MODEL, write)
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Write run.json; from then on the run is complete."""
+        write_json(self.path / RUN, {**self.key, **record})
+        for name in (CHECKPOINT, STARTED):
+            (self.path / name).unlink(missing_ok=True)
+
+
+_INDEX = "model.safetensors.index.json"
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """run.json of a finished run. Raises `BadRun`."""
+    if not (path / RUN).is_file():
+        state = "unfinished: run its command again with --resume" if (path / STARTED).is_file() else "no run"
+        raise BadRun(f"{path} is {state}" if state != "no run" else f"{path} is no run (it has no run.json). Check it")
+    try:
+        value = read_json(path / RUN)
+        if not isinstance(value, dict) or not {"command", "config", "result"} <= set(value):
+            raise ValueError("fields are missing")
+    except (OSError, ValueError) as error:
+        raise BadRun(f"{path / RUN} is damaged ({error}). Train the run again") from error
+    return value

@@ -1,0 +1,90 @@
+"""Options of a stage as one frozen dataclass: each field says its meaning, its range and its choices once.
+
+The command line's options, the checks of their values and run.json are all read from these fields.
+"""
+
+import dataclasses
+import math
+import types
+from typing import Any, get_args, get_type_hints
+
+from pipeline.errors import BadOption
+
+REQUIRED: Any = object()
+
+
+def setting(
+    default: Any = REQUIRED,
+    *,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+    metavar: str | None = None,
+    outcome: bool = True,
+) -> Any:
+    """A dataclass field. `low`/`high` are inclusive bounds, `above` an exclusive one; `outcome=False` marks an
+    option that cannot change what is computed (where to write, how often to log)."""
+    metadata = dict(help=help, low=low, high=high, above=above, choices=choices, metavar=metavar, outcome=outcome)
+    if default is REQUIRED:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def option_name(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")
+
+
+def value_type(config: type, field_name: str) -> type:
+    """The field's type without `| None`."""
+    hint = get_type_hints(config)[field_name]
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    return hint
+
+
+def _allowed(metadata: Any) -> str:
+    if metadata["choices"]:
+        return "one of " + ", ".join(metadata["choices"])
+    low, high, above = metadata["low"], metadata["high"], metadata["above"]
+    if high is not None:
+        return f"a number from {low:g} to {high:g}"
+    if above is not None:
+        return f"a number above {above:g}"
+    return f"{low:g} or more" if low is not None else "a finite number"
+
+
+def _is_allowed(value: Any, metadata: Any) -> bool:
+    if metadata["choices"]:
+        return value in metadata["choices"]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    low, high, above = metadata["low"], metadata["high"], metadata["above"]
+    return (
+        math.isfinite(value)
+        and (low is None or value >= low)
+        and (high is None or value <= high)
+        and (above is None or value > above)
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every stage's configuration inherits: its values are checked when it is made.
+
+    Raises `BadOption` for a value outside its field's range, NaN included.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is None or not field.metadata or _is_allowed(value, field.metadata):
+                continue
+            default = field.default
+            example = "" if default in (dataclasses.MISSING, None) else f" Try {option_name(field.name)} {default}"
+            raise BadOption(f"{option_name(field.name)} must be {_allowed(field.metadata)}, not {value}.{example}")
+
+    def outcome(self) -> dict[str, Any]:
+        """The options that decide what is computed, as JSON values."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("outcome", True)}

@@ -1,0 +1,55 @@
+"""Where the teacher's targets come from. The training loop asks for those of a batch and never how they are had."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from pipeline.batching import Batch
+from pipeline.cache.columns import cls_column
+from pipeline.encoders import cls_vectors
+from pipeline.examples import Split
+from pipeline.losses import Targets
+
+
+class Signals(Protocol):
+    """Targets of a batch: logits float32 [B, C] and the [CLS] vectors [B, K, H] of the teacher layers asked for."""
+
+    def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets: ...
+
+
+class CachedSignals:
+    """From the split of a cache, joined by example id; the row hash of every row used is checked."""
+
+    def __init__(self, split: Split):
+        self.split = split
+
+    def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:
+        """Raises `BadCache` for a row that belongs to other tokens than the batch holds."""
+        split = self.split
+        split.check_ids(batch.ids, batch.row_hashes)
+        device = batch.labels.device
+        logits = torch.from_numpy(split.gather("logits", batch.ids)).to(device)
+        if not layers:
+            return Targets(logits)
+        columns = [torch.from_numpy(split.gather(cls_column(layer), batch.ids)) for layer in layers]
+        return Targets(logits, torch.stack(columns, dim=1).to(device))
+
+
+class LiveSignals:
+    """From a loaded teacher, run on each batch: what caching replaces, kept to compare with."""
+
+    def __init__(self, teacher: nn.Module, accelerator: Any):
+        self.teacher = teacher.eval().to(accelerator.device)
+        self.accelerator = accelerator
+
+    def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:
+        return teacher_outputs(self.teacher, batch.to(self.accelerator.device), layers, self.accelerator)
+
+
+def teacher_outputs(teacher: Any, batch: Batch, layers: Sequence[int], accelerator: Any) -> Targets:
+    """One forward pass without gradients: logits float32 [B, C], [CLS] float32 [B, K, H]."""
+    with torch.inference_mode(), cls_vectors(teacher, layers) as read, accelerator.autocast():
+        logits = teacher(**batch.inputs).logits
+    return Targets(logits.float(), torch.stack(read, dim=1).float() if layers else None)

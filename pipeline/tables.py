@@ -1,0 +1,104 @@
+"""Files of rows, read strictly: csv, tsv, jsonl, parquet. Every complaint names the file and the line."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import BadRows
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+Row = tuple[int, dict[str, str]]  # line number (record number in parquet), column -> text
+
+
+def read_table(path: Path, *, header: bool = True, skip_broken: bool = False) -> Iterator[Row]:
+    """The rows of a file. Without a header the columns are called "0", "1", ….
+
+    Raises `BadRows` for a file that is missing, not text, or has a row with another number of fields than its
+    header; `skip_broken` passes such rows over instead (some published files hold a few).
+    """
+    if path.suffix not in SUFFIXES:
+        raise BadRows(f"{path}: files of rows end in {', '.join(SUFFIXES)}. Convert it, or rename it")
+    if not path.is_file():
+        raise BadRows(f"{path}: there is no such file. Check the name")
+    if path.suffix == ".parquet":
+        yield from _parquet(path)
+    elif path.suffix == ".jsonl":
+        yield from _jsonl(path)
+    else:
+        yield from _delimited(path, header, skip_broken)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines ended by \\n alone: sentences may hold the other line ends of Unicode."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for line in file:
+                if "\0" in line:
+                    raise BadRows(f"{path}: is not a text file (it holds zero bytes). Give rows as UTF-8 text")
+                yield line
+    except UnicodeDecodeError as error:
+        raise BadRows(f"{path}: is not UTF-8 text ({error.reason}). Convert it to UTF-8") from error
+
+
+def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    if path.suffix == ".tsv":  # GLUE's dialect: quotes are text
+        for number, line in enumerate(_lines(path), start=1):
+            yield number, line.rstrip("\r\n").split("\t")
+        return
+    reader = csv.reader(_lines(path), strict=True)
+    try:
+        for fields in reader:
+            yield reader.line_num, fields
+    except csv.Error as error:
+        raise BadRows(f"{path} line {reader.line_num}: cannot be read ({error}). Mend the row") from error
+
+
+def _delimited(path: Path, header: bool, skip_broken: bool) -> Iterator[Row]:
+    rows = _fields(path)
+    columns: list[str] = []
+    for number, fields in rows:
+        if not any(fields):
+            continue
+        if not columns:
+            columns = fields if header else [str(index) for index in range(len(fields))]
+            if header:
+                continue
+        if len(fields) == len(columns):
+            yield number, dict(zip(columns, fields, strict=True))
+        elif not skip_broken:
+            raise BadRows(f"{path} line {number}: has {len(fields)} fields, not {len(columns)}. Mend the row")
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise BadRows(f"{path} line {number}: is no JSON object ({error}). Mend the row") from error
+        if not isinstance(row, dict):
+            raise BadRows(f"{path} line {number}: is no JSON object. Write each row as {{...}}")
+        yield number, {name: _text(value) for name, value in row.items()}
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        records = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadRows(f"{path}: cannot be read as parquet ({reason}). Check the file") from error
+    for number, row in enumerate(records, start=1):
+        yield number, {name: _text(value) for name, value in row.items()}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():  # a class read from a column that also holds nulls
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,157 @@
+"""One table of tasks: columns, labels, metrics, splits, and where their rows and published teachers are.
+
+GLUE: Wang et al., 2019, https://gluebenchmark.com; label order and splits as in the hub data set `nyu-mll/glue`.
+"""
+
+from dataclasses import dataclass, replace
+
+from pipeline.errors import BadOption
+
+DEV, TEST = "dev", "test"
+
+
+@dataclass(frozen=True)
+class SplitSource:
+    """Where one split lies: its hub name and its file in the official GLUE layout."""
+
+    name: str
+    hub: str
+    file: str
+
+    @property
+    def role(self) -> str:
+        """train, dev or test; `dev_matched` is a dev split."""
+        return self.name.partition("_")[0]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task is. `labels` are the names of classes 0..C-1, None for regression."""
+
+    name: str
+    text_columns: tuple[str, ...]  # as the hub calls them
+    labels: tuple[str, ...] | None
+    metrics: tuple[str, ...]  # the first one judges which weights are kept
+    splits: tuple[SplitSource, ...] = ()
+    hub: tuple[str, str] | None = None  # data set, configuration
+    file_columns: tuple[str, ...] = ()  # text columns in the official files; a number where a file has no header
+    file_label: str = "label"
+    headerless: tuple[str, ...] = ()  # splits whose file has no header: columns are called 0, 1, 2, …
+    broken_rows: bool = False  # the published files are known to hold a few unreadable or empty rows
+    published_teacher: str | None = None
+
+    @property
+    def classes(self) -> int:
+        """C: number of logits; 1 for regression."""
+        return len(self.labels) if self.labels else 1
+
+    @property
+    def regression(self) -> bool:
+        return self.labels is None
+
+    def with_labels(self, labels: tuple[str, ...]) -> "Task":
+        return replace(self, labels=labels)
+
+
+_SPLITS = (
+    SplitSource("train", "train", "train.tsv"),
+    SplitSource("dev", "validation", "dev.tsv"),
+    SplitSource("test", "test", "test.tsv"),
+)
+_MNLI_SPLITS = (
+    SplitSource("train", "train", "train.tsv"),
+    SplitSource("dev_matched", "validation_matched", "dev_matched.tsv"),
+    SplitSource("dev_mismatched", "validation_mismatched", "dev_mismatched.tsv"),
+    SplitSource("test_matched", "test_matched", "test_matched.tsv"),
+    SplitSource("test_mismatched", "test_mismatched", "test_mismatched.tsv"),
+)
+_PAIR = ("sentence1", "sentence2")
+_ACCURACY = ("accuracy",)
+
+
+def _glue(
+    name: str,
+    teacher: str,
+    columns: tuple[str, ...],
+    labels: tuple[str, ...] | None,
+    metrics: tuple[str, ...] = _ACCURACY,
+    splits: tuple[SplitSource, ...] = _SPLITS,
+    file_columns: tuple[str, ...] = (),
+    file_label: str = "label",
+    headerless: tuple[str, ...] = (),
+    broken_rows: bool = False,
+) -> Task:
+    return Task(
+        name,
+        columns,
+        labels,
+        metrics,
+        splits,
+        ("nyu-mll/glue", name),
+        file_columns or columns,
+        file_label,
+        headerless,
+        broken_rows,
+        f"textattack/bert-base-uncased-{teacher}",
+    )
+
+
+_ENTAILMENT = ("entailment", "not_entailment")
+TASKS = {
+    task.name: task
+    for task in (
+        _glue(
+            "cola",
+            "CoLA",
+            ("sentence",),
+            ("unacceptable", "acceptable"),
+            ("matthews_correlation",),
+            file_columns=("3",),
+            file_label="1",
+            headerless=("train", "dev"),
+        ),
+        _glue("sst2", "SST-2", ("sentence",), ("negative", "positive")),
+        _glue(
+            "mrpc",
+            "MRPC",
+            _PAIR,
+            ("not_equivalent", "equivalent"),
+            ("f1", "accuracy"),
+            file_columns=("#1 String", "#2 String"),
+            file_label="Quality",
+        ),
+        _glue("stsb", "STS-B", _PAIR, None, ("pearson", "spearman"), file_label="score"),
+        _glue(
+            "qqp",
+            "QQP",
+            ("question1", "question2"),
+            ("not_duplicate", "duplicate"),
+            ("f1", "accuracy"),
+            file_label="is_duplicate",
+            broken_rows=True,
+        ),
+        _glue(
+            "mnli",
+            "MNLI",
+            ("premise", "hypothesis"),
+            ("entailment", "neutral", "contradiction"),
+            splits=_MNLI_SPLITS,
+            file_columns=_PAIR,
+            file_label="gold_label",
+        ),
+        _glue("qnli", "QNLI", ("question", "sentence"), _ENTAILMENT),
+        _glue("rte", "RTE", _PAIR, _ENTAILMENT),
+        _glue("wnli", "WNLI", _PAIR, ("not_entailment", "entailment")),
+        Task("movie-reviews", ("text",), ("negative", "positive"), _ACCURACY),
+    )
+}
+
+
+def find_task(name: str) -> Task:
+    """The task of the table with this name. Raises `BadOption` for another."""
+    if name in TASKS:
+        return TASKS[name]
+    raise BadOption(
+        f"there is no task {name!r}. Use one of {', '.join(TASKS)}, or name your own rows with "
+        "--train-file, --dev-file, --text-columns and --label-column"
+    )

@@ -1,0 +1,260 @@
+"""Run the teacher once over every split of a task and write the cache. Nothing after this needs the teacher."""
+
+import hashlib
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.batching import by_length, collate
+from pipeline.bundle import write_bundle
+from pipeline.cache.columns import cls_column
+from pipeline.cache.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
+from pipeline.cache.writer import CacheWriter
+from pipeline.compute import accelerator, resolve_precision, single_process
+from pipeline.encoders import depth_of, label_names, load_classifier, load_tokenizer, locate
+from pipeline.environment import environment
+from pipeline.errors import BadModel, BadOption, HubUnreachable
+from pipeline.examples import Column, Split, rows_digest, shard_rows, tokenize
+from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
+from pipeline.limits import check_max_length
+from pipeline.metrics import measure
+from pipeline.patience import parse_layers
+from pipeline.progress import bar, note
+from pipeline.runs import RUN, STARTED
+from pipeline.signals import teacher_outputs
+from pipeline.sources import load_rows
+from pipeline.tasks import Task
+from stages.configs import CacheTeacherConfig
+
+TEACHER_BATCH = 64  # part of the identity: the bytes of a shard depend on how its rows were batched
+
+
+@dataclass(frozen=True)
+class CacheResult:
+    command: str
+    out: str
+    seconds: float
+    identity: str
+    examples: dict[str, int]
+    bytes: int
+    layers: list[int]
+    teacher_metrics: dict[str, dict[str, float]]
+    examples_per_second: float
+
+
+def run(config: CacheTeacherConfig) -> CacheResult:
+    """Write the cache, or go on with an interrupted one; a finished one of the same identity is left as it is.
+
+    Raises a `DistillError`; a directory that holds something else is not touched.
+    """
+    single_process("cache-teacher")
+    started = time.monotonic()
+    rows = load_rows(config)
+    name = find_teacher(config, rows.task)
+    tokenizer = load_tokenizer(name, config.revision)
+    model: Any = load_classifier(name, revision=config.revision)
+    task = _fitting_task(rows.task, name, model.config)
+    if task.labels != rows.task.labels:  # the same names in the teacher's order
+        order = np.array([task.labels.index(label) for label in rows.task.labels or ()] + [-1])
+        parts = {split: part.relabelled(order) for split, part in rows.splits.items()}
+    else:
+        parts = rows.splits
+    check_max_length(config.max_length, tokenizer, model.config)
+    depth = depth_of(model.config)
+    layers = tuple(range(1, depth)) if config.layers == "all" else parse_layers("--layers", config.layers, depth)
+    splits = {split: tokenize(split, part, tokenizer, config.max_length) for split, part in parts.items()}
+    precision = resolve_precision(config.precision)
+    fields = {
+        "format": FORMAT_VERSION,
+        "teacher_weights": weights_digest(model.state_dict()),
+        "teacher_config": config_digest(model.config),
+        "teacher_tokenizer": tokenizer_digest(tokenizer),
+        "splits": {split: _split_digest(part, config.shard_rows) for split, part in splits.items()},
+        "max_length": config.max_length,
+        "layers": list(layers),
+        "labels": list(task.labels) if task.labels else None,
+        "shard_rows": config.shard_rows,
+        "dtype": config.dtype,
+        "compute": precision,
+        "batching": f"by length, {TEACHER_BATCH}",
+        "sequences": 1,
+    }
+    out = Path(config.cache or f"data/{task.name}")
+    writer = CacheWriter(out, fields, config.format)
+    if (manifest := writer.finished()) is not None:
+        note(f"{out} is already this cache, complete")
+        return _result(out, manifest, started)
+    writer.start()
+    teacher_files = writer.write_teacher(lambda directory: write_bundle(directory, model, tokenizer))
+    manifest = Manifest(
+        fields,
+        config.format,
+        TaskRecord(task.name, task.labels, task.metrics),
+        ModelRecord(
+            model.config.model_type,
+            depth,
+            model.config.hidden_size,
+            task.classes,
+            tokenizer.pad_token_id,
+            "token_type_ids" in tokenizer.model_input_names,
+            model.config.vocab_size,
+        ),
+        {},
+        teacher_files,
+        {},
+        {},
+    )
+    records, forward = _write_splits(writer, manifest, model, splits, config.shard_rows, accelerator(precision))
+    made = {
+        "command": shlex.join(["cli.py", *sys.argv[1:]]),
+        "rows_from": rows.origin,
+        "seconds": round(time.monotonic() - started, 2),
+        **forward,
+        "environment": environment(),
+    }
+    manifest = manifest.completed(records, _teacher_metrics(writer, records, task), made)
+    writer.finish(manifest)
+    return _result(out, manifest, started)
+
+
+def find_teacher(config: CacheTeacherConfig, task: Task) -> str:
+    """The checkpoint to run: --teacher, else runs/TASK/teacher, else the task's published one.
+
+    Raises `BadModel` or `HubUnreachable` with the finetune-teacher line to type when there is none.
+    """
+    if config.teacher:
+        if (Path(config.teacher) / STARTED).is_file() and not (Path(config.teacher) / RUN).is_file():
+            raise BadModel(f"--teacher {config.teacher} is an unfinished run. Finish it with --resume first")
+        return locate(config.teacher)
+    own = Path("runs") / task.name / "teacher"
+    if (own / RUN).is_file():
+        return locate(str(own))
+    if (own / STARTED).is_file():
+        raise BadModel(f"{own} is unfinished: run its finetune-teacher command again with --resume")
+    rows = {"--data-dir": config.data_dir, "--train-file": config.train_file, "--dev-file": config.dev_file}
+    rows |= {"--text-columns": config.text_columns, "--label-column": config.label_column}
+    given = "".join(f" {option} {shlex.quote(value)}" for option, value in rows.items() if value)
+    advice = f"Make one: cli.py finetune-teacher --task {task.name}{given} --model demo (or any BERT-like encoder)"
+    if task.published_teacher is None:
+        raise BadModel(f"there is no teacher for {task.name} in {own}. {advice}")
+    note(f"no teacher in {own}: taking {task.published_teacher} from the hub")
+    try:
+        load_tokenizer(task.published_teacher, config.revision)
+    except HubUnreachable as error:
+        raise HubUnreachable(
+            f"there is no teacher in {own}, and {task.published_teacher} cannot be had from the hub. {advice}"
+        ) from error
+    return task.published_teacher
+
+
+def _fitting_task(task: Task, name: str, config: Any) -> Task:
+    """The task with its labels in the teacher's order. Raises `BadModel` if the teacher is not one of this task."""
+    names = label_names(config)
+    if config.num_labels != task.classes:
+        raise BadModel(
+            f"{name} has {config.num_labels} labels, but the task {task.name} has {task.classes}. "
+            "Name another --teacher, or fine-tune one with finetune-teacher"
+        )
+    if task.labels is None or names is None or names == task.labels:
+        return task
+    if set(names) == set(task.labels):
+        return task.with_labels(names)
+    if {n.lower() for n in names} == {label.lower() for label in task.labels}:
+        return task.with_labels(tuple(next(x for x in task.labels if x.lower() == n.lower()) for n in names))
+    raise BadModel(
+        f"{name} predicts {', '.join(names)}, but the task {task.name} has {', '.join(task.labels)}. "
+        "Name another --teacher, or fine-tune one with finetune-teacher"
+    )
+
+
+def _shards(split: Split, rows: int) -> list[tuple[int, int]]:
+    return [(start, min(start + rows, len(split))) for start in range(0, len(split), rows)]
+
+
+def _split_digest(split: Split, rows: int) -> str:
+    """SHA-256 over the row digests of the split's shards, so that a stream can be digested as it comes."""
+    digests = [rows_digest(shard_rows(split, start, stop)) for start, stop in _shards(split, rows)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _write_splits(
+    writer: CacheWriter, manifest: Manifest, model: Any, splits: Mapping[str, Split], rows: int, compute: Any
+) -> tuple[dict[str, SplitRecord], dict[str, float]]:
+    """Every shard of every split, computed unless an earlier call did; with what the pass itself took."""
+    model = model.eval().to(compute.device)
+    types = manifest.column_types()
+    records, computed, seconds = {}, 0, 0.0
+    with bar(sum(map(len, splits.values())), f"cache {manifest.task.name}", "ex") as progress:
+        for name, split in splits.items():
+            shards = []
+            for index, (start, stop) in enumerate(_shards(split, rows)):
+                record = writer.written(name, index)
+                if record is None:
+                    begun = time.monotonic()
+                    columns = _run_teacher(model, split, start, stop, manifest, compute, progress)
+                    record = writer.write_shard(name, index, columns, types)
+                    computed, seconds = computed + stop - start, seconds + time.monotonic() - begun
+                else:
+                    progress.update(stop - start)
+                shards.append(record)
+            records[name] = SplitRecord(split.labelled, tuple(shards))
+    return records, {"computed_examples": computed, "computing_seconds": round(seconds, 3)}
+
+
+def _run_teacher(
+    model: Any, split: Split, start: int, stop: int, manifest: Manifest, compute: Any, progress: Any
+) -> dict[str, Column]:
+    """The columns of the shard of examples start..stop-1. Raises `BadModel` for outputs that are not finite."""
+    columns, layers = shard_rows(split, start, stop), manifest.layers
+    rows = stop - start
+    logits = np.empty((rows, manifest.model.classes), np.float32)
+    cls = {layer: np.empty((rows, manifest.model.hidden), manifest.dtype) for layer in layers}
+    for places in by_length(np.arange(rows), split.lengths[start:stop], TEACHER_BATCH):
+        batch = collate(split, start + places, manifest.model.pad_id).to(compute.device)
+        targets = teacher_outputs(model, batch, layers, compute)
+        logits[places] = targets.logits.cpu().numpy()
+        if targets.cls is not None:
+            vectors = targets.cls.cpu().numpy()
+            for number, layer in enumerate(layers):
+                with np.errstate(over="ignore"):
+                    cls[layer][places] = vectors[:, number]
+        progress.update(len(places))
+    for what, values in {"logits": logits, **{f"[CLS] of layer {layer}": v for layer, v in cls.items()}}.items():
+        bad = ~np.isfinite(values).all(axis=1)
+        if bad.any():
+            raise BadModel(
+                f"the teacher's {what} are not finite for example {start + int(bad.argmax())} of {split.name} "
+                f"(stored as {values.dtype}). Try --dtype float32, or another teacher"
+            )
+    return {**columns, "logits": logits, **{cls_column(layer): vectors for layer, vectors in cls.items()}}
+
+
+def _teacher_metrics(writer: CacheWriter, records: Mapping[str, SplitRecord], task: Task) -> dict[str, Any]:
+    """The teacher's metrics on every labelled split, from the logits as they were written."""
+    metrics = {}
+    for name, record in records.items():
+        if record.labelled:
+            split = Split(name, [writer.read_shard(shard) for shard in record.shards], True)
+            metrics[name] = measure(task.metrics, split.whole("logits"), split.labels)
+    return metrics
+
+
+def _result(out: Path, manifest: Manifest, started: float) -> CacheResult:
+    seconds = manifest.made.get("computing_seconds") or 0.0
+    return CacheResult(
+        "cache-teacher",
+        str(out),
+        round(time.monotonic() - started, 2),
+        manifest.identity,
+        {name: split.examples for name, split in manifest.splits.items()},
+        manifest.bytes,
+        list(manifest.layers),
+        {name: dict(metrics) for name, metrics in manifest.teacher_metrics.items()},
+        round(manifest.made.get("computed_examples", 0) / seconds, 1) if seconds else 0.0,
+    )

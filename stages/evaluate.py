@@ -1,0 +1,88 @@
+"""Measure a finished run again: on its cache, on another copy of it, or on the rows of its task."""
+
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache.reader import Cache, open_cache, splits_of_role
+from pipeline.compute import accelerator, resolve_precision, single_process
+from pipeline.configs import RowsConfig
+from pipeline.encoders import load_classifier, load_tokenizer
+from pipeline.errors import BadCache, BadOption
+from pipeline.examples import Split, tokenize
+from pipeline.fingerprint import tokenizer_digest
+from pipeline.learner import predict
+from pipeline.metrics import agreement, measure
+from pipeline.runs import MODEL, read_run
+from pipeline.sources import load_rows
+from stages.configs import EvaluateConfig
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    command: str
+    out: str
+    seconds: float
+    metrics: dict[str, dict[str, float]]
+    examples: dict[str, int]
+    agreement: dict[str, float]  # with the cached teacher; empty without a cache
+
+
+def run(config: EvaluateConfig) -> EvaluateResult:
+    """Metrics on every labelled split asked for. Raises a `DistillError`, for a split without labels too."""
+    single_process("evaluate")
+    started = time.monotonic()
+    directory = Path(config.run)
+    record = read_run(directory)
+    model_path = str(directory / MODEL)
+    tokenizer = load_tokenizer(model_path)
+    model: Any = load_classifier(model_path, safetensors_only=True)
+    directory_of_cache = config.cache or record.get("cache")
+    cache = open_cache(Path(directory_of_cache)) if directory_of_cache else None
+    if cache:
+        _check_cache(cache, record, tokenizer)
+        metrics_of_task, splits = cache.manifest.task.metrics, cache.splits
+    else:
+        rows = load_rows(_rows_config(record["config"]))
+        metrics_of_task = rows.task.metrics
+        length = record["config"]["max_length"]
+        splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
+    chosen = splits_of_role(splits, config.split)
+    if not any(part.labelled for part in chosen.values()):
+        raise BadOption(f"split {config.split} has no labels to measure against. Use another --split")
+    metrics, agreements = _measure(model, chosen, metrics_of_task, tokenizer.pad_token_id, config.precision, cache)
+    seconds = round(time.monotonic() - started, 2)
+    examples = {name: len(part) for name, part in chosen.items()}
+    return EvaluateResult("evaluate", str(directory), seconds, metrics, examples, agreements)
+
+
+def _measure(
+    model: Any, splits: dict[str, Split], names: tuple[str, ...], pad_id: int, precision: str, cache: Cache | None
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    compute = accelerator(resolve_precision(precision))
+    model = model.to(compute.device)
+    metrics, agreements = {}, {}
+    for name, part in splits.items():
+        logits = predict(model, part, pad_id, compute)
+        if part.labelled:
+            metrics[name] = measure(names, logits, part.labels)
+        if cache:
+            agreements[name] = agreement(logits, part.whole("logits"))
+    return metrics, agreements
+
+
+def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
+    """Raises `BadCache` for a cache of other tokens than the model reads, or of another identity than the run's."""
+    identity = record.get("inputs", {}).get("cache")
+    if identity and cache.manifest.identity != identity:
+        raise BadCache(
+            f"{cache.directory} is not the cache of this run (identity {cache.manifest.identity[:12]}… ≠ "
+            f"{identity[:12]}…). Name the right one with --cache"
+        )
+    if tokenizer_digest(tokenizer) != cache.manifest.fields["teacher_tokenizer"]:
+        raise BadCache(f"{cache.directory} was tokenized for another model than this run's. Name another --cache")
+
+
+def _rows_config(config: dict[str, Any]) -> RowsConfig:
+    return RowsConfig(**{field.name: config[field.name] for field in fields(RowsConfig)})

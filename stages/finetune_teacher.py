@@ -1,0 +1,96 @@
+"""Fine-tune a pre-trained encoder on a task: the teacher."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.compute import accelerator, resolve_precision
+from pipeline.encoders import load_classifier, load_tokenizer, locate, parameter_count
+from pipeline.environment import environment
+from pipeline.errors import BadOption
+from pipeline.examples import Split, rows_digest, tokenize
+from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
+from pipeline.learner import EncoderLearner, seed_everything
+from pipeline.limits import check_max_length
+from pipeline.loop import Training
+from pipeline.losses import Objective
+from pipeline.metrics import measure
+from pipeline.runs import RunDirectory
+from pipeline.sources import load_rows
+from pipeline.tasks import TEST
+from stages.configs import FinetuneTeacherConfig
+
+
+@dataclass(frozen=True)
+class TeacherResult:
+    command: str
+    out: str
+    seconds: float
+    metrics: dict[str, dict[str, float]]
+    parameters: int
+    train_examples_per_second: float
+
+
+def run(config: FinetuneTeacherConfig) -> TeacherResult:
+    """Train, keep the selected weights, and write the run. A finished run of the same configuration is returned.
+
+    Raises a `DistillError` for rows, models and directories that cannot be used.
+    """
+    started = time.monotonic()
+    rows = load_rows(config)
+    task, out = rows.task, Path(config.out or f"runs/{config.task}/teacher")
+    name = locate(config.model)
+    tokenizer = load_tokenizer(name, config.revision)
+    seed_everything(config.seed)
+    model = load_classifier(name, classes=task.classes, labels=task.labels, revision=config.revision)
+    check_max_length(config.max_length, tokenizer, model.config)
+    splits = {
+        split: tokenize(split, part, tokenizer, config.max_length)
+        for split, part in rows.splits.items()
+        if not split.startswith(TEST)
+    }
+    dev = {split: part for split, part in splits.items() if split != "train"}
+    if not dev and config.select == "best":
+        raise BadOption("--select best judges on dev rows, and there are none. Give --dev-file, or use --select last")
+    precision = resolve_precision(config.precision)
+    canonical = {**config.outcome(), "precision": precision}
+    directory = RunDirectory(out, "finetune-teacher", canonical, _inputs(model, tokenizer, splits))
+    if (result := directory.finished()) is not None:
+        return TeacherResult(**result)
+    compute = accelerator(precision)
+    if compute.is_main_process:
+        directory.begin(config.resume)
+    compute.wait_for_everyone()
+    learner = EncoderLearner(model, Objective(), config, compute, tokenizer.pad_token_id)
+    judge = next(iter(dev.values()), None)
+    description = f"teacher {task.name}"
+    training = Training(
+        learner, splits["train"], None, judge, task.metrics, config, compute, directory, description
+    )
+    trained = training.train()
+    metrics = {split: measure(task.metrics, learner.predict(part), part.labels) for split, part in dev.items()}
+    result = TeacherResult(
+        "finetune-teacher",
+        str(out),
+        round(time.monotonic() - started, 2),
+        metrics,
+        parameter_count(learner.bare),
+        round(trained.examples_per_second, 1),
+    )
+    if compute.is_main_process:
+        directory.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), tokenizer)
+        record = {"origin": rows.origin, **trained.as_json(), "environment": environment(), "result": vars(result)}
+        directory.finish(record)
+    compute.wait_for_everyone()
+    return result
+
+
+def _inputs(model: Any, tokenizer: Any, splits: dict[str, Split]) -> dict[str, str]:
+    """Digests of everything that the training starts from."""
+    digests = {
+        "weights": weights_digest(model.state_dict()),
+        "config": config_digest(model.config),
+        "tokenizer": tokenizer_digest(tokenizer),
+    }
+    return digests | {split: rows_digest(part.shards[0]) for split, part in splits.items()}
