@@ -3,13 +3,14 @@
 import dataclasses
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from pipeline.errors import DistillError
+from pipeline.errors import DistillError, Interrupted
 from pipeline.settings import option_name, value_type
 from stages.configs import (
     CacheTeacherConfig,
@@ -18,14 +19,6 @@ from stages.configs import (
     QuickstartConfig,
     TrainStudentConfig,
 )
-
-
-class OneLineError(click.UsageError):
-    """A `DistillError` as click shows it: usage lines, then one line; exit code 2 unless the error says else."""
-
-    def __init__(self, error: DistillError, context: click.Context):
-        super().__init__(f"{error}", context)
-        self.exit_code = error.exit_code
 
 
 class CountNoun(click.ParamType):
@@ -47,7 +40,9 @@ def options_of(config: type, argument: str | None = None) -> Callable[[Callable]
     """A decorator with one click option for each field of a stage's configuration; `argument` is positional."""
 
     def decorate(function: Callable) -> Callable:
-        for field in reversed(dataclasses.fields(config)):
+        own = config.__annotations__  # a command's own options come first, then those that it shares
+        fields = sorted(dataclasses.fields(config), key=lambda field: field.name not in own)
+        for field in reversed(fields):
             if field.name == argument:
                 function = click.argument(field.name, metavar=field.metadata["metavar"])(function)
             else:
@@ -74,22 +69,22 @@ def _option(config: type, field: dataclasses.Field) -> Callable[[Callable], Call
 
 def run_stage(name: str, config: type, options: dict[str, Any]) -> None:
     """Call stages.NAME.run(config) and print its result as the last line of stdout."""
-    context = click.get_current_context()
     try:
         checked = config(**options)
         result = importlib.import_module(f"stages.{name}").run(checked)
+    except Interrupted as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
     except DistillError as error:
-        raise OneLineError(error, context) from error
+        raise click.UsageError(str(error), click.get_current_context()) from error
     except KeyboardInterrupt:
-        click.echo("Stopped. The same command goes on where it can (--resume for training).", err=True)
+        click.echo("Error: stopped. The same command goes on where it can (training: add --resume)", err=True)
         sys.exit(130)
     if _is_main_process():
         click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
 
 
 def _is_main_process() -> bool:
-    import os
-
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -20,7 +20,7 @@ INDEX = "model.safetensors.index.json"
 SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
 
 
-def write_bundle(directory: Path, model: nn.Module, tokenizer: Any) -> None:
+def write_bundle(directory: Path, model: Any, tokenizer: Any) -> None:
     """Write the teacher so that its bytes depend on nothing but the model and the tokenizer."""
     prefix, _ = layer_list(model)
     files: dict[str, dict[str, Tensor]] = {}

@@ -70,7 +70,9 @@ def _loading(name: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:160]
         local = Path(name).exists()
         if local:
-            raise BadModel(f"{name} cannot be loaded ({type(error).__name__}: {reason}). Check the directory") from error
+            raise BadModel(
+                f"{name} cannot be loaded ({type(error).__name__}: {reason}). Check the directory"
+            ) from error
         raise HubUnreachable(
             f"{name} is no local directory and cannot be had from the hub ({type(error).__name__}). "
             "Check the connection, or give a local directory or --model demo"
@@ -173,7 +175,7 @@ def cut_config(config: Any, layers: int) -> Any:
     return cut
 
 
-def layer_list(model: nn.Module) -> tuple[str, nn.ModuleList]:
+def layer_list(model: Any) -> tuple[str, nn.ModuleList]:
     """Name (as in the state dict) and modules of the encoder's layers. Raises `BadModel` if there is no such list.
 
     ALBERT, say, has one module for all its layers: it has nothing to cut.

@@ -16,23 +16,37 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def _settle(path: Path) -> None:
+    """Sync a file, and give it the permissions that the user's umask asks for (some libraries write private ones)."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def write_file(path: Path, write: Callable[[Path], None]) -> None:
     """Call `write` with a temporary path beside `path`, then sync and rename it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _settle(temporary)
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_file(path, write)
+
+
 def write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8") and None)
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_directory(path: Path, write: Callable[[Path], None]) -> None:
@@ -42,8 +56,7 @@ def write_directory(path: Path, write: Callable[[Path], None]) -> None:
     temporary.mkdir(parents=True)
     write(temporary)
     for file in temporary.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
+        _settle(file)
     sync_directory(temporary)
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)

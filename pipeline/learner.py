@@ -48,9 +48,7 @@ class Part:
 class EncoderLearner:
     """A classifier trained for an `Objective`, in the given Accelerator's precision and on its device."""
 
-    def __init__(
-        self, model: nn.Module, objective: Objective, config: TrainingConfig, accelerator: Any, pad_id: int
-    ):
+    def __init__(self, model: nn.Module, objective: Objective, config: TrainingConfig, accelerator: Any, pad_id: int):
         self.accelerator = accelerator
         self.objective = objective
         self.config = config

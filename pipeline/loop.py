@@ -85,7 +85,12 @@ class _Position:
     waited: int = 0  # evaluations since the best
 
     def as_json(self) -> dict[str, Any]:
-        return {"step": self.step, "best": _plain(self.best), "last": _plain(self.last), "waited": self.waited}
+        return {
+            "step": self.step,
+            "best": _plain(self.best),
+            "last": _plain(self.last),
+            "waited": self.waited,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "_Position":
@@ -233,7 +238,11 @@ class Training:
 
     def _line(self, step: int, row: list[float]) -> dict[str, Any]:
         loss, ce, kd, pt, *by_layer, grad_norm = row
-        line: dict[str, Any] = {"kind": "train", "step": step + 1, "epoch": round((step + 1) / self.steps_per_epoch, 4)}
+        line: dict[str, Any] = {
+            "kind": "train",
+            "step": step + 1,
+            "epoch": round((step + 1) / self.steps_per_epoch, 4),
+        }
         line |= {"lr": learning_rate(step, self.total, self.config.lr, self.config.warmup), "loss": loss}
         line |= {"grad_norm": grad_norm, "ce": ce}
         if self.signals:

@@ -13,7 +13,13 @@ from typing import Any
 from pipeline.errors import BadRun
 from pipeline.files import read_json, write_directory, write_file, write_json
 
-RUN, STARTED, LOG, MODEL, CHECKPOINT = "run.json", "started.json", "log.jsonl", "model", "checkpoint.safetensors"
+RUN, STARTED, LOG, MODEL, CHECKPOINT = (
+    "run.json",
+    "started.json",
+    "log.jsonl",
+    "model",
+    "checkpoint.safetensors",
+)
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

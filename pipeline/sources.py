@@ -31,9 +31,12 @@ class SplitRows:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def relabelled(self, order: np.ndarray) -> "SplitRows":
-        """With label i replaced by order[i]; order[-1] is for unlabelled rows."""
-        return replace(self, labels=order[self.labels])
+    def relabelled(self, old: tuple[str, ...] | None, new: tuple[str, ...] | None) -> "SplitRows":
+        """With the classes of `old` numbered as in `new`, which has the same names in another order."""
+        if old is None or new is None or old == new:
+            return self
+        numbers = np.array([new.index(label) for label in old] + [UNLABELLED])  # the last one serves index -1
+        return replace(self, labels=numbers[self.labels])
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,7 @@ def _glue_files(task: Task, directory: Path) -> TaskRows:
 def _glue_split(task: Task, source: SplitSource, path: Path) -> SplitRows:
     header = source.name not in task.headerless
     columns = task.text_columns if task.headerless and header else task.file_columns
-    return _read_split(
-        path, task, columns, task.file_label, source.role, header=header, broken_rows=task.broken_rows
-    )
+    return _read_split(path, task, columns, task.file_label, source.role, header=header, broken_rows=task.broken_rows)
 
 
 # --- rows in files -------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.compute import accelerator, resolve_precision, single_process
 from pipeline.encoders import depth_of, label_names, load_classifier, load_tokenizer, locate
 from pipeline.environment import environment
-from pipeline.errors import BadModel, BadOption, HubUnreachable
+from pipeline.errors import BadModel, HubUnreachable
 from pipeline.examples import Column, Split, rows_digest, shard_rows, tokenize
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.limits import check_max_length
@@ -60,11 +60,7 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     tokenizer = load_tokenizer(name, config.revision)
     model: Any = load_classifier(name, revision=config.revision)
     task = _fitting_task(rows.task, name, model.config)
-    if task.labels != rows.task.labels:  # the same names in the teacher's order
-        order = np.array([task.labels.index(label) for label in rows.task.labels or ()] + [-1])
-        parts = {split: part.relabelled(order) for split, part in rows.splits.items()}
-    else:
-        parts = rows.splits
+    parts = {split: part.relabelled(rows.task.labels, task.labels) for split, part in rows.splits.items()}
     check_max_length(config.max_length, tokenizer, model.config)
     depth = depth_of(model.config)
     layers = tuple(range(1, depth)) if config.layers == "all" else parse_layers("--layers", config.layers, depth)
@@ -225,7 +221,10 @@ def _run_teacher(
                 with np.errstate(over="ignore"):
                     cls[layer][places] = vectors[:, number]
         progress.update(len(places))
-    for what, values in {"logits": logits, **{f"[CLS] of layer {layer}": v for layer, v in cls.items()}}.items():
+    for what, values in {
+        "logits": logits,
+        **{f"[CLS] of layer {layer}": v for layer, v in cls.items()},
+    }.items():
         bad = ~np.isfinite(values).all(axis=1)
         if bad.any():
             raise BadModel(

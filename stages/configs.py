@@ -33,12 +33,16 @@ class CacheTeacherConfig(RowsConfig):
     revision: str | None = setting(None, help="branch, tag or commit of a hub model")
     cache: str | None = setting(None, help="cache directory to write  [default: data/TASK]", metavar="DIR")
     layers: str = setting(
-        "all", help="teacher layers to keep: all (every one but the last), or numbers as 2,4", metavar="all|2,4"
+        "all",
+        help="teacher layers to keep: all (every one but the last), or numbers as 2,4",
+        metavar="all|2,4",
     )
     format: str = setting("arrow", help="container of the shards", choices=("arrow", "hdf5"))
     dtype: str = setting("float16", help="stored type of the [CLS] vectors", choices=("float16", "float32"))
     precision: str = setting(
-        "auto", help="auto is bfloat16 where the hardware computes in it", choices=("auto", "bfloat16", "float32")
+        "auto",
+        help="auto is bfloat16 where the hardware computes in it",
+        choices=("auto", "bfloat16", "float32"),
     )
     shard_rows: int = setting(16384, help="examples a shard", low=1)
 
@@ -49,11 +53,15 @@ class TrainStudentConfig(TrainingConfig):
 
     cache: str = setting(help="cache directory made by cache-teacher", metavar="DIR", outcome=False)
     method: str = setting(
-        "pkd-skip", help="labels only; plus logits; plus [CLS] of every few, or of the last, layers", choices=METHODS
+        "pkd-skip",
+        help="labels only; plus logits; plus [CLS] of every few, or of the last, layers",
+        choices=METHODS,
     )
     student_layers: int | None = setting(None, help="student depth N  [default: half the teacher's]", low=1)
     teacher_layers: str | None = setting(
-        None, help="teacher layers for student layers 1..N-1, by hand, as 2,4  [default: by --method]", metavar="2,4"
+        None,
+        help="teacher layers for student layers 1..N-1, by hand, as 2,4  [default: by --method]",
+        metavar="2,4",
     )
     temperature: float = setting(5.0, help="T of the softened distributions", above=0)
     alpha: float = setting(0.5, help="weight of the teacher's logits; labels get 1 - alpha", low=0, high=1)
@@ -64,7 +72,9 @@ class TrainStudentConfig(TrainingConfig):
         choices=("reference", "paper"),
     )
     init: str = setting(
-        "teacher", help="'teacher', or the checkpoint whose first N layers the student starts from", metavar="PATH"
+        "teacher",
+        help="'teacher', or the checkpoint whose first N layers the student starts from",
+        metavar="PATH",
     )
     out: str | None = setting(
         None, help="run directory  [default: runs/TASK/METHOD-N-DIGEST]", metavar="DIR", outcome=False
@@ -78,10 +88,14 @@ class EvaluateConfig(Settings):
     run: str = setting(help="run directory", metavar="RUN")
     split: str = setting("dev", help="dev (all dev splits), train, test, or the name of one split")
     cache: str | None = setting(
-        None, help="cache to read the examples from  [default: the run's own, or its task's rows]", metavar="DIR"
+        None,
+        help="cache to read the examples from  [default: the run's own, or its task's rows]",
+        metavar="DIR",
     )
     precision: str = setting(
-        "auto", help="auto is bfloat16 where the hardware computes in it", choices=("auto", "bfloat16", "float32")
+        "auto",
+        help="auto is bfloat16 where the hardware computes in it",
+        choices=("auto", "bfloat16", "float32"),
     )
 
 

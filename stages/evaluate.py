@@ -1,7 +1,7 @@
 """Measure a finished run again: on its cache, on another copy of it, or on the rows of its task."""
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,9 @@ def run(config: EvaluateConfig) -> EvaluateResult:
         _check_cache(cache, record, tokenizer)
         metrics_of_task, splits = cache.manifest.task.metrics, cache.splits
     else:
-        rows = load_rows(_rows_config(record["config"]))
+        source = RowsConfig(**record["rows"])
+        rows, length = load_rows(source), source.max_length
         metrics_of_task = rows.task.metrics
-        length = record["config"]["max_length"]
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
     if not any(part.labelled for part in chosen.values()):
@@ -58,7 +58,12 @@ def run(config: EvaluateConfig) -> EvaluateResult:
 
 
 def _measure(
-    model: Any, splits: dict[str, Split], names: tuple[str, ...], pad_id: int, precision: str, cache: Cache | None
+    model: Any,
+    splits: dict[str, Split],
+    names: tuple[str, ...],
+    pad_id: int,
+    precision: str,
+    cache: Cache | None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     compute = accelerator(resolve_precision(precision))
     model = model.to(compute.device)
@@ -82,7 +87,3 @@ def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
         )
     if tokenizer_digest(tokenizer) != cache.manifest.fields["teacher_tokenizer"]:
         raise BadCache(f"{cache.directory} was tokenized for another model than this run's. Name another --cache")
-
-
-def _rows_config(config: dict[str, Any]) -> RowsConfig:
-    return RowsConfig(**{field.name: config[field.name] for field in fields(RowsConfig)})

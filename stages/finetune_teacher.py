@@ -16,6 +16,7 @@ from pipeline.limits import check_max_length
 from pipeline.loop import Training
 from pipeline.losses import Objective
 from pipeline.metrics import measure
+from pipeline.progress import note
 from pipeline.runs import RunDirectory
 from pipeline.sources import load_rows
 from pipeline.tasks import TEST
@@ -56,8 +57,9 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     precision = resolve_precision(config.precision)
     canonical = {**config.outcome(), "precision": precision}
     directory = RunDirectory(out, "finetune-teacher", canonical, _inputs(model, tokenizer, splits))
-    if (result := directory.finished()) is not None:
-        return TeacherResult(**result)
+    if (finished := directory.finished()) is not None:
+        note(f"{out} is already this run, complete")
+        return TeacherResult(**finished)
     compute = accelerator(precision)
     if compute.is_main_process:
         directory.begin(config.resume)
@@ -65,9 +67,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     learner = EncoderLearner(model, Objective(), config, compute, tokenizer.pad_token_id)
     judge = next(iter(dev.values()), None)
     description = f"teacher {task.name}"
-    training = Training(
-        learner, splits["train"], None, judge, task.metrics, config, compute, directory, description
-    )
+    training = Training(learner, splits["train"], None, judge, task.metrics, config, compute, directory, description)
     trained = training.train()
     metrics = {split: measure(task.metrics, learner.predict(part), part.labels) for split, part in dev.items()}
     result = TeacherResult(
@@ -80,7 +80,12 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     )
     if compute.is_main_process:
         directory.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), tokenizer)
-        record = {"origin": rows.origin, **trained.as_json(), "environment": environment(), "result": vars(result)}
+        record = {
+            "origin": rows.origin,
+            **trained.as_json(),
+            "environment": environment(),
+            "result": vars(result),
+        }
         directory.finish(record)
     compute.wait_for_everyone()
     return result

@@ -18,6 +18,7 @@ from pipeline.loop import Training
 from pipeline.losses import Objective
 from pipeline.metrics import agreement, measure
 from pipeline.patience import patient_layers, student_depth
+from pipeline.progress import note
 from pipeline.runs import RunDirectory
 from pipeline.signals import CachedSignals
 from pipeline.tasks import DEV
@@ -45,9 +46,7 @@ def canonical(config: TrainStudentConfig, manifest: Manifest) -> dict[str, Any]:
     Raises `BadOption` for layers that do not fit the cache.
     """
     depth = student_depth(config.student_layers, manifest.model.depth)
-    method, layers = patient_layers(
-        config.method, config.teacher_layers, depth, manifest.model.depth, manifest.layers
-    )
+    method, layers = patient_layers(config.method, config.teacher_layers, depth, manifest.model.depth, manifest.layers)
     values = config.outcome() | {
         "method": method,
         "student_layers": depth,
@@ -84,8 +83,9 @@ def run(config: TrainStudentConfig) -> StudentResult:
     inputs["cache"] = manifest.identity
     out = Path(config.out or _default_out(manifest.task.name, settings, inputs))
     directory = RunDirectory(out, "train-student", settings, inputs)
-    if (result := directory.finished()) is not None:
-        return StudentResult(**result)
+    if (finished := directory.finished()) is not None:
+        note(f"{out} is already this run, complete")
+        return StudentResult(**finished)
     compute = accelerator(settings["precision"])
     if compute.is_main_process:
         directory.begin(config.resume)
@@ -95,9 +95,7 @@ def run(config: TrainStudentConfig) -> StudentResult:
     signals = None if settings["method"] == "ft" else CachedSignals(train)
     judge = next(iter(dev.values()), None)
     description = f"{settings['method']} {manifest.task.name}"
-    training = Training(
-        learner, train, signals, judge, manifest.task.metrics, config, compute, directory, description
-    )
+    training = Training(learner, train, signals, judge, manifest.task.metrics, config, compute, directory, description)
     trained = training.train()
     metrics, agreements = {}, {}
     for name, part in splits_of_role(splits, DEV).items() if any(n.startswith(DEV) for n in splits) else ():
@@ -120,7 +118,12 @@ def run(config: TrainStudentConfig) -> StudentResult:
     )
     if compute.is_main_process:
         directory.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), cache.teacher)
-        record = {"cache": config.cache, **trained.as_json(), "environment": environment(), "result": vars(result)}
+        record = {
+            "cache": config.cache,
+            **trained.as_json(),
+            "environment": environment(),
+            "result": vars(result),
+        }
         directory.finish(record)
     compute.wait_for_everyone()
     return result

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pipeline.cache.columns import ColumnType, column_types
 from pipeline.errors import BadCache
@@ -122,7 +122,9 @@ def read_manifest(directory: Path) -> Manifest:
     """Raises `BadCache` for a directory that is no finished cache, or a manifest that does not hold together."""
     path = directory / MANIFEST
     if not directory.is_dir():
-        raise BadCache(f"{directory}: there is no such cache. Make it: cli.py cache-teacher --cache {directory} --task …")
+        raise BadCache(
+            f"{directory}: there is no such cache. Make it: cli.py cache-teacher --cache {directory} --task …"
+        )
     if not path.is_file():
         state = "an unfinished cache" if (directory / ".partial").is_dir() else "no cache (it has no manifest.json)"
         raise BadCache(f"{directory} is {state}. Run cache-teacher, again if it was stopped, or name another --cache")
@@ -179,7 +181,7 @@ def _typed(value: Any, kind: type) -> Any:
 
 def _record(kind: Any, value: Mapping[str, Any]) -> Any:
     """A dataclass of plain values from a JSON object that has exactly its fields, numbers not negative."""
-    types = {f.name: f.type for f in dataclasses.fields(kind)}
+    types: dict[str, Any] = get_type_hints(kind)
     if set(value) != set(types):
         raise ValueError(f"{kind.__name__} has fields {', '.join(value)}")
     for name, expected in types.items():

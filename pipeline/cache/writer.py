@@ -79,13 +79,15 @@ class CacheWriter:
             )
 
     def start(self) -> None:
-        started = {"fields": self.fields, "container": self.container_name, "identity": json_digest(self.fields)}
+        started = {
+            "fields": self.fields,
+            "container": self.container_name,
+            "identity": json_digest(self.fields),
+        }
         try:
             write_json(self.directory / PARTIAL / "identity.json", started)
         except OSError as error:
-            raise BadCache(
-                f"{self.directory} cannot be written ({error.strerror}). Name another --cache"
-            ) from error
+            raise BadCache(f"{self.directory} cannot be written ({error.strerror}). Name another --cache") from error
 
     def _record_path(self, split: str, index: int) -> Path:
         return self.directory / PARTIAL / f"{split}-{index:05d}.json"

@@ -1,0 +1,185 @@
+"""The whole method on packaged data: a teacher, its cache, and FT, KD, PKD-Skip and PKD-Last students, as a table."""
+
+import dataclasses
+import shlex
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.cache.reader import open_cache
+from pipeline.compute import accelerator, resolve_precision, single_process
+from pipeline.encoders import load_classifier
+from pipeline.environment import environment
+from pipeline.files import write_json, write_text
+from pipeline.learner import predict
+from pipeline.progress import note
+from pipeline.runs import MODEL
+from pipeline.settings import Settings, option_name
+from stages import cache_teacher, evaluate, finetune_teacher, train_student
+from stages.configs import (
+    METHODS,
+    CacheTeacherConfig,
+    EvaluateConfig,
+    FinetuneTeacherConfig,
+    QuickstartConfig,
+    TrainStudentConfig,
+)
+
+TASK = "movie-reviews"
+STUDENT_LAYERS = 3
+TEACHER_EPOCHS = 2.0
+ALPHA = 0.7
+SPEED_EXAMPLES, SPEED_ROUNDS = 512, 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `seconds` to train, `agreement` is that with the teacher."""
+
+    model: str
+    layers: int
+    accuracy: float
+    agreement: float
+    parameters: int
+    inference_examples_per_second: float
+    seconds: float
+    command: str
+
+
+@dataclass(frozen=True)
+class QuickstartResult:
+    command: str
+    out: str
+    seconds: float
+    rows: list[Row]
+    cache_seconds: float
+
+
+def run(config: QuickstartConfig) -> QuickstartResult:
+    """Do what is not done yet and print the table. What an earlier call finished is reused."""
+    single_process("quickstart")
+    started = time.monotonic()
+    name = "quickstart-full" if config.full else f"quickstart-{config.examples}"
+    name += f"-seed-{config.seed}" if config.seed else ""
+    out, examples = Path("runs") / name, 0 if config.full else config.examples
+    common: dict[str, Any] = {"seed": config.seed, "max_train_examples": examples, "resume": True}
+    teacher = FinetuneTeacherConfig(task=TASK, model="demo", epochs=TEACHER_EPOCHS, out=str(out / "teacher"), **common)
+    cache = CacheTeacherConfig(task=TASK, teacher=str(out / "teacher"), cache=f"data/{name}")
+    students = [
+        TrainStudentConfig(
+            cache=f"data/{name}",
+            method=method,
+            student_layers=STUDENT_LAYERS,
+            alpha=ALPHA if method != "ft" else 0.5,
+            epochs=4.0 if config.full else 3.0,
+            out=str(out / f"{method}-{STUDENT_LAYERS}"),
+            **common,
+        )
+        for method in METHODS
+    ]
+    _announce("finetune-teacher", teacher)
+    results: list[Any] = [finetune_teacher.run(teacher)]
+    _announce("cache-teacher", cache)
+    cached = cache_teacher.run(cache)
+    for student in students:
+        _announce("train-student", student)
+        results.append(train_student.run(student))
+    checks = []
+    for result in results:
+        check = EvaluateConfig(run=result.out, cache=cached.out)
+        _announce("evaluate", check)
+        checks.append(evaluate.run(check))
+    speeds = _inference_speeds([Path(result.out) / MODEL for result in results], Path(cached.out))
+    commands = [_line("finetune-teacher", teacher), *(_line("train-student", student) for student in students)]
+    rows = [
+        Row(
+            model,
+            layers,
+            check.metrics["dev"]["accuracy"],
+            check.agreement["dev"],
+            result.parameters,
+            speed,
+            result.seconds,
+            command,
+        )
+        for (model, layers), result, check, speed, command in zip(
+            _models(), results, checks, speeds, commands, strict=True
+        )
+    ]
+    table = _table(rows, cached)
+    print(table)
+    seconds = round(time.monotonic() - started, 2)
+    final = QuickstartResult("quickstart", str(out), seconds, rows, _cache_seconds(cached))
+    destinations = [out / "table"] + ([Path("results") / "quickstart-full"] if config.full else [])
+    for path in destinations:
+        write_json(path.with_suffix(".json"), dataclasses.asdict(final) | {"environment": environment()})
+        write_text(path.with_suffix(".md"), table + "\n")
+    return final
+
+
+def _models() -> list[tuple[str, int]]:
+    names = {"ft": "FT", "kd": "KD", "pkd-skip": "PKD-Skip", "pkd-last": "PKD-Last"}
+    return [("teacher", 6), *((names[method], STUDENT_LAYERS) for method in METHODS)]
+
+
+def _line(command: str, config: Settings) -> str:
+    """The command line that a configuration stands for: options that differ from their defaults."""
+    words = ["python", "cli.py", command]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name == "run":
+            words.insert(3, value)
+        elif value is True:
+            words.append(option_name(field.name))
+        elif value != field.default:
+            words += [option_name(field.name), f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
+
+
+def _announce(command: str, config: Settings) -> None:
+    note(f"\n$ {_line(command, config)}")
+
+
+def _cache_seconds(cached: cache_teacher.CacheResult) -> float:
+    return round(sum(cached.examples.values()) / cached.examples_per_second, 2)
+
+
+def _inference_speeds(models: list[Path], cache: Path) -> list[float]:
+    """Examples a second of each model on dev sentences, in turn: the median of the rounds."""
+    opened = open_cache(cache)
+    split, pad_id = opened.splits["dev"], opened.manifest.model.pad_id
+    compute = accelerator(resolve_precision("auto"))
+    loaded: list[Any] = [load_classifier(str(model), safetensors_only=True).to(compute.device) for model in models]
+    ids = np.arange(min(SPEED_EXAMPLES, len(split)))
+    rates: list[list[float]] = [[] for _ in models]
+    for _ in range(SPEED_ROUNDS):
+        for model, measured in zip(loaded, rates, strict=True):
+            started = time.monotonic()
+            predict(model, split, pad_id, compute, ids)
+            measured.append(len(ids) / (time.monotonic() - started))
+    return [round(statistics.median(measured), 1) for measured in rates]
+
+
+def _table(rows: list[Row], cached: cache_teacher.CacheResult) -> str:
+    """The rows in Markdown, with what the teacher cost."""
+    lines = [
+        "| model | layers | accuracy | agrees with teacher | parameters | inference, examples/s | trained in |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row.model} | {row.layers} | {row.accuracy:.1%} | {row.agreement:.1%} | {row.parameters / 1e6:.1f} M "
+        f"| {row.inference_examples_per_second:,.0f} | {row.seconds:.0f} s |"
+        for row in rows
+    ]
+    examples = sum(cached.examples.values())
+    lines += [
+        "",
+        f"The teacher ran once over {examples:,} sentences ({_cache_seconds(cached):.0f} s) and wrote "
+        f"{cached.bytes / 1e6:.0f} MB; the students read that. One seed, "
+        f"{cached.examples['dev']:,} dev sentences: the standard error of an accuracy is 1 point.",
+    ]
+    return "\n".join(lines)
