@@ -1,0 +1,124 @@
+"""A real tiny encoder, real rows and real caches, made once a session."""
+
+import json
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import transformers
+from click.testing import CliRunner
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from cli import main
+from stages import cache_teacher, finetune_teacher
+from stages.configs import CacheTeacherConfig, FinetuneTeacherConfig
+
+WORDS = ["a", "the", "film", "book", "plot", "actor", "scene", "good", "great", "bad", "dull", "fine", "poor", "very", "not", "quite", "it", "is", "was", "so"]
+SIZES = dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=32)
+MODELS = {
+    "bert": (transformers.BertConfig, SIZES),
+    "roberta": (transformers.RobertaConfig, SIZES | {"pad_token_id": 0, "max_position_embeddings": 130}),
+    "distilbert": (transformers.DistilBertConfig, dict(dim=32, n_layers=4, n_heads=2, hidden_dim=64, vocab_size=32)),
+    "electra": (transformers.ElectraConfig, SIZES | {"embedding_size": 16}),
+    "mpnet": (transformers.MPNetConfig, SIZES | {"pad_token_id": 0, "max_position_embeddings": 130}),
+}
+
+
+def tokenizer(types: bool = True) -> transformers.PreTrainedTokenizerFast:
+    vocab = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    backend = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = ["input_ids", "token_type_ids", "attention_mask"] if types else ["input_ids", "attention_mask"]
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_input_names=names,
+        model_max_length=128,
+    )
+
+
+def save_pretrained_encoder(directory: Path, kind: str = "bert", seed: int = 0, **sizes) -> Path:
+    """A hub-style directory of a random encoder without a head."""
+    config_class, defaults = MODELS[kind]
+    torch.manual_seed(seed)
+    transformers.AutoModel.from_config(config_class(**defaults | sizes)).save_pretrained(directory)
+    tokenizer(types=kind in ("bert", "electra")).save_pretrained(directory)
+    return directory
+
+
+def write_rows(path: Path, count: int, seed: int, labels=("neg", "pos")) -> Path:
+    """Sentences whose label is whether a good word stands in them: a task that a tiny encoder can learn."""
+    draw = random.Random(seed)
+    lines = ["text,label"]
+    for _ in range(count):
+        words = draw.choices(WORDS, k=draw.randint(3, 30))
+        good = bool({"good", "great", "fine"} & set(words))
+        lines.append(f"{' '.join(words)},{labels[good]}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> SimpleNamespace:
+    """Paths of a tiny pre-trained BERT, own rows, a float32 teacher, and its float32 caches in both containers.
+
+    `rows` are the options that name the rows.
+    """
+    root = tmp_path_factory.mktemp("tiny")
+    encoder = save_pretrained_encoder(root / "encoder")
+    rows = {
+        "task": "toy",
+        "train_file": str(write_rows(root / "train.csv", 300, 1)),
+        "dev_file": str(write_rows(root / "dev.csv", 90, 2)),
+        "test_file": str(write_rows(root / "test.csv", 40, 3)),
+        "text_columns": "text",
+        "label_column": "label",
+    }
+    finetune_teacher.run(
+        FinetuneTeacherConfig(
+            **rows, model=str(encoder), out=str(root / "teacher"), epochs=4, lr=2e-3, precision="float32"
+        )
+    )
+    made = SimpleNamespace(root=root, encoder=encoder, rows=rows, teacher=root / "teacher")
+    for name, options in {
+        "arrow": {"format": "arrow"},
+        "hdf5": {"format": "hdf5"},
+        "float16": {"dtype": "float16"},
+    }.items():
+        options = {"dtype": "float32", "precision": "float32", "shard_rows": 64} | options
+        config = CacheTeacherConfig(**rows, teacher=str(made.teacher), cache=str(root / name), **options)
+        cache_teacher.run(config)
+        setattr(made, name, root / name)
+    return made
+
+
+@pytest.fixture
+def call():
+    """Run a command line in this process: `.code`, `.json` (last line of stdout), `.error` (last line of stderr)."""
+
+    def run(*words: object) -> SimpleNamespace:
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        out, err = result.stdout.strip().splitlines(), result.stderr.strip().splitlines()
+        last = json.loads(out[-1]) if result.exit_code == 0 and out and out[-1].startswith("{") else None
+        return SimpleNamespace(
+            code=result.exit_code, json=last, stdout=result.stdout, stderr=result.stderr, error=err[-1] if err else ""
+        )
+
+    return run
+
+
+@pytest.fixture
+def in_directory(tmp_path, monkeypatch) -> Path:
+    """A new empty directory as the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,141 @@
+"""Losses and gradients against numbers worked out by hand, in plain Python, from the formulas of the paper."""
+
+import math
+
+import pytest
+import torch
+
+from pipeline.losses import Objective, Targets, label_loss, logit_loss, patience_by_layer, patience_loss
+
+REDUCTIONS = ("reference", "paper")
+
+
+def softmax(row, temperature=1.0):
+    exponents = [math.exp(z / temperature) for z in row]
+    return [e / sum(exponents) for e in exponents]
+
+
+def example(classes):
+    """Two rows of student and teacher logits."""
+    return [[0.3, -1.2, 0.9][:classes], [1.5, 0.1, -0.4][:classes]], [
+        [1.0, 0.2, -0.7][:classes],
+        [-0.6, 0.8, 2.0][:classes],
+    ]
+
+
+def test_numbers_written_down_once():
+    """T = 1, one row, two classes: q = (0.5, 0.5), p = (0.75, 0.25); KL = 0.75 ln 1.5 + 0.25 ln 0.5 = 0.130812."""
+    z_s, z_t = torch.zeros(1, 2), torch.tensor([[math.log(3.0), 0.0]])
+    assert logit_loss(z_s, z_t, 1.0, "reference").item() == pytest.approx(0.130812 / 2, abs=1e-6)
+    assert logit_loss(z_s, z_t, 1.0, "paper").item() == pytest.approx(math.log(2), abs=1e-6)
+    # h_s = (3, 4) / 5, h_t = (1, 0): squared distance (−0.4)² + 0.8² = 0.8
+    h_s, h_t = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[2.0, 0.0]]])
+    assert patience_by_layer(h_s, h_t, "paper").tolist() == pytest.approx([0.8])
+    assert patience_by_layer(h_s, h_t, "reference").tolist() == pytest.approx([0.4])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_label_loss_and_gradient(classes):
+    rows, _ = example(classes)
+    z_s, y = torch.tensor(rows, requires_grad=True), [1, 0]
+    loss = label_loss(z_s, torch.tensor(y))
+    loss.backward()
+    q = [softmax(row) for row in rows]
+    assert loss.item() == pytest.approx(-(math.log(q[0][1]) + math.log(q[1][0])) / 2, rel=1e-6)
+    expected = [[(q[b][c] - (c == y[b])) / 2 for c in range(classes)] for b in range(2)]
+    assert torch.allclose(z_s.grad, torch.tensor(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 5.0, 20.0])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_logit_loss_and_gradient(classes, temperature, reduction):
+    student, teacher = example(classes)
+    z_s = torch.tensor(student, requires_grad=True)
+    loss = logit_loss(z_s, torch.tensor(teacher), temperature, reduction)
+    loss.backward()
+    value, gradient = 0.0, []
+    for row_s, row_t in zip(student, teacher, strict=True):
+        q, p = softmax(row_s, temperature), softmax(row_t, temperature)
+        if reduction == "reference":
+            value += (
+                temperature**2 * sum(a * (math.log(a) - math.log(b)) for a, b in zip(p, q, strict=True)) / (2 * classes)
+            )
+            gradient.append([temperature * (b - a) / (2 * classes) for a, b in zip(p, q, strict=True)])
+        else:
+            value -= sum(a * math.log(b) for a, b in zip(p, q, strict=True)) / 2
+            gradient.append([(b - a) / (2 * temperature) for a, b in zip(p, q, strict=True)])
+    assert loss.item() == pytest.approx(value, rel=1e-4, abs=1e-6)
+    assert torch.allclose(z_s.grad, torch.tensor(gradient), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_regression_is_squared_error_and_temperature_means_nothing(reduction):
+    z_s = torch.tensor([[1.0], [3.0]], requires_grad=True)
+    assert label_loss(z_s, torch.tensor([2.0, 5.0])).item() == pytest.approx((1 + 4) / 2)
+    losses = [logit_loss(z_s, torch.tensor([[0.0], [6.0]]), t, reduction).item() for t in (1.0, 20.0)]
+    assert losses == pytest.approx([(1 + 9) / 2] * 2)
+    logit_loss(z_s, torch.tensor([[0.0], [6.0]]), 5.0, reduction).backward()
+    assert z_s.grad.tolist() == [[1.0], [-3.0]]
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_patience_and_gradient(layers, reduction):
+    batch, hidden = 2, 3
+    draw = torch.Generator().manual_seed(layers)
+    h_s = torch.randn(batch, layers, hidden, generator=draw)
+    h_t = torch.randn(batch, layers, hidden, generator=draw)
+    scale = 1 / batch if reduction == "paper" else 1 / (batch * layers * hidden)
+    value, gradient = 0.0, torch.zeros_like(h_s)
+    for b in range(batch):
+        for k in range(layers):
+            s, t = h_s[b, k].tolist(), h_t[b, k].tolist()
+            norm_s, norm_t = math.hypot(*s), math.hypot(*t)
+            u, v = [x / norm_s for x in s], [x / norm_t for x in t]
+            value += scale * sum((a - c) ** 2 for a, c in zip(u, v, strict=True))
+            cosine = sum(a * c for a, c in zip(u, v, strict=True))
+            for i in range(hidden):  # d/ds of −2 u·v: the normalisation leaves the part of v across u
+                gradient[b, k, i] = -2 * scale * (v[i] - cosine * u[i]) / norm_s
+    h_s.requires_grad_()
+    loss = patience_loss(patience_by_layer(h_s, h_t, reduction), reduction)
+    loss.backward()
+    assert loss.item() == pytest.approx(value, rel=1e-5)
+    assert torch.allclose(h_s.grad, gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_the_reductions_differ_by_the_stated_constants(layers):
+    h_s, h_t = torch.randn(4, layers, 6), torch.randn(4, layers, 6)
+    by_layer = {r: patience_by_layer(h_s, h_t, r) for r in REDUCTIONS}
+    paper, reference = (patience_loss(by_layer[r], r).item() for r in ("paper", "reference"))
+    assert paper == pytest.approx(layers * 6 * reference, rel=1e-5)
+
+
+def test_terms_and_their_weights():
+    z_s, z_t, y = torch.randn(3, 2), torch.randn(3, 2), torch.tensor([0, 1, 1])
+    h_s, h_t = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
+    objective = Objective(alpha=0.7, beta=100.0, temperature=5.0, layers=(2, 4))
+    loss, ce, kd, pt, *by_layer = objective(z_s, y, h_s, Targets(z_t, h_t)).tolist()
+    assert ce == pytest.approx(label_loss(z_s, y).item())
+    assert kd == pytest.approx(logit_loss(z_s, z_t, 5.0, "reference").item())
+    assert pt == pytest.approx(sum(by_layer) / 2)
+    assert loss == pytest.approx(0.3 * ce + 0.7 * kd + 100 * pt, rel=1e-5)
+    assert Objective()(z_s, y, None, None).tolist() == pytest.approx([ce, ce, 0, 0])
+
+
+def test_losses_are_float32_whatever_the_model_computes_in():
+    half = torch.randn(3, 2).bfloat16()
+    assert label_loss(half, torch.tensor([0, 1, 1])).dtype == torch.float32
+    assert logit_loss(half, half, 5.0, "paper").dtype == torch.float32
+    assert patience_by_layer(half[:, None], half[:, None], "paper").dtype == torch.float32
+
+
+def test_a_student_without_matched_layers_is_refused():
+    with pytest.raises(ValueError, match="no matched layer"):
+        patience_by_layer(torch.zeros(2, 0, 3), torch.zeros(2, 0, 3), "reference")
+
+
+def test_widths_that_differ_are_refused():
+    with pytest.raises(ValueError, match="differ in shape"):
+        patience_by_layer(torch.zeros(2, 1, 3), torch.zeros(2, 1, 4), "reference")
