@@ -15,7 +15,7 @@ from cli import main
 from stages import cache_teacher, finetune_teacher
 from stages.configs import CacheTeacherConfig, FinetuneTeacherConfig
 
-WORDS = ["a", "the", "film", "book", "plot", "actor", "scene", "good", "great", "bad", "dull", "fine", "poor", "very", "not", "quite", "it", "is", "was", "so"]
+WORDS = "a the film book plot actor scene good great bad dull fine poor very not quite it is was so".split()  # noqa: SIM905
 SIZES = dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=32)
 MODELS = {
     "bert": (transformers.BertConfig, SIZES),

@@ -1,4 +1,4 @@
-"""Rows of a task from own files, the packaged reviews and the hub, and the exact complaint about those of no use."""
+"""Rows of a task from own files, the packaged reviews and the hub, and the exact complaint about unusable ones."""
 
 import csv
 import importlib.util
@@ -55,10 +55,12 @@ def write_rows(path: Path, columns: list[str], rows: list[tuple]) -> None:
 # --- own files -----------------------------------------------------------------------------------------------
 
 
+TEXTS = {"a": ['say "a', "a\u2028b", "c\x85d", "e"], "b": ["one, 'two'", " kept ", '"', "f"]}
+
+
 def own_rows(suffix: str, text_columns: str, labels: list) -> TaskRows:
     columns = ["a", "b", "label"]
-    texts = [('say "a', "one, 'two'"), ("a\u2028b", " kept "), ("c\x85d", '"'), ("e", "f")]
-    rows = [(*pair, label) for pair, label in zip(texts, labels, strict=True)]
+    rows = list(zip(*TEXTS.values(), labels, strict=True))
     write_rows(Path(f"train{suffix}"), columns, rows)
     write_rows(Path(f"dev{suffix}"), columns, rows[1:3])
     write_rows(Path(f"test{suffix}"), columns[:2], [row[:2] for row in rows[2:]])
@@ -79,7 +81,6 @@ def own_rows(suffix: str, text_columns: str, labels: list) -> TaskRows:
 )
 def test_every_format_gives_the_same_rows(suffix, text_columns, labels, classes, numbers):
     rows = own_rows(suffix, text_columns, labels)
-    texts = {"a": ['say "a', "a\u2028b", "c\x85d", "e"], "b": ["one, 'two'", " kept ", '"', "f"]}
     columns = tuple(text_columns.split(","))
     assert (rows.task.name, rows.task.text_columns, rows.task.labels) == ("mine", columns, classes)
     assert rows.task.metrics == ("accuracy",)
@@ -88,7 +89,7 @@ def test_every_format_gives_the_same_rows(suffix, text_columns, labels, classes,
     assert list(rows.splits) == list(expected)
     for name, (part, labels) in expected.items():
         split = rows.splits[name]
-        assert split.texts == tuple(texts[column][part] for column in columns)
+        assert split.texts == tuple(TEXTS[column][part] for column in columns)
         assert (split.labels.tolist(), split.labels.dtype, split.labelled) == (labels, np.int64, name != "test")
 
 
@@ -184,51 +185,6 @@ COLUMNS = "--text-columns takes one column or two different ones as A,B, not "
 )
 def test_options_that_do_not_fit_together_are_refused(options, message):
     assert refusal(BadOption, **options) == message
-
-
-# --- official files: what one task does otherwise ------------------------------------------------------------
-
-
-def write_files(header: str, *train: str, dev: str) -> None:
-    Path("train.tsv").write_text("\n".join([header, *train]) + "\n")
-    Path("dev.tsv").write_text(f"{header}\n{dev}\n")
-
-
-QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
-
-
-def test_broken_and_half_empty_rows_of_qqp_are_tolerated():
-    rows = ["0\t1\t2\ta\t\t1", "1\t1\t2\t \tb\t0", "2\t1\t2\tonly one", "3\t1\t2\ta\tb\t1\tmore", "4\t1\t2\tc\td\t1"]
-    write_files(QQP, *rows, dev=rows[-1])
-    train = load_rows(RowsConfig(task="qqp", data_dir=".")).splits["train"]
-    assert train.texts == (["a", " ", "c"], ["", "b", "d"])
-    assert train.labels.tolist() == [1, 0, 1]
-
-
-def test_a_qqp_row_without_any_text_is_refused():
-    write_files(QQP, "0\t1\t2\ta\tb\t1", "1\t1\t2\t \t\t0", dev="0\t1\t2\ta\tb\t1")
-    message = "train.tsv line 3: no text in question1 and question2. Fill it in, or remove the row"
-    assert refusal(BadRows, task="qqp", data_dir=".") == message
-
-
-@pytest.mark.parametrize("task", ["rte", "wnli", "stsb"])
-def test_half_empty_rows_of_other_pairs_are_refused(task):
-    header = f"index\tsentence1\tsentence2\t{'score' if task == 'stsb' else 'label'}"
-    write_files(header, "0\ta\tb\t1", dev="0\ta\t\x85\t1")
-    message = "dev.tsv line 2: no text in sentence2. Fill it in, or remove the row"
-    assert refusal(BadRows, task=task, data_dir=".") == message
-
-
-@pytest.mark.parametrize("score", ["", "high", "nan", "inf", "-inf"])
-def test_a_score_that_is_no_finite_number_is_refused(score):
-    write_files("sentence1\tsentence2\tscore", "a\tb\t2.5", f"a\tb\t{score}", dev="a\tb\t1")
-    message = f"train.tsv line 3: the score {score!r} is no number. Mend the row"
-    assert refusal(BadRows, task="stsb", data_dir=".") == message
-
-
-def test_official_files_without_rows_are_refused():
-    write_files("sentence\tlabel", dev="a\t1")
-    assert refusal(BadRows, task="sst2", data_dir=".") == "train.tsv: holds no rows. Check the file"
 
 
 # --- packages and hub ----------------------------------------------------------------------------------------

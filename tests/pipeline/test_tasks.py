@@ -144,6 +144,12 @@ def write_glue(directory: Path, name: str, labels: list[str]) -> RowsConfig:
     return RowsConfig(task=name, data_dir=str(directory))
 
 
+def refusal(config: RowsConfig) -> str:
+    with pytest.raises(BadRows) as error:
+        load_rows(config)
+    return str(error.value)
+
+
 def four_labels(name: str, spelling: str = "names") -> list[str]:
     labels = GLUE[name][0]
     if labels is None:
@@ -178,11 +184,9 @@ def test_test_files_may_be_absent_and_no_others(tmp_path, name):
     for last in (needed[-1:], needed):  # without the last file, then without any
         for split in last:
             (tmp_path / f"{split}.tsv").unlink(missing_ok=True)
-        with pytest.raises(BadRows) as error:
-            load_rows(config)
         files = ", ".join(f"{split}.tsv" for split in last)
         hint = f"Give the directory of the official {name} files of GLUE"
-        assert str(error.value) == f"--data-dir {tmp_path} has no {files}. {hint}"
+        assert refusal(config) == f"--data-dir {tmp_path} has no {files}. {hint}"
 
 
 @pytest.mark.parametrize("name", [name for name in GLUE if name != "qqp"])
@@ -192,6 +196,42 @@ def test_a_row_with_a_field_too_few_is_refused(tmp_path, name):
     lines = path.read_bytes().split(b"\n")
     fields = lines[2].count(b"\t")
     path.write_bytes(b"\n".join([*lines[:2], lines[2].rpartition(b"\t")[0], *lines[3:]]))
-    with pytest.raises(BadRows) as error:
-        load_rows(config)
-    assert str(error.value) == f"{path} line 3: has {fields} fields, not {fields + 1}. Mend the row"
+    assert refusal(config) == f"{path} line 3: has {fields} fields, not {fields + 1}. Mend the row"
+
+
+PAIR = "sentence1\tsentence2\tlabel"
+SCORE = "sentence1\tsentence2\tscore"
+REMOVE = "Fill it in, or remove the row"
+MEND = "Mend the row"
+QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+QQP_ROW = "4\t1\t2\tc\td\t1"
+
+
+def test_broken_and_half_empty_rows_of_qqp_are_tolerated(tmp_path):
+    rows = ["0\t1\t2\ta\t\t1", "1\t1\t2\t \tb\t0", "2\t1\t2\tonly one", "3\t1\t2\ta\tb\t1\tmore", QQP_ROW]
+    (tmp_path / "train.tsv").write_text("\n".join([QQP, *rows]))
+    (tmp_path / "dev.tsv").write_text(f"{QQP}\n{QQP_ROW}\n")
+    train = load_rows(RowsConfig(task="qqp", data_dir=str(tmp_path))).splits["train"]
+    assert train.texts == (["a", " ", "c"], ["", "b", "d"])
+    assert train.labels.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("task", "header", "row", "broken", "message"),
+    [
+        ("qqp", QQP, QQP_ROW, "1\t1\t2\t \t\t0", f"dev.tsv line 3: no text in question1 and question2. {REMOVE}"),
+        *(
+            (task, header, "a\tb\t1", "a\t\x85\t1", f"dev.tsv line 3: no text in sentence2. {REMOVE}")
+            for task, header in [("rte", PAIR), ("wnli", PAIR), ("stsb", SCORE)]
+        ),
+        *(
+            ("stsb", SCORE, "a\tb\t2.5", f"a\tb\t{score}", f"dev.tsv line 3: the score {score!r} is no number. {MEND}")
+            for score in ("", "high", "nan", "inf", "-inf")
+        ),
+        ("rte", PAIR, "a\tb\t1", None, "dev.tsv: holds no rows. Check the file"),
+    ],
+)
+def test_official_rows_that_cannot_be_used_are_refused(tmp_path, task, header, row, broken, message):
+    (tmp_path / "train.tsv").write_text(f"{header}\n{row}\n")
+    (tmp_path / "dev.tsv").write_text(f"{header}\n{row}\n{broken}\n" if broken else f"{header}\n")
+    assert refusal(RowsConfig(task=task, data_dir=str(tmp_path))) == f"{tmp_path}/{message}"

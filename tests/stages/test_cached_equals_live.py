@@ -1,0 +1,74 @@
+"""A student trained from the cache is the student trained beside the teacher."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pipeline.bundle import student_from_bundle
+from pipeline.cache.reader import open_cache
+from pipeline.compute import accelerator
+from pipeline.encoders import load_classifier, locate
+from pipeline.examples import tokenize
+from pipeline.learner import EncoderLearner, seed_everything
+from pipeline.loop import Training
+from pipeline.runs import RunDirectory
+from pipeline.signals import CachedSignals, LiveSignals
+from pipeline.sources import load_rows
+from stages.configs import CacheTeacherConfig, TrainStudentConfig
+from stages.train_student import canonical, objective
+
+STEPS = 20
+
+
+def losses(tiny, cache_directory, live, out, method):
+    """The loss of each of the first steps, with targets from the cache or from the loaded teacher."""
+    cache = open_cache(cache_directory)
+    config = TrainStudentConfig(
+        cache=str(cache_directory), method=method, precision="float32", max_steps=STEPS, log_every=1, select="last"
+    )
+    compute = accelerator("float32")
+    seed_everything(config.seed)
+    student = student_from_bundle(cache.teacher, 2)
+    split, signals = cache.splits["train"], CachedSignals(cache.splits["train"])
+    if live:  # the task's own rows and the teacher run on every batch: no byte of the shards is used
+        teacher = load_classifier(locate(str(tiny.teacher)))
+        rows = load_rows(CacheTeacherConfig(**tiny.rows))
+        split = tokenize("train", rows.splits["train"], tokenizer_of(tiny), 128)
+        signals = LiveSignals(teacher, compute)
+    learner = EncoderLearner(student, objective(canonical(config, cache.manifest)), config, compute, 0)
+    run = RunDirectory(out, "test", {}, {})
+    run.begin(resume=False)
+    Training(learner, split, signals, None, ("accuracy",), config, compute, run, "test").train()
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines]
+
+
+def tokenizer_of(tiny):
+    from pipeline.encoders import load_tokenizer
+
+    return load_tokenizer(locate(str(tiny.teacher)))
+
+
+@pytest.mark.parametrize("method", ["kd", "pkd-skip", "pkd-last"])
+@pytest.mark.parametrize(("stored", "tolerance"), [("arrow", 1e-4), ("hdf5", 1e-4), ("float16", 1e-2)])
+def test_every_loss_agrees(tiny, tmp_path, method, stored, tolerance):
+    cached = losses(tiny, getattr(tiny, stored), False, tmp_path / "cached", method)
+    live = losses(tiny, getattr(tiny, stored), True, tmp_path / "live", method)
+    assert len(cached) == len(live) == STEPS
+    assert cached == pytest.approx(live, rel=tolerance)
+    assert cached[0] != pytest.approx(cached[-1], rel=tolerance)  # the student did learn meanwhile
+
+
+def test_a_target_of_another_example_is_refused(tiny):
+    from pipeline.batching import collate
+    from pipeline.errors import BadCache
+
+    split = open_cache(tiny.arrow).splits["train"]
+    batch = collate(split, split.starts[:1], 0)
+    strayed = dataclasses.replace(batch, ids=batch.ids + 1)  # as after a shuffle that the targets missed
+    with pytest.raises(BadCache) as error:
+        CachedSignals(split).for_batch(strayed, (1,))
+    assert str(error.value).startswith(
+        "split train, example 1: the stored row belongs to other tokens (example_id 1, row_hash "
+    )

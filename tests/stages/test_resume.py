@@ -1,0 +1,97 @@
+"""Stopped by real signals, gone on with, and the same in the end."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CLI = str(Path(__file__).parents[2] / "cli.py")
+
+
+def command(tiny, out, *words):
+    options = ["--epochs", "6", "--precision", "float32", "--lr", "1e-3", "--log-every", "1", "--checkpoint-seconds", "0", "--eval-every", "7"]
+    return [sys.executable, CLI, "train-student", "--cache", str(tiny.arrow), "--out", str(out), *options, *words]
+
+
+def files(out):
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != "run.json"}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny, tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    subprocess.run(command(tiny, out), check=True, capture_output=True)
+    return out
+
+
+def start_and_stop(tiny, out, number, lines, *words):
+    process = subprocess.Popen(command(tiny, out, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = out / "log.jsonl"
+    while process.poll() is None and (not log.exists() or log.read_text().count("\n") < lines):
+        time.sleep(0.01)
+    process.send_signal(number)
+    return process, process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on_and_ends_with_the_same_bytes(tiny, tmp_path, uninterrupted, number):
+    out = tmp_path / "run"
+    process, (stdout, stderr) = start_and_stop(tiny, out, number, 10)
+    assert process.returncode == 128 + number and stdout == ""
+    line = stderr.splitlines()[-1]
+    assert line.startswith("Error: stopped at step ")
+    assert line.endswith(f"the checkpoint is in {out}. Run the same command with --resume to go on")
+    assert not (out / "run.json").exists() and not (out / "model").exists()
+
+    refused = subprocess.run(command(tiny, out), capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1] == (
+        f"Error: {out} holds this run, unfinished. Add --resume to go on with it, or choose another --out"
+    )
+    resumed = subprocess.run(command(tiny, out, "--resume"), capture_output=True, text=True, check=True)
+    assert "going on from step " in resumed.stderr
+    assert files(out) == files(uninterrupted)
+    a, b = (json.loads((d / "run.json").read_text())["result"] for d in (out, uninterrupted))
+    assert (a["metrics"], a["agreement"]) == (b["metrics"], b["agreement"])
+
+
+def test_killed_again_and_again(tiny, tmp_path, uninterrupted):
+    out = tmp_path / "run"
+    for lines in (1, 15, 40):
+        process, _ = start_and_stop(tiny, out, signal.SIGKILL, lines, "--resume")
+        assert process.returncode == -signal.SIGKILL and not (out / "run.json").exists()
+    subprocess.run(command(tiny, out, "--resume"), check=True, capture_output=True)
+    assert files(out) == files(uninterrupted)
+
+
+def test_two_processes_train_the_same_student_as_one(tiny, tmp_path):
+    """`accelerate launch` on two processes: every batch is shared, the gradients are those of the whole batch."""
+    base = [CLI, "train-student", "--cache", str(tiny.arrow), "--precision", "float32", "--log-every", "1"]
+    base += ["--max-steps", "8", "--eval-every", "4", "--method", "pkd-skip", "--lr", "1e-3", "--seed", "0"]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
+    two = subprocess.run([*launch, *base, "--out", str(tmp_path / "two")], capture_output=True, text=True)
+    assert two.returncode == 0, two.stderr
+    json_lines = [line for line in two.stdout.splitlines() if line.startswith("{")]
+    assert len(json_lines) == 1 and json.loads(json_lines[0])["command"] == "train-student"
+    subprocess.run([sys.executable, *base, "--out", str(tmp_path / "one")], capture_output=True, check=True)
+
+    def losses(out):
+        lines = [json.loads(line) for line in (tmp_path / out / "log.jsonl").read_text().splitlines()]
+        return [line["loss"] for line in lines if line["kind"] == "train"]
+
+    # Dropout draws differ by process, so the losses agree in size, not in every digit.
+    assert losses("two") == pytest.approx(losses("one"), rel=0.1) and len(losses("two")) == 8
