@@ -36,14 +36,14 @@ class CountNoun(click.ParamType):
             self.fail(f"{value!r} is not {noun}.", param, ctx)
 
 
-def options_of(config: type, argument: str | None = None) -> Callable[[Callable], Callable]:
-    """A decorator with one click option for each field of a stage's configuration; `argument` is positional."""
+def options_of(config: type) -> Callable[[Callable], Callable]:
+    """A decorator with one click option for each field of a stage's configuration."""
 
     def decorate(function: Callable) -> Callable:
         own = config.__annotations__  # a command's own options come first, then those that it shares
         fields = sorted(dataclasses.fields(config), key=lambda field: field.name not in own)
         for field in reversed(fields):
-            if field.name == argument:
+            if field.metadata["positional"]:
                 function = click.argument(field.name, metavar=field.metadata["metavar"])(function)
             else:
                 function = _option(config, field)(function)
@@ -134,7 +134,7 @@ def train_student(**options: Any) -> None:
 
 
 @main.command()
-@options_of(EvaluateConfig, argument="run")
+@options_of(EvaluateConfig)
 def evaluate(**options: Any) -> None:
     """Measure a teacher or student run again, from its cache or its task."""
     run_stage("evaluate", EvaluateConfig, options)

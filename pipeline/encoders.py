@@ -94,6 +94,8 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     first = tokenizer("a")["input_ids"][:1]
     if tokenizer.cls_token_id is None or first != [tokenizer.cls_token_id]:
         raise BadModel(f"{name}: its inputs do not begin with a [CLS] token, so there is no [CLS] vector to distil")
+    if tokenizer.pad_token_id is None:
+        raise BadModel(f"{name}: its tokenizer has no padding token. Set one and save it")
     if not getattr(tokenizer, "is_fast", False):
         raise BadModel(f"{name}: has no fast tokenizer (tokenizer.json). Save one with AutoTokenizer first")
     return tokenizer

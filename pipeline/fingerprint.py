@@ -45,4 +45,5 @@ def tokenizer_digest(tokenizer: Any) -> str:
     """Of a fast tokenizer's own serialisation, padding and truncation set aside (every call changes these)."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     backend.update(truncation=None, padding=None)
-    return json_digest({"backend": backend, "special": tokenizer.special_tokens_map})
+    special, inputs = tokenizer.special_tokens_map, sorted(tokenizer.model_input_names)
+    return json_digest({"backend": backend, "special": special, "inputs": inputs})

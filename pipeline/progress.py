@@ -3,7 +3,6 @@
 import sys
 from typing import Any
 
-import click
 from tqdm import tqdm
 
 
@@ -23,4 +22,4 @@ def bar(total: int, description: str, unit: str, done: int = 0, show: bool = Tru
 
 
 def note(text: str) -> None:
-    click.echo(text, err=True)
+    print(text, file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ The command line's options, the checks of their values and run.json are all read
 
 import dataclasses
 import math
+import shlex
 import types
 from typing import Any, get_args, get_type_hints
 
@@ -23,10 +24,12 @@ def setting(
     choices: tuple[str, ...] = (),
     metavar: str | None = None,
     outcome: bool = True,
+    positional: bool = False,
 ) -> Any:
     """A dataclass field. `low`/`high` are inclusive bounds, `above` an exclusive one; `outcome=False` marks an
-    option that cannot change what is computed (where to write, how often to log)."""
-    metadata = dict(help=help, low=low, high=high, above=above, choices=choices, metavar=metavar, outcome=outcome)
+    option that cannot change what is computed (where to write, how often to log), `positional` an argument."""
+    metadata = dict(help=help, low=low, high=high, above=above, choices=choices, metavar=metavar)
+    metadata |= dict(outcome=outcome, positional=positional)
     if default is REQUIRED:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -88,3 +91,18 @@ class Settings:
     def outcome(self) -> dict[str, Any]:
         """The options that decide what is computed, as JSON values."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("outcome", True)}
+
+
+def command_line(command: str, config: Settings) -> str:
+    """The line to type for a configuration: its own options first, those at their defaults left out."""
+    words = ["python", "cli.py", command]
+    own = type(config).__annotations__
+    for field in sorted(dataclasses.fields(config), key=lambda field: field.name not in own):
+        value = getattr(config, field.name)
+        if field.metadata["positional"]:
+            words.insert(3, value)
+        elif value is True:
+            words.append(option_name(field.name))
+        elif value != field.default:
+            words += [option_name(field.name), f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)

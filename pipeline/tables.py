@@ -80,7 +80,11 @@ def _jsonl(path: Path) -> Iterator[Row]:
             raise BadRows(f"{path} line {number}: is no JSON object ({error}). Mend the row") from error
         if not isinstance(row, dict):
             raise BadRows(f"{path} line {number}: is no JSON object. Write each row as {{...}}")
-        yield number, {name: _text(value) for name, value in row.items()}
+        try:
+            fields = {name: _text(value) for name, value in row.items()}
+        except ValueError as error:
+            raise BadRows(f"{path} line {number}: holds {error}. Mend the row") from error
+        yield number, fields
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -101,4 +105,7 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():  # a class read from a column that also holds nulls
         return str(int(value))
-    return str(value)
+    text = str(value)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("half of a surrogate pair, which is no text")
+    return text

@@ -39,6 +39,7 @@ class Task:
     headerless: tuple[str, ...] = ()  # splits whose file has no header: columns are called 0, 1, 2, …
     broken_rows: bool = False  # the published files are known to hold a few unreadable or empty rows
     published_teacher: str | None = None
+    published_labels: tuple[str, ...] | None = None  # its classes in order, where they are not the task's
 
     @property
     def classes(self) -> int:
@@ -80,6 +81,7 @@ def _glue(
     file_label: str = "label",
     headerless: tuple[str, ...] = (),
     broken_rows: bool = False,
+    published_labels: tuple[str, ...] | None = None,
 ) -> Task:
     return Task(
         name,
@@ -93,6 +95,7 @@ def _glue(
         headerless,
         broken_rows,
         f"textattack/bert-base-uncased-{teacher}",
+        published_labels,
     )
 
 
@@ -138,6 +141,8 @@ TASKS = {
             splits=_MNLI_SPLITS,
             file_columns=_PAIR,
             file_label="gold_label",
+            # TextAttack's own table maps its outputs so (textattack/model_args.py and dataset_args.py)
+            published_labels=("contradiction", "entailment", "neutral"),
         ),
         _glue("qnli", "QNLI", ("question", "sentence"), _ENTAILMENT),
         _glue("rte", "RTE", _PAIR, _ENTAILMENT),

@@ -1,8 +1,6 @@
 """Run the teacher once over every split of a task and write the cache. Nothing after this needs the teacher."""
 
 import hashlib
-import shlex
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,19 +15,20 @@ from pipeline.cache.columns import cls_column
 from pipeline.cache.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
 from pipeline.compute import accelerator, resolve_precision, single_process
-from pipeline.encoders import depth_of, label_names, load_classifier, load_tokenizer, locate
+from pipeline.encoders import depth_of
 from pipeline.environment import environment
-from pipeline.errors import BadModel, HubUnreachable
+from pipeline.errors import BadModel
 from pipeline.examples import Column, Split, rows_digest, shard_rows, tokenize
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.limits import check_max_length
 from pipeline.metrics import measure
 from pipeline.patience import parse_layers
 from pipeline.progress import bar, note
-from pipeline.runs import RUN, STARTED
+from pipeline.settings import command_line
 from pipeline.signals import teacher_outputs
 from pipeline.sources import load_rows
 from pipeline.tasks import Task
+from pipeline.teachers import Teacher, load_teacher
 from stages.configs import CacheTeacherConfig
 
 TEACHER_BATCH = 64  # part of the identity: the bytes of a shard depend on how its rows were batched
@@ -56,16 +55,41 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     single_process("cache-teacher")
     started = time.monotonic()
     rows = load_rows(config)
-    name = find_teacher(config, rows.task)
-    tokenizer = load_tokenizer(name, config.revision)
-    model: Any = load_classifier(name, revision=config.revision)
-    task = _fitting_task(rows.task, name, model.config)
-    parts = {split: part.relabelled(rows.task.labels, task.labels) for split, part in rows.splits.items()}
+    teacher = load_teacher(rows.task, config, config.teacher, config.revision)
+    task, tokenizer, model = teacher.task, teacher.tokenizer, teacher.model
     check_max_length(config.max_length, tokenizer, model.config)
+    splits = {
+        split: tokenize(split, part.relabelled(rows.task.labels, task.labels), tokenizer, config.max_length)
+        for split, part in rows.splits.items()
+    }
+    manifest = _manifest(config, teacher, splits)
+    out = Path(config.cache or f"data/{task.name}")
+    writer = CacheWriter(out, manifest.fields, config.format)
+    if (finished := writer.finished()) is not None:
+        note(f"{out} is already this cache, complete")
+        return _result(out, finished, started)
+    writer.start()
+    teacher_files = writer.write_teacher(lambda directory: write_bundle(directory, model, tokenizer))
+    records, forward = _write_splits(writer, manifest, model, splits, config.shard_rows)
+    metrics = _teacher_metrics(writer, records, task)
+    _warn_if_weak(task, splits, metrics)
+    made = {
+        "command": command_line("cache-teacher", config),
+        "rows_from": rows.origin,
+        "seconds": round(time.monotonic() - started, 2),
+        **forward,
+        "environment": environment(),
+    }
+    manifest = manifest.completed(records, teacher_files, metrics, made)
+    writer.finish(manifest)
+    return _result(out, manifest, started)
+
+
+def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str, Split]) -> Manifest:
+    """What is known before the first forward pass: the identity and the shape of the columns."""
+    model, tokenizer, task = teacher.model, teacher.tokenizer, teacher.task
     depth = depth_of(model.config)
     layers = tuple(range(1, depth)) if config.layers == "all" else parse_layers("--layers", config.layers, depth)
-    splits = {split: tokenize(split, part, tokenizer, config.max_length) for split, part in parts.items()}
-    precision = resolve_precision(config.precision)
     fields = {
         "format": FORMAT_VERSION,
         "teacher_weights": weights_digest(model.state_dict()),
@@ -77,96 +101,20 @@ def run(config: CacheTeacherConfig) -> CacheResult:
         "labels": list(task.labels) if task.labels else None,
         "shard_rows": config.shard_rows,
         "dtype": config.dtype,
-        "compute": precision,
+        "compute": resolve_precision(config.precision),
         "batching": f"by length, {TEACHER_BATCH}",
         "sequences": 1,
     }
-    out = Path(config.cache or f"data/{task.name}")
-    writer = CacheWriter(out, fields, config.format)
-    if (manifest := writer.finished()) is not None:
-        note(f"{out} is already this cache, complete")
-        return _result(out, manifest, started)
-    writer.start()
-    teacher_files = writer.write_teacher(lambda directory: write_bundle(directory, model, tokenizer))
-    manifest = Manifest(
-        fields,
-        config.format,
-        TaskRecord(task.name, task.labels, task.metrics),
-        ModelRecord(
-            model.config.model_type,
-            depth,
-            model.config.hidden_size,
-            task.classes,
-            tokenizer.pad_token_id,
-            "token_type_ids" in tokenizer.model_input_names,
-            model.config.vocab_size,
-        ),
-        {},
-        teacher_files,
-        {},
-        {},
+    record = ModelRecord(
+        type=model.config.model_type,
+        depth=depth,
+        hidden=model.config.hidden_size,
+        classes=task.classes,
+        pad_id=tokenizer.pad_token_id,
+        token_types="token_type_ids" in tokenizer.model_input_names,
+        vocabulary=model.config.vocab_size,
     )
-    records, forward = _write_splits(writer, manifest, model, splits, config.shard_rows, accelerator(precision))
-    made = {
-        "command": shlex.join(["cli.py", *sys.argv[1:]]),
-        "rows_from": rows.origin,
-        "seconds": round(time.monotonic() - started, 2),
-        **forward,
-        "environment": environment(),
-    }
-    manifest = manifest.completed(records, _teacher_metrics(writer, records, task), made)
-    writer.finish(manifest)
-    return _result(out, manifest, started)
-
-
-def find_teacher(config: CacheTeacherConfig, task: Task) -> str:
-    """The checkpoint to run: --teacher, else runs/TASK/teacher, else the task's published one.
-
-    Raises `BadModel` or `HubUnreachable` with the finetune-teacher line to type when there is none.
-    """
-    if config.teacher:
-        if (Path(config.teacher) / STARTED).is_file() and not (Path(config.teacher) / RUN).is_file():
-            raise BadModel(f"--teacher {config.teacher} is an unfinished run. Finish it with --resume first")
-        return locate(config.teacher)
-    own = Path("runs") / task.name / "teacher"
-    if (own / RUN).is_file():
-        return locate(str(own))
-    if (own / STARTED).is_file():
-        raise BadModel(f"{own} is unfinished: run its finetune-teacher command again with --resume")
-    rows = {"--data-dir": config.data_dir, "--train-file": config.train_file, "--dev-file": config.dev_file}
-    rows |= {"--text-columns": config.text_columns, "--label-column": config.label_column}
-    given = "".join(f" {option} {shlex.quote(value)}" for option, value in rows.items() if value)
-    advice = f"Make one: cli.py finetune-teacher --task {task.name}{given} --model demo (or any BERT-like encoder)"
-    if task.published_teacher is None:
-        raise BadModel(f"there is no teacher for {task.name} in {own}. {advice}")
-    note(f"no teacher in {own}: taking {task.published_teacher} from the hub")
-    try:
-        load_tokenizer(task.published_teacher, config.revision)
-    except HubUnreachable as error:
-        raise HubUnreachable(
-            f"there is no teacher in {own}, and {task.published_teacher} cannot be had from the hub. {advice}"
-        ) from error
-    return task.published_teacher
-
-
-def _fitting_task(task: Task, name: str, config: Any) -> Task:
-    """The task with its labels in the teacher's order. Raises `BadModel` if the teacher is not one of this task."""
-    names = label_names(config)
-    if config.num_labels != task.classes:
-        raise BadModel(
-            f"{name} has {config.num_labels} labels, but the task {task.name} has {task.classes}. "
-            "Name another --teacher, or fine-tune one with finetune-teacher"
-        )
-    if task.labels is None or names is None or names == task.labels:
-        return task
-    if set(names) == set(task.labels):
-        return task.with_labels(names)
-    if {n.lower() for n in names} == {label.lower() for label in task.labels}:
-        return task.with_labels(tuple(next(x for x in task.labels if x.lower() == n.lower()) for n in names))
-    raise BadModel(
-        f"{name} predicts {', '.join(names)}, but the task {task.name} has {', '.join(task.labels)}. "
-        "Name another --teacher, or fine-tune one with finetune-teacher"
-    )
+    return Manifest(fields, config.format, TaskRecord(task.name, task.labels, task.metrics), record)
 
 
 def _shards(split: Split, rows: int) -> list[tuple[int, int]]:
@@ -180,9 +128,10 @@ def _split_digest(split: Split, rows: int) -> str:
 
 
 def _write_splits(
-    writer: CacheWriter, manifest: Manifest, model: Any, splits: Mapping[str, Split], rows: int, compute: Any
+    writer: CacheWriter, manifest: Manifest, model: Any, splits: Mapping[str, Split], rows: int
 ) -> tuple[dict[str, SplitRecord], dict[str, float]]:
     """Every shard of every split, computed unless an earlier call did; with what the pass itself took."""
+    compute = accelerator(manifest.fields["compute"])
     model = model.eval().to(compute.device)
     types = manifest.column_types()
     records, computed, seconds = {}, 0, 0.0
@@ -242,6 +191,21 @@ def _teacher_metrics(writer: CacheWriter, records: Mapping[str, SplitRecord], ta
             split = Split(name, [writer.read_shard(shard) for shard in record.shards], True)
             metrics[name] = measure(task.metrics, split.whole("logits"), split.labels)
     return metrics
+
+
+def _warn_if_weak(task: Task, splits: Mapping[str, Split], metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Say so when the teacher does no better on a split than a constant answer would."""
+    for name, values in metrics.items():
+        labels = splits[name].labels
+        if "accuracy" in values:
+            constant = np.bincount(labels).max() / len(labels)
+            if values["accuracy"] <= constant:
+                note(
+                    f"warning: on {name} the teacher's accuracy is {values['accuracy']:.3f}, and the most frequent "
+                    f"label alone gives {constant:.3f}. Check its labels, or train it longer"
+                )
+        elif task.regression and values["pearson"] <= 0:
+            note(f"warning: on {name} the teacher's scores do not rise with the labels. Check the teacher")
 
 
 def _result(out: Path, manifest: Manifest, started: float) -> CacheResult:

@@ -85,7 +85,7 @@ class TrainStudentConfig(TrainingConfig):
 class EvaluateConfig(Settings):
     """Measure a teacher or student run again."""
 
-    run: str = setting(help="run directory", metavar="RUN")
+    run: str = setting(help="run directory", metavar="RUN", positional=True)
     split: str = setting("dev", help="dev (all dev splits), train, test, or the name of one split")
     cache: str | None = setting(
         None,

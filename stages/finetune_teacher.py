@@ -1,11 +1,12 @@
 """Fine-tune a pre-trained encoder on a task: the teacher."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from pipeline.compute import accelerator, resolve_precision
+from pipeline.configs import RowsConfig
 from pipeline.encoders import load_classifier, load_tokenizer, locate, parameter_count
 from pipeline.environment import environment
 from pipeline.errors import BadOption
@@ -81,6 +82,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     if compute.is_main_process:
         directory.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), tokenizer)
         record = {
+            "rows": {field.name: getattr(config, field.name) for field in fields(RowsConfig)},
             "origin": rows.origin,
             **trained.as_json(),
             "environment": environment(),

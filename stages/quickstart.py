@@ -1,7 +1,6 @@
 """The whole method on packaged data: a teacher, its cache, and FT, KD, PKD-Skip and PKD-Last students, as a table."""
 
 import dataclasses
-import shlex
 import statistics
 import time
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pipeline.files import write_json, write_text
 from pipeline.learner import predict
 from pipeline.progress import note
 from pipeline.runs import MODEL
-from pipeline.settings import Settings, option_name
+from pipeline.settings import Settings, command_line
 from stages import cache_teacher, evaluate, finetune_teacher, train_student
 from stages.configs import (
     METHODS,
@@ -94,7 +93,10 @@ def run(config: QuickstartConfig) -> QuickstartResult:
         _announce("evaluate", check)
         checks.append(evaluate.run(check))
     speeds = _inference_speeds([Path(result.out) / MODEL for result in results], Path(cached.out))
-    commands = [_line("finetune-teacher", teacher), *(_line("train-student", student) for student in students)]
+    commands = [
+        command_line("finetune-teacher", teacher),
+        *(command_line("train-student", student) for student in students),
+    ]
     rows = [
         Row(
             model,
@@ -126,22 +128,8 @@ def _models() -> list[tuple[str, int]]:
     return [("teacher", 6), *((names[method], STUDENT_LAYERS) for method in METHODS)]
 
 
-def _line(command: str, config: Settings) -> str:
-    """The command line that a configuration stands for: options that differ from their defaults."""
-    words = ["python", "cli.py", command]
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name == "run":
-            words.insert(3, value)
-        elif value is True:
-            words.append(option_name(field.name))
-        elif value != field.default:
-            words += [option_name(field.name), f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(words)
-
-
 def _announce(command: str, config: Settings) -> None:
-    note(f"\n$ {_line(command, config)}")
+    note(f"\n$ {command_line(command, config)}")
 
 
 def _cache_seconds(cached: cache_teacher.CacheResult) -> float:

@@ -1,11 +1,15 @@
 """A real tiny encoder, real rows and real caches, made once a session."""
 
 import json
+import os
 import random
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny models are slower on two threads, and tests run side by side
+
 import torch
 import transformers
 from click.testing import CliRunner
@@ -16,6 +20,7 @@ from stages import cache_teacher, finetune_teacher
 from stages.configs import CacheTeacherConfig, FinetuneTeacherConfig
 
 WORDS = "a the film book plot actor scene good great bad dull fine poor very not quite it is was so".split()  # noqa: SIM905
+GOOD = ("good", "great", "fine")
 SIZES = dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=32)
 MODELS = {
     "bert": (transformers.BertConfig, SIZES),
@@ -59,8 +64,10 @@ def write_rows(path: Path, count: int, seed: int, labels=("neg", "pos")) -> Path
     draw = random.Random(seed)
     lines = ["text,label"]
     for _ in range(count):
-        words = draw.choices(WORDS, k=draw.randint(3, 30))
-        good = bool({"good", "great", "fine"} & set(words))
+        good = draw.random() < 0.5
+        words = draw.choices([word for word in WORDS if word not in GOOD], k=draw.randint(3, 30))
+        if good:
+            words[draw.randrange(len(words))] = draw.choice(GOOD)
         lines.append(f"{' '.join(words)},{labels[good]}")
     path.write_text("\n".join(lines) + "\n")
     return path

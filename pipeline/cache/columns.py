@@ -19,13 +19,18 @@ class ColumnType:
         """Raises ValueError unless `column` is of this type with `rows` rows and, if ragged, sound offsets."""
         if isinstance(column, Ragged):
             offsets, values = column.offsets, column.values
-            sound = len(offsets) == rows + 1 and offsets[0] == 0 and offsets[-1] == len(values)
-            if self.width is not None or values.dtype != self.dtype or not sound or (np.diff(offsets) < 1).any():
+            typed = values.dtype == self.dtype and offsets.dtype == np.int64 and values.ndim == offsets.ndim == 1
+            if self.width is not None or not typed or not _sound(offsets, rows, len(values)):
                 raise ValueError(f"column {name} is not a sound ragged column of {rows} rows of {self.dtype}")
             return
         shape = (rows,) if self.width == 0 else (rows, self.width)
         if column.dtype != self.dtype or column.shape != shape:
             raise ValueError(f"column {name} is {column.dtype}{list(column.shape)}, not {self.dtype}{list(shape)}")
+
+
+def _sound(offsets: np.ndarray, rows: int, values: int) -> bool:
+    ends = len(offsets) == rows + 1 and offsets[0] == 0 and offsets[-1] == values
+    return bool(ends and (np.diff(offsets) >= 1).all())
 
 
 def cls_column(layer: int) -> str:
@@ -54,3 +59,6 @@ def check_columns(columns: Mapping[str, Column], types: Mapping[str, ColumnType]
         raise ValueError(f"columns are {', '.join(sorted(columns))}, not {', '.join(sorted(types))}")
     for name, column_type in types.items():
         column_type.check(name, columns[name], rows)
+    ragged = [column for column in columns.values() if isinstance(column, Ragged)]
+    if any((column.offsets != ragged[0].offsets).any() for column in ragged):
+        raise ValueError("the ragged columns differ in the lengths of their rows")

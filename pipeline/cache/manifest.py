@@ -5,12 +5,14 @@ It is written last, by rename: a directory without it is no cache.
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pipeline.cache.columns import ColumnType, column_types
+from pipeline.cache.containers import container
 from pipeline.errors import BadCache
 from pipeline.files import read_json, write_json
 from pipeline.fingerprint import json_digest
@@ -69,9 +71,9 @@ class Manifest:
     container: str
     task: TaskRecord
     model: ModelRecord
-    splits: Mapping[str, SplitRecord]
-    teacher_files: Mapping[str, str]  # name in teacher/ -> SHA-256
-    teacher_metrics: Mapping[str, Mapping[str, float]]
+    splits: Mapping[str, SplitRecord] = field(default_factory=dict)
+    teacher_files: Mapping[str, str] = field(default_factory=dict)  # name in teacher/ -> SHA-256
+    teacher_metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -108,10 +110,16 @@ class Manifest:
         )
 
     def completed(
-        self, splits: Mapping[str, SplitRecord], metrics: Mapping[str, Any], made: Mapping[str, Any]
+        self,
+        splits: Mapping[str, SplitRecord],
+        teacher_files: Mapping[str, str],
+        teacher_metrics: Mapping[str, Any],
+        made: Mapping[str, Any],
     ) -> "Manifest":
         """The manifest of the finished cache, from the one its shards were made by."""
-        return dataclasses.replace(self, splits=splits, teacher_metrics=metrics, made=made)
+        return dataclasses.replace(
+            self, splits=splits, teacher_files=teacher_files, teacher_metrics=teacher_metrics, made=made
+        )
 
     def write(self, directory: Path) -> None:
         value = {"format": FORMAT_VERSION, "identity": self.identity, "content": self.content}
@@ -149,10 +157,10 @@ def _parse(value: Any) -> Manifest:
     splits = {}
     for name, split in value["splits"].items():
         shards = tuple(_record(ShardRecord, shard) for shard in split["shards"])
-        for shard in shards:
-            parts = Path(shard.file).parts
-            if len(parts) != 2 or parts[0] != name or ".." in parts:
-                raise ValueError(f"shard {shard.file!r} lies outside its split")
+        suffix = container(value["container"]).SUFFIX
+        for index, shard in enumerate(shards):
+            if not re.fullmatch(r"[a-z]\w*", name, re.ASCII) or shard.file != f"{name}/{index:05d}{suffix}":
+                raise ValueError(f"{shard.file!r} is not the name of shard {index} of split {name}")
         splits[name] = SplitRecord(_typed(split["labelled"], bool), shards)
     for file in value["teacher_files"]:
         if Path(file).name != file or file in (".", ".."):

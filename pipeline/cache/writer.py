@@ -56,12 +56,13 @@ class CacheWriter:
         if (self.directory / MANIFEST).is_file():
             manifest = read_manifest(self.directory)
             self._refuse_other(manifest.fields, manifest.container)
+            shutil.rmtree(self.directory / PARTIAL, ignore_errors=True)  # left by a death right after the manifest
             return manifest
         if started.is_file():
             try:
                 value = read_json(started)
                 self._refuse_other(value["fields"], value["container"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise BadCache(f"{started} is damaged. Remove {self.directory}, or name another --cache") from error
         elif self.directory.is_dir() and any(entry.name != PARTIAL for entry in self.directory.iterdir()):
             raise BadCache(f"{self.directory} is not empty and no cache. Name another --cache")

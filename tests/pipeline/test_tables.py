@@ -131,6 +131,11 @@ NOT_UTF8 = "{path}: is not UTF-8 text (invalid start byte). Convert it to UTF-8"
             '{"a": 1}\ntext\n',
             "{path} line 2: is no JSON object (Expecting value: line 1 column 1 (char 0)). Mend the row",
         ),
+        (
+            "rows.jsonl",
+            r'{"a": "\ud83d\ude00"}' + "\n" + r'{"a": "\ud83d"}',
+            "{path} line 2: holds half of a surrogate pair, which is no text. Mend the row",
+        ),
         ("rows.txt", "text", "{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. Convert it, or rename it"),
         ("rows", "text", "{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. Convert it, or rename it"),
     ],
@@ -140,13 +145,17 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, name, content, message)
     assert refusal(path) == message.format(path=path)
 
 
-@pytest.mark.parametrize("content", ["text,label\na,1\n", ""], ids=["csv", "empty"])
-def test_parquet_that_is_none_is_refused_with_the_reason_on_one_line(tmp_path, content):
-    path = write(tmp_path / "rows.parquet", content)
-    with pytest.raises(pyarrow.ArrowInvalid) as reason:
+@pytest.mark.parametrize("damage", ["csv", "empty", "page"])
+def test_parquet_that_cannot_be_read_is_refused_with_the_reason_on_one_line(tmp_path, damage):
+    path = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(TWO_ROWS), path)
+    intact = path.read_bytes()
+    write(path, {"csv": b"text,label\na,1\n", "empty": b"", "page": intact[:4] + b"\xff" * 8 + intact[12:]}[damage])
+    with pytest.raises((pyarrow.ArrowInvalid, OSError)) as reason:
         pyarrow.parquet.read_table(path)
-    message = f"{path}: cannot be read as parquet ({str(reason.value).splitlines()[0]}). Check the file"
-    assert refusal(path) == message
+    first_line, *others = str(reason.value).splitlines()
+    assert bool(others) is (damage == "page")
+    assert refusal(path) == f"{path}: cannot be read as parquet ({first_line}). Check the file"
 
 
 def test_json_nested_too_deeply_is_refused(tmp_path):

@@ -33,6 +33,7 @@ def test_glue_tasks_are_as_published(name):
     task = find_task(name)
     assert (task.labels, task.metrics) == GLUE[name][:2]
     assert task.published_teacher == f"textattack/bert-base-uncased-{GLUE[name][2]}"
+    assert task.published_labels is None or sorted(task.published_labels) == sorted(task.labels)
     assert task.hub == ("nyu-mll/glue", name)
     assert task.broken_rows is (name == "qqp")
 

@@ -13,7 +13,20 @@ CLI = str(Path(__file__).parents[2] / "cli.py")
 
 
 def command(tiny, out, *words):
-    options = ["--epochs", "6", "--precision", "float32", "--lr", "1e-3", "--log-every", "1", "--checkpoint-seconds", "0", "--eval-every", "7"]
+    options = [
+        "--epochs",
+        "6",
+        "--precision",
+        "float32",
+        "--lr",
+        "1e-3",
+        "--log-every",
+        "1",
+        "--checkpoint-seconds",
+        "0",
+        "--eval-every",
+        "7",
+    ]
     return [sys.executable, CLI, "train-student", "--cache", str(tiny.arrow), "--out", str(out), *options, *words]
 
 
