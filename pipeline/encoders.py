@@ -112,8 +112,8 @@ def load_classifier(
 ) -> nn.Module:
     """An encoder with a classification head, in float32, at most `layers` deep.
 
-    With `classes` the head is made for that many logits (new where the checkpoint has none for the task) and
-    named by `labels`. Raises `BadModel`, `HubUnreachable`.
+    With `classes` the head is made for that many logits (new where the checkpoint has none of that size) and
+    named by `labels`; without, a checkpoint that lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
     """
     transformers = _quiet()
     config = load_config(name, revision)
@@ -122,15 +122,34 @@ def load_classifier(
     if classes is not None:
         name_labels(config, classes, labels)
     with _loading(name):
-        model: nn.Module = transformers.AutoModelForSequenceClassification.from_pretrained(
+        model, loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
             name,
             config=config,
             dtype=torch.float32,
             **_source(name, revision),
             use_safetensors=True if safetensors_only else None,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
     layers_of(model)
+    _check_complete(name, model, loaded, new_head=classes is not None)
     return model
+
+
+def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
+    """Raises `BadModel` for weights that had to be made up, other than those of a new head (and its pooler)."""
+    absent = {*loaded["missing_keys"], *(entry[0] for entry in loaded["mismatched_keys"])}
+    encoder = {key for key in absent if key.startswith(model.base_model_prefix + ".") and ".pooler." not in key}
+    if encoder:
+        raise BadModel(
+            f"{name} lacks {len(encoder)} of the encoder's weights ({min(encoder)}, …), or has them in another shape. "
+            "Check the directory"
+        )
+    if absent and not new_head:
+        raise BadModel(
+            f"{name} has no trained classification head ({min(absent)} is missing). Fine-tune it first: "
+            f"cli.py finetune-teacher --model {name} --task …"
+        )
 
 
 def build_classifier(config: Any) -> nn.Module:

@@ -18,6 +18,7 @@ from pipeline.tasks import DEV, TASKS, TEST, SplitSource, Task, find_task
 MOVIE_DEV_ROWS = 1500
 MOVIE_SPLIT_SEED = 20190
 UNLABELLED = -1
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?"
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _read_split(
     for number, row in read_table(path, header=header, skip_broken=broken_rows):
         if not labels:
             labelled = label_column in row or role != TEST
-            _check_columns(path, row, (*columns, label_column) if labelled else columns)
+            _check_columns(path, row, (*columns, label_column) if labelled else columns, task.name in TASKS)
         values = [row.get(column, "") for column in columns]
         blank = [not value.strip() for value in values]
         if all(blank) or (any(blank) and not broken_rows):
@@ -121,32 +122,25 @@ def _read_split(
     return SplitRows(texts, np.array(labels, np.float32 if task.regression else np.int64), labelled)
 
 
-def _check_columns(path: Path, row: dict[str, str], wanted: tuple[str, ...]) -> None:
+def _check_columns(path: Path, row: dict[str, str], wanted: tuple[str, ...], official: bool = False) -> None:
+    way_on = "Use the official file" if official else "Name one of these with --text-columns and --label-column"
     for column in wanted:
         if column not in row:
-            raise BadRows(
-                f"{path}: has no column {column!r}; its columns are {', '.join(row)}. Name one of these with "
-                "--text-columns and --label-column"
-            )
+            raise BadRows(f"{path}: has no column {column!r}; its columns are {', '.join(row)}. {way_on}")
 
 
 def _label(path: Path, number: int, value: str, task: Task) -> float:
     if task.labels is None:
-        try:
-            score = float(value)
-        except ValueError:
-            score = math.nan
+        score = np.float32(value) if re.fullmatch(_NUMBER, value) else math.nan
         if not math.isfinite(score):
             raise BadRows(f"{path} line {number}: the score {value!r} is no number. Mend the row")
-        return score
+        return float(score)
     if value in task.labels:
         return task.labels.index(value)
     if task.name in TASKS and value in map(str, range(task.classes)):
         return int(value)
-    raise BadRows(
-        f"{path} line {number}: the label {value!r} is none of {', '.join(task.labels[:10])}. Mend the row, or "
-        "name another --label-column"
-    )
+    way_on = "Mend the row" if task.name in TASKS else "Mend the row, or name another --label-column"
+    raise BadRows(f"{path} line {number}: the label {value!r} is none of {', '.join(task.labels[:10])}. {way_on}")
 
 
 # --- own files -----------------------------------------------------------------------------------------------
@@ -163,6 +157,8 @@ def _own_rows(config: RowsConfig) -> TaskRows:
     columns = tuple(config.text_columns.split(","))
     if len(columns) > 2 or len(set(columns)) < len(columns) or "" in columns:
         raise BadOption(f"--text-columns takes one column or two different ones as A,B, not {config.text_columns!r}")
+    if config.label_column in columns:
+        raise BadOption(f"--label-column {config.label_column} is a text column too: the answer would be in the input")
     files = {"train": config.train_file, DEV: config.dev_file, TEST: config.test_file}
     paths = {split: Path(file) for split, file in files.items() if file}
     task = Task(config.task, columns, _own_labels(paths["train"], config.label_column), ("accuracy",))
@@ -180,8 +176,8 @@ def _own_labels(path: Path, column: str) -> tuple[str, ...]:
         found.add(row[column])
     if len(found) < 2:
         raise BadRows(f"{path}: column {column!r} holds {len(found)} different labels; training needs two or more")
-    whole = all(re.fullmatch(r"-?\d+", label) for label in found)
-    return tuple(sorted(found, key=int) if whole else sorted(found))
+    whole = all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in found)
+    return tuple(sorted(found, key=lambda label: (int(label), label)) if whole else sorted(found))
 
 
 # --- packages and hub ----------------------------------------------------------------------------------------

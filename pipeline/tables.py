@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
         for number, line in enumerate(_lines(path), start=1):
             yield number, line.rstrip("\r\n").split("\t")
         return
+    csv.field_size_limit(2**31 - 1)  # documents are longer than the default of 128 KiB
     reader = csv.reader(_lines(path), strict=True)
     try:
         for fields in reader:
@@ -58,10 +60,12 @@ def _delimited(path: Path, header: bool, skip_broken: bool) -> Iterator[Row]:
     rows = _fields(path)
     columns: list[str] = []
     for number, fields in rows:
-        if not any(fields):
+        if fields in ([], [""]):  # a blank line; a row of empty fields is a row
             continue
         if not columns:
             columns = fields if header else [str(index) for index in range(len(fields))]
+            if len(set(columns)) < len(columns):
+                raise BadRows(f"{path}: two columns have the same name in {', '.join(columns)}. Rename one")
             if header:
                 continue
         if len(fields) == len(columns):
@@ -80,11 +84,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
             raise BadRows(f"{path} line {number}: is no JSON object ({error}). Mend the row") from error
         if not isinstance(row, dict):
             raise BadRows(f"{path} line {number}: is no JSON object. Write each row as {{...}}")
-        try:
-            fields = {name: _text(value) for name, value in row.items()}
-        except ValueError as error:
-            raise BadRows(f"{path} line {number}: holds {error}. Mend the row") from error
-        yield number, fields
+        yield number, _texts(path, number, row)
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -93,19 +93,29 @@ def _parquet(path: Path) -> Iterator[Row]:
 
     try:
         records = pyarrow.parquet.read_table(path).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise BadRows(f"{path}: cannot be read as parquet ({reason}). Check the file") from error
     for number, row in enumerate(records, start=1):
-        yield number, {name: _text(value) for name, value in row.items()}
+        yield number, _texts(path, number, row)
 
 
-def _text(value: object) -> str:
+def _texts(path: Path, number: int, row: dict[str, object]) -> dict[str, str]:
+    try:
+        return {name: _text(name, value) for name, value in row.items()}
+    except ValueError as error:
+        raise BadRows(f"{path} line {number}: {error}. Mend the row") from error
+
+
+def _text(name: str, value: object) -> str:
+    """Text of a cell. Raises ValueError for what is neither text nor a finite number."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():  # a class read from a column that also holds nulls
         return str(int(value))
+    if not isinstance(value, str | int) and not (isinstance(value, float) and math.isfinite(value)):
+        raise ValueError(f"{name} is no text but {value!r:.40}")
     text = str(value)
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("half of a surrogate pair, which is no text")
+        raise ValueError(f"{name} holds half of a surrogate pair, which is no text")
     return text

@@ -1,5 +1,7 @@
 """Every supported encoder, cut by the one generic function, computes what the whole one computes."""
 
+import json
+
 import pytest
 import torch
 import transformers
@@ -144,3 +146,31 @@ def test_remote_code_is_never_run(tmp_path):
     with pytest.raises(BadModel):
         load_classifier(str(tmp_path))
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_without_a_head_is_no_teacher(tmp_path):
+    directory = save_pretrained_encoder(tmp_path / "encoder")
+    with pytest.raises(BadModel) as error:
+        load_classifier(str(directory))
+    assert str(error.value) == (
+        f"{directory} has no trained classification head (classifier.bias is missing). Fine-tune it first: "
+        f"cli.py finetune-teacher --model {directory} --task …"
+    )
+
+
+def test_a_head_of_another_size_is_made_anew_for_a_new_task(tmp_path):
+    directory = save_pretrained_encoder(tmp_path / "encoder")
+    load_classifier(str(directory), classes=3).save_pretrained(directory)
+    assert load_classifier(str(directory), classes=2).config.num_labels == 2
+
+
+def test_a_checkpoint_that_lacks_encoder_weights(tmp_path):
+    directory = save_pretrained_encoder(tmp_path / "encoder")
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 5}))
+    with pytest.raises(BadModel) as error:
+        load_classifier(str(directory), classes=2)
+    assert str(error.value) == (
+        f"{directory} lacks 16 of the encoder's weights (bert.encoder.layer.4.attention.output.LayerNorm.bias, …), "
+        "or has them in another shape. Check the directory"
+    )

@@ -134,7 +134,7 @@ NOT_UTF8 = "{path}: is not UTF-8 text (invalid start byte). Convert it to UTF-8"
         (
             "rows.jsonl",
             r'{"a": "\ud83d\ude00"}' + "\n" + r'{"a": "\ud83d"}',
-            "{path} line 2: holds half of a surrogate pair, which is no text. Mend the row",
+            "{path} line 2: a holds half of a surrogate pair, which is no text. Mend the row",
         ),
         ("rows.txt", "text", "{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. Convert it, or rename it"),
         ("rows", "text", "{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. Convert it, or rename it"),

@@ -57,7 +57,7 @@ def test_every_loss_agrees(tiny, tmp_path, method, stored, tolerance):
     live = losses(tiny, getattr(tiny, stored), True, tmp_path / "live", method)
     assert len(cached) == len(live) == STEPS
     assert cached == pytest.approx(live, rel=tolerance)
-    assert cached[0] != pytest.approx(cached[-1], rel=tolerance)  # the student did learn meanwhile
+    assert len({round(loss, 5) for loss in cached}) == STEPS  # other batches, other losses: not one value compared
 
 
 def test_a_target_of_another_example_is_refused(tiny):

@@ -85,17 +85,19 @@ def test_two_processes_train_the_same_student_as_one(tiny, tmp_path):
     """`accelerate launch` on two processes: every batch is shared, the gradients are those of the whole batch."""
     base = [CLI, "train-student", "--cache", str(tiny.arrow), "--precision", "float32", "--log-every", "1"]
     base += ["--max-steps", "8", "--eval-every", "4", "--method", "pkd-skip", "--lr", "1e-3", "--seed", "0"]
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
+    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    launch += [
         "--cpu",
         "--num_processes",
         "2",
         "--num_machines",
         "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
     ]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
+    launch += ["--num_cpu_threads_per_process", "1"]
     two = subprocess.run([*launch, *base, "--out", str(tmp_path / "two")], capture_output=True, text=True)
     assert two.returncode == 0, two.stderr
     json_lines = [line for line in two.stdout.splitlines() if line.startswith("{")]

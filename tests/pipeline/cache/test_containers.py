@@ -1,0 +1,119 @@
+"""Both containers through one suite."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.cache.columns import check_columns, column_types
+from pipeline.cache.containers import container
+from pipeline.examples import Ragged
+
+both = pytest.mark.parametrize("name", ["arrow", "hdf5"])
+
+
+def types(dtype="float16", regression=False, token_types=True):
+    return column_types(
+        classes=1 if regression else 3,
+        regression=regression,
+        token_types=token_types,
+        layers=(1, 3),
+        hidden=5,
+        dtype=dtype,
+    )
+
+
+def columns(rows, seed=0, dtype="float16", regression=False):
+    draw = np.random.default_rng(seed)
+    input_ids = Ragged.from_lists([draw.integers(0, 99, draw.integers(1, 9)) for _ in range(rows)], np.int32)
+    return {
+        "example_id": np.arange(rows),
+        "row_hash": draw.integers(0, 256, (rows, 16), np.uint8),
+        "input_ids": input_ids,
+        "token_type_ids": Ragged(draw.integers(0, 2, input_ids.offsets[-1]).astype(np.int8), input_ids.offsets),
+        "label": draw.random(rows, np.float32) if regression else draw.integers(-1, 3, rows),
+        "logits": draw.random((rows, 1 if regression else 3), np.float32),
+        "cls_01": draw.random((rows, 5)).astype(dtype),
+        "cls_03": draw.random((rows, 5)).astype(dtype),
+    }
+
+
+def same(a, b):
+    if isinstance(a, Ragged):
+        return np.array_equal(a.values, b.values) and np.array_equal(a.offsets, b.offsets)
+    return a.dtype == b.dtype and np.array_equal(a, b)
+
+
+@both
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 40), st.integers(0, 99), st.sampled_from(["float16", "float32"]), st.booleans())
+def test_what_is_written_is_read(name, tmp_path, rows, seed, dtype, regression):
+    module = container(name)
+    path = tmp_path / f"shard{module.SUFFIX}"
+    written = columns(rows, seed, dtype, regression)
+    module.write(path, written)
+    read = module.read(path)
+    check_columns(read, types(dtype, regression), rows)
+    assert set(read) == set(written) and all(same(written[c], read[c]) for c in written)
+
+
+@both
+def test_the_same_columns_are_the_same_bytes(name, tmp_path):
+    module = container(name)
+    for file in ("a", "b"):
+        module.write(tmp_path / file, columns(20))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@both
+def test_columns_are_views_of_the_mapped_file(name, tmp_path):
+    module = container(name)
+    module.write(tmp_path / "shard", columns(20))
+    for column in module.read(tmp_path / "shard").values():
+        array = column.values if isinstance(column, Ragged) else column
+        assert not array.flags.owndata and not array.flags.writeable
+
+
+@both
+@pytest.mark.parametrize("damage", [b"", b"garbage" * 50])
+def test_what_is_no_shard(name, tmp_path, damage):
+    path = tmp_path / "shard"
+    path.write_bytes(damage)
+    with pytest.raises((ValueError, OSError, pa.ArrowException)):
+        container(name).read(path)
+
+
+def broken(name, value):
+    return columns(8) | {name: value}
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (broken("cls_01", np.zeros((8, 5))), "column cls_01 is float64[8, 5], not float16[8, 5]"),
+        (broken("logits", np.zeros((8, 2), np.float32)), "column logits is float32[8, 2], not float32[8, 3]"),
+        (broken("label", np.zeros(7, np.int64)), "column label is int64[7], not int64[8]"),
+        (
+            broken("input_ids", Ragged(np.zeros(8, np.int32), np.array([0, 5, 2, 3, 4, 5, 6, 7, 8]))),
+            "column input_ids is not a sound ragged column of 8 rows of int32",
+        ),
+        (
+            broken("input_ids", Ragged(np.zeros(8, np.int32), np.arange(9.0))),
+            "column input_ids is not a sound ragged column of 8 rows of int32",
+        ),
+        (
+            broken("input_ids", Ragged(np.zeros(8, np.int32), np.arange(9))),
+            "the ragged columns differ in the lengths of their rows",
+        ),
+    ],
+)
+def test_columns_of_another_type(made, text):
+    with pytest.raises(ValueError) as error:
+        check_columns(made, types(), 8)
+    assert str(error.value) == text
+
+
+def test_a_column_too_many():
+    with pytest.raises(ValueError, match=r"columns are .*, not "):
+        check_columns(columns(8) | {"cls_02": np.zeros((8, 5), np.float16)}, types(), 8)
