@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from cli import main
 from stages import cache_teacher, finetune_teacher
 from stages.configs import CacheTeacherConfig, FinetuneTeacherConfig
 
-WORDS = "a the film book plot actor scene good great bad dull fine poor very not quite it is was so".split()  # noqa: SIM905
+WORDS = "a the film book plot actor scene good great bad dull fine poor very not quite it is was so".split()
 GOOD = ("good", "great", "fine")
 SIZES = dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=32)
 MODELS = {
@@ -75,7 +76,8 @@ def write_rows(path: Path, count: int, seed: int, labels=("neg", "pos")) -> Path
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> SimpleNamespace:
-    """Paths of a tiny pre-trained BERT, own rows, a float32 teacher, and its float32 caches in both containers.
+    """Paths of a tiny pre-trained BERT, own rows, a float32 teacher, and its caches: float32 in both containers,
+    float16, and of the same teacher without dropout.
 
     `rows` are the options that name the rows.
     """
@@ -95,14 +97,18 @@ def tiny(tmp_path_factory) -> SimpleNamespace:
         )
     )
     made = SimpleNamespace(root=root, encoder=encoder, rows=rows, teacher=root / "teacher")
+    without_dropout = shutil.copytree(made.teacher / "model", root / "without-dropout")
+    config = json.loads((without_dropout / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (without_dropout / "config.json").write_text(json.dumps(config))
     for name, options in {
+        "no_dropout": {"teacher": str(without_dropout)},
         "arrow": {"format": "arrow"},
         "hdf5": {"format": "hdf5"},
         "float16": {"dtype": "float16"},
     }.items():
-        options = {"dtype": "float32", "precision": "float32", "shard_rows": 64} | options
-        config = CacheTeacherConfig(**rows, teacher=str(made.teacher), cache=str(root / name), **options)
-        cache_teacher.run(config)
+        defaults = {"teacher": str(made.teacher), "dtype": "float32", "precision": "float32", "shard_rows": 64}
+        cache_teacher.run(CacheTeacherConfig(**rows | defaults | options, cache=str(root / name)))
         setattr(made, name, root / name)
     return made
 

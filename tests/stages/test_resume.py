@@ -82,31 +82,22 @@ def test_killed_again_and_again(tiny, tmp_path, uninterrupted):
 
 
 def test_two_processes_train_the_same_student_as_one(tiny, tmp_path):
-    """`accelerate launch` on two processes: every batch is shared, the gradients are those of the whole batch."""
-    base = [CLI, "train-student", "--cache", str(tiny.arrow), "--precision", "float32", "--log-every", "1"]
-    base += ["--max-steps", "8", "--eval-every", "4", "--method", "pkd-skip", "--lr", "1e-3", "--seed", "0"]
+    """`accelerate launch`: each process takes its share of every batch, and the step is that of the whole batch."""
+    base = [CLI, "train-student", "--cache", str(tiny.no_dropout)]
+    base += "--precision float32 --log-every 1 --max-steps 12 --eval-every 6 --grad-accumulation 2 --lr 1e-3".split()
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    launch += [
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-    ]
-    launch += ["--num_cpu_threads_per_process", "1"]
+    launch += "--cpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
+    launch += "--num_cpu_threads_per_process 1".split()
     two = subprocess.run([*launch, *base, "--out", str(tmp_path / "two")], capture_output=True, text=True)
     assert two.returncode == 0, two.stderr
     json_lines = [line for line in two.stdout.splitlines() if line.startswith("{")]
     assert len(json_lines) == 1 and json.loads(json_lines[0])["command"] == "train-student"
     subprocess.run([sys.executable, *base, "--out", str(tmp_path / "one")], capture_output=True, check=True)
 
-    def losses(out):
+    def log(out):
         lines = [json.loads(line) for line in (tmp_path / out / "log.jsonl").read_text().splitlines()]
-        return [line["loss"] for line in lines if line["kind"] == "train"]
+        return [line["loss"] for line in lines if line["kind"] == "train"], lines[-1]["metrics"]
 
-    # Dropout draws differ by process, so the losses agree in size, not in every digit.
-    assert losses("two") == pytest.approx(losses("one"), rel=0.1) and len(losses("two")) == 8
+    (losses_two, metrics_two), (losses_one, metrics_one) = log("two"), log("one")
+    assert len(losses_two) == 12 and losses_two == pytest.approx(losses_one, rel=1e-4)
+    assert metrics_two == metrics_one

