@@ -5,6 +5,8 @@ the files of layers 1..N and of what surrounds them; the upper layers' files are
 """
 
 import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pipeline.encoders import build_classifier, cut_config, layer_list, load_con
 from pipeline.errors import BadCache, BadModel
 from pipeline.files import read_json
 
+CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
 
@@ -61,3 +64,13 @@ def student_from_bundle(directory: Path, layers: int) -> nn.Module:
             f"{directory}: the teacher in this cache is damaged ({reason}). Make the cache again with cache-teacher"
         ) from error
     return student
+
+
+def copy_tokenizer(directory: Path, names: Iterable[str], target: Path) -> None:
+    """Copy the tokenizer's files, as the manifest names them, to a student. Raises `BadCache` for one that is a link."""
+    for name in names:
+        if name.endswith(".safetensors") or name in (CONFIG, INDEX):
+            continue
+        if (directory / name).is_symlink() or not (directory / name).is_file():
+            raise BadCache(f"{directory / name} is damaged (no plain file). Make the cache again with cache-teacher")
+        shutil.copyfile(directory / name, target / name)

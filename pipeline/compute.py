@@ -13,8 +13,18 @@ def bfloat16_in_hardware() -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if torch.backends.mps.is_available():
         return False
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = cpu_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def cpu_capabilities() -> dict[str, Any]:
+    """What torch says of the processor; before it had one function for that, the two flags that matter here."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return dict(torch.cpu.get_capabilities())
+    return {
+        "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+        "amx_bf16": torch.cpu._is_amx_tile_supported(),
+    }
 
 
 def resolve_precision(precision: str) -> str:

@@ -6,6 +6,8 @@ import platform
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.compute import cpu_capabilities
+
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarrow", "h5py")
 
 
@@ -13,7 +15,7 @@ def environment() -> dict[str, Any]:
     """Package versions, kind of processor, threads and time (UTC)."""
     import torch
 
-    processor = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+    processor = cpu_capabilities().get("cpu_name") or platform.machine()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor}, {os.cpu_count()} cores"
     return {
         "python": platform.python_version(),

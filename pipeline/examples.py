@@ -8,15 +8,18 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import BadCache
+from pipeline.progress import bar
 from pipeline.sources import SplitRows
 
 ROW_HASH_BYTES = 16
 TOKENIZE_ROWS = 1000
+LONG_SPLIT = 20_000  # examples from which tokenising takes long enough for a bar
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,13 @@ class Ragged:
     def from_lists(cls, rows: Sequence[Sequence[int]], dtype: Any) -> "Ragged":
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
-        return cls(np.fromiter((v for row in rows for v in row), dtype, offsets[-1]), offsets)
+        return cls(np.fromiter(chain.from_iterable(rows), dtype, offsets[-1]), offsets)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """The rows of all parts, one after the other."""
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        return cls(np.concatenate([part.values for part in parts]), np.concatenate(([0], np.cumsum(lengths))))
 
 
 Column = np.ndarray | Ragged
@@ -131,16 +140,18 @@ class Split:
 def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int) -> Split:
     """A split of one shard in memory: pairs are truncated longest first to `max_length` tokens."""
     with_types = "token_type_ids" in tokenizer.model_input_names
-    ids: list[list[int]] = []
-    types: list[list[int]] = []
-    for start in range(0, len(rows), TOKENIZE_ROWS):
-        part = [texts[start : start + TOKENIZE_ROWS] for texts in rows.texts]
-        encoded = tokenizer(
-            *part, truncation=True, max_length=max_length, padding=False, return_token_type_ids=with_types
-        )
-        ids += encoded["input_ids"]
-        types += encoded["token_type_ids"] if with_types else []
-    input_ids = Ragged.from_lists(ids, np.int32)
+    ids, types = [], []
+    with bar(len(rows), f"tokenize {name}", "ex", show=len(rows) > LONG_SPLIT) as progress:
+        for start in range(0, len(rows), TOKENIZE_ROWS):
+            part = [texts[start : start + TOKENIZE_ROWS] for texts in rows.texts]
+            encoded = tokenizer(
+                *part, truncation=True, max_length=max_length, padding=False, return_token_type_ids=with_types
+            )
+            ids.append(Ragged.from_lists(encoded["input_ids"], np.int32))
+            if with_types:
+                types.append(Ragged.from_lists(encoded["token_type_ids"], np.int8))
+            progress.update(len(part[0]))
+    input_ids = Ragged.joined(ids)
     hashes = b"".join(row_hash(input_ids[row]) for row in range(len(rows)))
     shard: dict[str, Column] = {
         "example_id": np.arange(len(rows), dtype=np.int64),
@@ -149,7 +160,7 @@ def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int) -> Spl
         "label": rows.labels,
     }
     if with_types:
-        shard["token_type_ids"] = Ragged(np.fromiter((t for row in types for t in row), np.int8), input_ids.offsets)
+        shard["token_type_ids"] = Ragged.joined(types)
     return Split(name, [shard], rows.labelled)
 
 

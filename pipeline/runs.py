@@ -5,8 +5,7 @@ its header as JSON. It is replaced by rename, so the last whole one is always th
 """
 
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +113,12 @@ class RunDirectory:
                 log.truncate(position["log_bytes"])
         return tensors, position
 
-    def save_model(self, model: Any, tokenizer_files: Path | Any) -> None:
-        """model/ as transformers writes it; the tokenizer is copied from a directory or saved."""
+    def save_model(self, model: Any, save_tokenizer: Callable[[Path], object]) -> None:
+        """model/ as transformers writes and reads it; `save_tokenizer` is called with the directory to write to."""
 
         def write(directory: Path) -> None:
             model.save_pretrained(directory)
-            if isinstance(tokenizer_files, Path):
-                for file in sorted(tokenizer_files.iterdir()):
-                    if file.suffix not in (".safetensors",) and file.name not in ("config.json", _INDEX):
-                        shutil.copyfile(file, directory / file.name)
-            else:
-                tokenizer_files.save_pretrained(directory)
+            save_tokenizer(directory)
 
         write_directory(self.path / MODEL, write)
 
@@ -133,9 +127,6 @@ class RunDirectory:
         write_json(self.path / RUN, {**self.key, **record})
         for name in (CHECKPOINT, STARTED):
             (self.path / name).unlink(missing_ok=True)
-
-
-_INDEX = "model.safetensors.index.json"
 
 
 def read_run(path: Path) -> dict[str, Any]:

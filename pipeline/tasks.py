@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 
 from pipeline.errors import BadOption
 
-DEV, TEST = "dev", "test"
+TRAIN, DEV, TEST = "train", "dev", "test"
+
+
+def role_of(split: str) -> str:
+    """train, dev or test: `dev_matched` is a dev split."""
+    return split.partition("_")[0]
 
 
 @dataclass(frozen=True)
@@ -20,8 +25,7 @@ class SplitSource:
 
     @property
     def role(self) -> str:
-        """train, dev or test; `dev_matched` is a dev split."""
-        return self.name.partition("_")[0]
+        return role_of(self.name)
 
 
 @dataclass(frozen=True)

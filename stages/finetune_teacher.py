@@ -20,7 +20,7 @@ from pipeline.metrics import measure
 from pipeline.progress import note
 from pipeline.runs import RunDirectory
 from pipeline.sources import load_rows
-from pipeline.tasks import TEST
+from pipeline.tasks import TEST, TRAIN, role_of
 from stages.configs import FinetuneTeacherConfig
 
 
@@ -50,9 +50,9 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     splits = {
         split: tokenize(split, part, tokenizer, config.max_length)
         for split, part in rows.splits.items()
-        if not split.startswith(TEST)
+        if role_of(split) != TEST
     }
-    dev = {split: part for split, part in splits.items() if split != "train"}
+    dev = {split: part for split, part in splits.items() if split != TRAIN}
     if not dev and config.select == "best":
         raise BadOption("--select best judges on dev rows, and there are none. Give --dev-file, or use --select last")
     precision = resolve_precision(config.precision)
@@ -68,7 +68,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     learner = EncoderLearner(model, Objective(), config, compute, tokenizer.pad_token_id)
     judge = next(iter(dev.values()), None)
     description = f"teacher {task.name}"
-    training = Training(learner, splits["train"], None, judge, task.metrics, config, compute, directory, description)
+    training = Training(learner, splits[TRAIN], None, judge, task.metrics, config, compute, directory, description)
     trained = training.train()
     metrics = {split: measure(task.metrics, learner.predict(part), part.labels) for split, part in dev.items()}
     result = TeacherResult(
@@ -80,7 +80,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
         round(trained.examples_per_second, 1),
     )
     if compute.is_main_process:
-        directory.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), tokenizer)
+        directory.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), tokenizer.save_pretrained)
         record = {
             "rows": {field.name: getattr(config, field.name) for field in fields(RowsConfig)},
             "origin": rows.origin,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.bundle import student_from_bundle
+from pipeline.bundle import copy_tokenizer, student_from_bundle
 from pipeline.cache.manifest import Manifest
-from pipeline.cache.reader import Cache, open_cache, splits_of_role
+from pipeline.cache.reader import Cache, open_cache
 from pipeline.compute import accelerator, resolve_precision
 from pipeline.encoders import depth_of, load_classifier, load_config, load_tokenizer, locate, parameter_count
 from pipeline.environment import environment
@@ -21,7 +21,7 @@ from pipeline.patience import patient_layers, student_depth
 from pipeline.progress import note
 from pipeline.runs import RunDirectory
 from pipeline.signals import CachedSignals
-from pipeline.tasks import DEV
+from pipeline.tasks import DEV, TRAIN, role_of
 from stages.configs import TrainStudentConfig
 
 
@@ -72,11 +72,12 @@ def run(config: TrainStudentConfig) -> StudentResult:
     cache = open_cache(Path(config.cache))
     manifest = cache.manifest
     settings = canonical(config, manifest)
-    splits = cache.splits
-    if "train" not in splits or not splits["train"].labelled:
+    train = cache.splits.get(TRAIN)
+    if train is None or not train.labelled:
         raise BadCache(f"{config.cache} has no labelled training split. Cache one with --train-file")
-    dev = {name: part for name, part in splits.items() if name.startswith(DEV) and part.labelled}
-    if not dev and config.select == "best":
+    dev = {name: split for name, split in cache.splits.items() if role_of(name) == DEV}
+    judge = next((split for split in dev.values() if split.labelled), None)
+    if judge is None and config.select == "best":
         raise BadOption(f"--select best judges on a dev split, and {config.cache} has none. Use --select last")
     seed_everything(config.seed)
     model, inputs = _initial_student(config.init, cache, settings["student_layers"], settings["method"])
@@ -91,18 +92,17 @@ def run(config: TrainStudentConfig) -> StudentResult:
         directory.begin(config.resume)
     compute.wait_for_everyone()
     learner = EncoderLearner(model, objective(settings), config, compute, manifest.model.pad_id)
-    train = splits["train"]
     signals = None if settings["method"] == "ft" else CachedSignals(train)
-    judge = next(iter(dev.values()), None)
     description = f"{settings['method']} {manifest.task.name}"
     training = Training(learner, train, signals, judge, manifest.task.metrics, config, compute, directory, description)
     trained = training.train()
-    metrics, agreements = {}, {}
-    for name, part in splits_of_role(splits, DEV).items() if any(n.startswith(DEV) for n in splits) else ():
-        logits = learner.predict(part)
-        agreements[name] = agreement(logits, part.whole("logits"))
-        if part.labelled:
-            metrics[name] = measure(manifest.task.metrics, logits, part.labels)
+    logits = {name: learner.predict(split) for name, split in dev.items()}
+    metrics = {
+        name: measure(manifest.task.metrics, logits[name], split.labels)
+        for name, split in dev.items()
+        if split.labelled
+    }
+    agreements = {name: agreement(logits[name], split.whole("logits")) for name, split in dev.items()}
     result = StudentResult(
         "train-student",
         str(out),
@@ -117,7 +117,10 @@ def run(config: TrainStudentConfig) -> StudentResult:
         settings["teacher_layers"] or [],
     )
     if compute.is_main_process:
-        directory.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), cache.teacher)
+        directory.save_model(
+            compute.unwrap_model(learner.model, keep_fp32_wrapper=False),
+            lambda target: copy_tokenizer(cache.teacher, manifest.teacher_files, target),
+        )
         record = {
             "cache": config.cache,
             **trained.as_json(),

@@ -11,6 +11,7 @@ from pipeline.cache.containers import container
 from pipeline.cache.manifest import TEACHER, Manifest, ShardRecord, read_manifest
 from pipeline.errors import BadCache, BadOption
 from pipeline.examples import Columns, Split
+from pipeline.tasks import role_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def open_cache(directory: Path) -> Cache:
 
 def splits_of_role(splits: dict[str, Split], name: str) -> dict[str, Split]:
     """The split called `name`, or all splits of the role dev or test. Raises `BadOption` if there is none."""
-    chosen = {key: split for key, split in splits.items() if name in (key, key.partition("_")[0])}
+    chosen = {key: split for key, split in splits.items() if name in (key, role_of(key))}
     if not chosen:
         raise BadOption(f"there is no split {name}; there are {', '.join(splits)}. Use --split with one of these")
     return chosen
