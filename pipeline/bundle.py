@@ -67,7 +67,7 @@ def student_from_bundle(directory: Path, layers: int) -> nn.Module:
 
 
 def copy_tokenizer(directory: Path, names: Iterable[str], target: Path) -> None:
-    """Copy the tokenizer's files, as the manifest names them, to a student. Raises `BadCache` for one that is a link."""
+    """Copy the tokenizer's files, as the manifest names them, to a student. Raises `BadCache` for a link."""
     for name in names:
         if name.endswith(".safetensors") or name in (CONFIG, INDEX):
             continue
