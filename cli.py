@@ -1,6 +1,7 @@
 """Command line: options in, one stage called, result out. torch and transformers are imported inside a command."""
 
 import dataclasses
+import errno
 import importlib
 import json
 import os
@@ -19,6 +20,9 @@ from stages.configs import (
     QuickstartConfig,
     TrainStudentConfig,
 )
+
+
+DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class CountNoun(click.ParamType):
@@ -77,6 +81,12 @@ def run_stage(name: str, config: type, options: dict[str, Any]) -> None:
         sys.exit(error.exit_code)
     except DistillError as error:
         raise click.UsageError(str(error), click.get_current_context()) from error
+    except OSError as error:
+        if error.errno not in DISK_REFUSES:
+            raise
+        reason = f"{error.filename or 'the disk'}: {error.strerror}"
+        text = f"{reason}. Make room or name another directory, then run the same command again"
+        raise click.UsageError(text, click.get_current_context()) from error
     except KeyboardInterrupt:
         click.echo("Error: stopped. The same command goes on where it can (training: add --resume)", err=True)
         sys.exit(130)

@@ -1,5 +1,6 @@
 """The command line: what it prints, and every bad input with its exact text, exit code 2 and nothing changed."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -195,3 +196,16 @@ def test_the_last_line_of_stdout_is_strict_json(tiny, call, in_directory):
     result = call("train-student", "--cache", tiny.arrow, *OPTIONS)
     assert result.stdout.count("\n") == 1
     json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_disk_that_refuses(tiny, call, in_directory, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/x/log.jsonl")
+
+    monkeypatch.setattr("pipeline.runs.RunDirectory.log", full)
+    result = call("train-student", "--cache", tiny.arrow, *OPTIONS)
+    assert (result.code, result.error) == (
+        2,
+        "Error: runs/x/log.jsonl: No space left on device. Make room or name another directory, then run the same "
+        "command again",
+    )
