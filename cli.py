@@ -21,7 +21,6 @@ from stages.configs import (
     TrainStudentConfig,
 )
 
-
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 

@@ -102,7 +102,10 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
             "Invalid value for '--method': 'magic' is not one of 'ft', 'kd', 'pkd-skip', 'pkd-last'.",
         ),
         ("train-student", "Missing option '--cache'."),
-        ("train-student --cache c --speed 9", "No such option '--speed'. Did you mean '--seed'?"),
+        (
+            "train-student --cache c --speed 9",
+            "No such option '--speed'. (Did you mean one of: '--data-seed', '--seed', '--select'?)",
+        ),
         ("evaluate none", "none is no run (it has no run.json). Check it"),
         ("quickstart --examples 1", "--examples must be a number from 50 to 7030, not 1. Try --examples 2500"),
     ],
