@@ -100,9 +100,3 @@ def by_length(ids: np.ndarray, lengths: np.ndarray, batch_size: int) -> list[np.
     """Batches of `ids` for a pass without training: longest first (memory peaks at once), ties by id."""
     sorted_ids = ids[np.argsort(-lengths, kind="stable")]
     return [sorted_ids[i : i + batch_size] for i in range(0, len(sorted_ids), batch_size)]
-
-
-def padding_share(batches: list[np.ndarray], lengths: np.ndarray) -> float:
-    """Share of padding among all tokens of these batches."""
-    padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
-    return 1 - sum(int(lengths[batch].sum()) for batch in batches) / padded

@@ -28,7 +28,7 @@ def load_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
     Raises `BadModel` for one that does not fit the task, and with the finetune-teacher line to type when there is
     none; `HubUnreachable` likewise.
     """
-    name = _find(task, rows, teacher, revision)
+    name = find_teacher(task, rows, teacher, revision)
     tokenizer = load_tokenizer(name, revision)
     model: Any = load_classifier(name, revision=revision)
     if model.config.num_labels != task.classes:
@@ -43,7 +43,8 @@ def load_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
     return Teacher(model, tokenizer, task)
 
 
-def _find(task: Task, rows: RowsConfig, teacher: str | None, revision: str | None) -> str:
+def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: str | None) -> str:
+    """The checkpoint that `load_teacher` loads, and its errors when there is none."""
     own = Path("runs") / task.name / "teacher"
     directory = Path(teacher) if teacher else own
     if (directory / STARTED).is_file() and not (directory / RUN).is_file():
@@ -54,6 +55,8 @@ def _find(task: Task, rows: RowsConfig, teacher: str | None, revision: str | Non
         return locate(str(own))
     options = {name: getattr(rows, name) for name in ("data_dir", "train_file", "dev_file")}
     options |= {name: getattr(rows, name) for name in ("text_columns", "label_column")}
+    if task.hub and not rows.data_dir:
+        options["data_dir"] = "DIR"
     given = "".join(f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in options.items() if value)
     advice = f"Make one: cli.py finetune-teacher --task {task.name}{given} --model demo (or any BERT-like encoder)"
     if task.published_teacher is None:

@@ -17,7 +17,7 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.compute import accelerator, resolve_precision, single_process
 from pipeline.encoders import depth_of
 from pipeline.environment import environment
-from pipeline.errors import BadModel
+from pipeline.errors import BadModel, HubUnreachable
 from pipeline.examples import Column, Split, rows_digest, shard_rows, tokenize
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.limits import check_max_length
@@ -27,8 +27,8 @@ from pipeline.progress import bar, note
 from pipeline.settings import command_line
 from pipeline.signals import teacher_outputs
 from pipeline.sources import load_rows
-from pipeline.tasks import Task
-from pipeline.teachers import Teacher, load_teacher
+from pipeline.tasks import Task, find_task
+from pipeline.teachers import Teacher, find_teacher, load_teacher
 from stages.configs import CacheTeacherConfig
 
 TEACHER_BATCH = 64  # part of the identity: the bytes of a shard depend on how its rows were batched
@@ -54,7 +54,11 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     """
     single_process("cache-teacher")
     started = time.monotonic()
-    rows = load_rows(config)
+    try:
+        rows = load_rows(config)
+    except HubUnreachable:  # without rows and without a teacher, the way on is to make a teacher from local files
+        find_teacher(find_task(config.task), config, config.teacher, config.revision)
+        raise
     teacher = load_teacher(rows.task, config, config.teacher, config.revision)
     task, tokenizer, model = teacher.task, teacher.tokenizer, teacher.model
     check_max_length(config.max_length, tokenizer, model.config)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.batching import BatchOrder, by_length, collate, padding_share, subset
+from pipeline.batching import BatchOrder, by_length, collate, subset
 from pipeline.examples import Ragged, Split, row_hash
 
 
@@ -29,6 +29,12 @@ def test_the_order_is_a_function_of_data_seed_epoch_and_batch_size():
     assert flat(order()) != flat(order(), epoch=1)
     assert flat(order()) != flat(order(data_seed=1))
     assert flat(order()) != flat(order(batch_size=16))
+
+
+def padding_share(batches: list[np.ndarray], lengths: np.ndarray) -> float:
+    """Share of padding among all tokens of these batches."""
+    padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+    return 1 - sum(int(lengths[batch].sum()) for batch in batches) / padded
 
 
 def rte_like_lengths(count=2490):

@@ -238,6 +238,20 @@ def test_the_published_teacher_out_of_reach(in_directory, monkeypatch):
     )
 
 
+def test_the_users_own_line_without_a_hub(in_directory, monkeypatch):
+    monkeypatch.setattr("pipeline.hub.reachable", lambda: False)
+    monkeypatch.setattr("pipeline.encoders.reachable", lambda: False)
+    with pytest.raises(HubUnreachable) as error:
+        cache_teacher.run(CacheTeacherConfig(task="mnli"))
+    assert str(error.value) == (
+        "there is no teacher in runs/mnli/teacher, and textattack/bert-base-uncased-MNLI cannot be had from the hub. "
+        "Make one: cli.py finetune-teacher --task mnli --data-dir DIR --model demo (or any BERT-like encoder)"
+    )
+    with pytest.raises(HubUnreachable, match=r"the data set nyu-mll/glue \(mnli\) cannot be had from the hub"):
+        cache_teacher.run(CacheTeacherConfig(task="mnli", teacher="anything"))
+    assert list(in_directory.iterdir()) == []
+
+
 def test_a_directory_that_holds_something_else(tiny, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(BadCache) as error:
