@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CHUNK = 1 << 20
 # What transformers writes into a config without changing the model.
 _CONFIG_NOISE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures")
 
