@@ -5,6 +5,7 @@ the files of layers 1..N and of what surrounds them; the upper layers' files are
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,12 @@ from pipeline.files import read_json
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
+
+
+def layer_of(file: str) -> int:
+    """The layer that a file of the bundle holds; 0 for what every student needs."""
+    found = re.fullmatch(r"layer-(\d+)\.safetensors", file)
+    return int(found[1]) if found else 0
 
 
 def write_bundle(directory: Path, model: Any, tokenizer: Any) -> None:
@@ -67,10 +74,8 @@ def student_from_bundle(directory: Path, layers: int) -> nn.Module:
 
 
 def copy_tokenizer(directory: Path, names: Iterable[str], target: Path) -> None:
-    """Copy the tokenizer's files, as the manifest names them, to a student. Raises `BadCache` for a link."""
+    """Copy the tokenizer's files, as the manifest names them, to a student."""
     for name in names:
         if name.endswith(".safetensors") or name in (CONFIG, INDEX):
             continue
-        if (directory / name).is_symlink() or not (directory / name).is_file():
-            raise BadCache(f"{directory / name} is damaged (no plain file). Make the cache again with cache-teacher")
         shutil.copyfile(directory / name, target / name)

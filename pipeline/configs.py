@@ -47,8 +47,8 @@ class TrainingConfig(Settings):
     lr: float = setting(5e-5, help="peak learning rate of AdamW", above=0)
     warmup: float = setting(0.1, help="share of the steps with a linearly rising learning rate", low=0, high=1)
     weight_decay: float = setting(0.01, help="AdamW weight decay; biases and LayerNorms have none", low=0)
-    seed: int = setting(0, help="seed of new weights and of dropout", low=0)
-    data_seed: int = setting(0, help="seed of the order of the examples", low=0)
+    seed: int = setting(0, help="seed of new weights and of dropout", low=0, high=2**32 - 1)
+    data_seed: int = setting(0, help="seed of the order of the examples", low=0, high=2**32 - 1)
     eval_every: int = setting(0, help="optimizer steps between two evaluations; 0: one at the end of each epoch", low=0)
     early_stop: int = setting(0, help="stop after this many evaluations without improvement; 0: never", low=0)
     select: str = setting(

@@ -74,8 +74,8 @@ def _loading(name: str) -> Iterator[None]:
                 f"{name} cannot be loaded ({type(error).__name__}: {reason}). Check the directory"
             ) from error
         raise HubUnreachable(
-            f"{name} is no local directory and cannot be had from the hub ({type(error).__name__}). "
-            "Check the connection, or give a local directory or --model demo"
+            f"{name} is no local directory and cannot be had from the hub. "
+            "Check the name and the connection, or give a local directory"
         ) from error
 
 

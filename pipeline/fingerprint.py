@@ -24,6 +24,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def intact(path: Path, digest: str) -> bool:
+    """Whether `path` is a plain file (no link) with this digest."""
+    try:
+        return not path.is_symlink() and file_digest(path) == digest
+    except OSError:
+        return False
+
+
 def weights_digest(state: Mapping[str, Any]) -> str:
     """Of names, types, shapes and bytes in order of name, so that the split into files does not matter."""
     digest = hashlib.sha256()

@@ -47,9 +47,12 @@ class RunDirectory:
                 continue
             try:
                 there = read_json(file)
+                command = there["command"]
                 differences = _differences(self.key, there)
-            except (OSError, ValueError, AttributeError) as error:
+            except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
                 raise BadRun(f"{file} is damaged. Remove {self.path}, or choose another --out") from error
+            if command != self.key["command"]:
+                raise BadRun(f"{self.path} holds a run of {command}. Choose another --out")
             if differences:
                 raise BadRun(f"{self.path} holds another run ({differences}). Choose another --out, or remove it")
             return there["result"] if name == RUN else None
@@ -133,7 +136,11 @@ def read_run(path: Path) -> dict[str, Any]:
     """run.json of a finished run. Raises `BadRun`."""
     if not (path / RUN).is_file():
         state = "unfinished: run its command again with --resume" if (path / STARTED).is_file() else "no run"
-        raise BadRun(f"{path} is {state}" if state != "no run" else f"{path} is no run (it has no run.json). Check it")
+        raise BadRun(
+            f"{path} is {state}"
+            if state != "no run"
+            else f"{path} is no run (it has no run.json). Name a directory that a training wrote"
+        )
     try:
         value = read_json(path / RUN)
         if not isinstance(value, dict) or not {"command", "config", "result"} <= set(value):

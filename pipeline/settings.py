@@ -52,7 +52,7 @@ def _allowed(metadata: Any) -> str:
         return "one of " + ", ".join(metadata["choices"])
     low, high, above = metadata["low"], metadata["high"], metadata["above"]
     if high is not None:
-        return f"a number from {low:g} to {high:g}"
+        return f"a number from {low} to {high}"
     if above is not None:
         return f"a number above {above:g}"
     return f"{low:g} or more" if low is not None else "a finite number"
@@ -85,7 +85,9 @@ class Settings:
             if value is None or not field.metadata or _is_allowed(value, field.metadata):
                 continue
             default = field.default
-            example = "" if default in (dataclasses.MISSING, None) else f" Try {option_name(field.name)} {default}"
+            example = f" Try {option_name(field.name)} {default}"
+            if default in (dataclasses.MISSING, None):
+                example = " Leave it out for the default"
             raise BadOption(f"{option_name(field.name)} must be {_allowed(field.metadata)}, not {value}.{example}")
 
     def outcome(self) -> dict[str, Any]:

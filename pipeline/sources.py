@@ -174,8 +174,10 @@ def _own_labels(path: Path, column: str) -> tuple[str, ...]:
         if not row[column].strip():
             raise BadRows(f"{path} line {number}: no label in {column}. Fill it in, or remove the row")
         found.add(row[column])
+    if not found:
+        raise BadRows(f"{path}: holds no rows. Check the file")
     if len(found) < 2:
-        raise BadRows(f"{path}: column {column!r} holds {len(found)} different labels; training needs two or more")
+        raise BadRows(f"{path}: column {column!r} holds one label only; training needs two or more")
     whole = all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in found)
     return tuple(sorted(found, key=lambda label: (int(label), label)) if whole else sorted(found))
 

@@ -73,7 +73,7 @@ class TrainStudentConfig(TrainingConfig):
     )
     init: str = setting(
         "teacher",
-        help="'teacher', or the checkpoint whose first N layers the student starts from",
+        help="'teacher', or a checkpoint with the same tokenizer: its first N layers, and a new head if it has none",
         metavar="PATH",
     )
     out: str | None = setting(
@@ -103,6 +103,8 @@ class EvaluateConfig(Settings):
 class QuickstartConfig(Settings):
     """A teacher, its cache and four students on packaged data, and their table."""
 
-    examples: int = setting(2500, help="training sentences for teacher and students", low=50, high=7030)
+    examples: int = setting(
+        2500, help="training sentences for teacher and students; dev and cache stay whole", low=50, high=7030
+    )
     full: bool = setting(False, help="all 7,030 sentences and 4 epochs; writes results/quickstart-full.*")
-    seed: int = setting(0, help="seed of new weights and of dropout", low=0)
+    seed: int = setting(0, help="seed of new weights and of dropout", low=0, high=2**32 - 1)

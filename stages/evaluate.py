@@ -9,7 +9,7 @@ from pipeline.cache.reader import Cache, open_cache, splits_of_role
 from pipeline.compute import accelerator, resolve_precision, single_process
 from pipeline.configs import RowsConfig
 from pipeline.encoders import load_classifier, load_tokenizer
-from pipeline.errors import BadCache, BadOption
+from pipeline.errors import BadCache, BadOption, BadRows
 from pipeline.examples import Split, tokenize
 from pipeline.fingerprint import tokenizer_digest
 from pipeline.learner import predict
@@ -38,17 +38,18 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     model_path = str(directory / MODEL)
     tokenizer = load_tokenizer(model_path)
     model: Any = load_classifier(model_path, safetensors_only=True)
-    directory_of_cache = config.cache or record.get("cache")
-    cache = open_cache(Path(directory_of_cache)) if directory_of_cache else None
+    cache = _cache(config.cache, record.get("cache"))
     if cache:
         _check_cache(cache, record, tokenizer)
         metrics_of_task, splits = cache.manifest.task.metrics, cache.splits
     else:
-        source = RowsConfig(**record["rows"])
+        source = _rows(record["rows"])
         rows, length = load_rows(source), source.max_length
         metrics_of_task = rows.task.metrics
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
+    if cache:
+        cache.check_bytes(chosen, layers=0)
     if not any(part.labelled for part in chosen.values()):
         raise BadOption(f"split {config.split} has no labels to measure against. Use another --split")
     metrics, agreements = _measure(model, chosen, metrics_of_task, tokenizer.pad_token_id, config.precision, cache)
@@ -77,6 +78,24 @@ def _measure(
     return metrics, agreements
 
 
+def _cache(given: str | None, recorded: str | None) -> Cache | None:
+    if not given and recorded and not Path(recorded).is_dir():
+        raise BadCache(f"the cache of this run was {recorded}, which is not there. Name its place with --cache")
+    name = given or recorded
+    return open_cache(Path(name)) if name else None
+
+
+def _rows(recorded: dict[str, Any]) -> RowsConfig:
+    """Where the rows of a teacher's run are. Raises `BadRows` if they are no longer there."""
+    for option in ("data_dir", "train_file", "dev_file", "test_file"):
+        if recorded[option] and not Path(recorded[option]).exists():
+            raise BadRows(
+                f"the rows of this run were {recorded[option]}, which is not there. Go to the directory where it was "
+                "trained, or name a cache of its task with --cache"
+            )
+    return RowsConfig(**recorded)
+
+
 def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
     """Raises `BadCache` for a cache of other tokens than the model reads, or of another identity than the run's."""
     identity = record.get("inputs", {}).get("cache")
@@ -85,5 +104,8 @@ def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
             f"{cache.directory} is not the cache of this run (identity {cache.manifest.identity[:12]}… ≠ "
             f"{identity[:12]}…). Name the right one with --cache"
         )
+    task = record["config"].get("task", cache.manifest.task.name)
+    if task != cache.manifest.task.name:
+        raise BadCache(f"{cache.directory} is of task {cache.manifest.task.name}, and this run of {task}. Name another")
     if tokenizer_digest(tokenizer) != cache.manifest.fields["teacher_tokenizer"]:
         raise BadCache(f"{cache.directory} was tokenized for another model than this run's. Name another --cache")

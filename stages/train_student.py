@@ -79,6 +79,7 @@ def run(config: TrainStudentConfig) -> StudentResult:
     judge = next((split for split in dev.values() if split.labelled), None)
     if judge is None and config.select == "best":
         raise BadOption(f"--select best judges on a dev split, and {config.cache} has none. Use --select last")
+    cache.check_bytes([TRAIN, *dev], settings["student_layers"])
     seed_everything(config.seed)
     model, inputs = _initial_student(config.init, cache, settings["student_layers"], settings["method"])
     inputs["cache"] = manifest.identity

@@ -70,8 +70,8 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         ("cache-teacher --task rte --shard-rows 0", "--shard-rows must be 1 or more, not 0. Try --shard-rows 16384"),
         (
             "finetune-teacher --task movie-reviews --model nowhere/to-be-found",
-            "nowhere/to-be-found is no local directory and cannot be had from the hub (OSError). Check the connection, "
-            "or give a local directory or --model demo",
+            "nowhere/to-be-found is no local directory and cannot be had from the hub. Check the name and the "
+            "connection, or give a local directory",
         ),
         (
             "finetune-teacher --task movie-reviews --model demo --max-length 513",
@@ -103,10 +103,18 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         ),
         ("train-student", "Missing option '--cache'."),
         (
+            "train-student --cache c --student-layers 0",
+            "--student-layers must be 1 or more, not 0. Leave it out for the default",
+        ),
+        (
+            f"train-student --cache c --seed {2**32}",
+            "--seed must be a number from 0 to 4294967295, not 4294967296. Try --seed 0",
+        ),
+        (
             "train-student --cache c --speed 9",
             "No such option '--speed'. (Did you mean one of: '--data-seed', '--seed', '--select'?)",
         ),
-        ("evaluate none", "none is no run (it has no run.json). Check it"),
+        ("evaluate none", "none is no run (it has no run.json). Name a directory that a training wrote"),
         ("quickstart --examples 1", "--examples must be a number from 50 to 7030, not 1. Try --examples 2500"),
     ],
 )
@@ -157,6 +165,30 @@ def test_evaluations_that_cannot_be(tiny, call, in_directory):
     for words, text in cases.items():
         result = call("evaluate", student["out"], *words)
         assert result.code == 2 and result.error.startswith(f"Error: {text}")
+    teacher = call("evaluate", tiny.teacher, "--cache", tiny.arrow)
+    assert teacher.code == 0, teacher.stderr
+    other = call("cache-teacher", *rows(tiny), "--task=other", "--teacher", tiny.teacher, "--cache=other")
+    assert other.code == 0
+    assert call("evaluate", tiny.teacher, "--cache", "other").error == (
+        "Error: other is of task other, and this run of toy. Name another"
+    )
+    record = json.loads((tiny.teacher / "run.json").read_text())
+    record["rows"]["dev_file"] = "gone.csv"
+    Path("teacher").mkdir()
+    Path("teacher/run.json").write_text(json.dumps(record))
+    Path("teacher/model").symlink_to(tiny.teacher / "model")
+    assert call("evaluate", "teacher").error == (
+        "Error: the rows of this run were gone.csv, which is not there. Go to the directory where it was trained, "
+        "or name a cache of its task with --cache"
+    )
+    assert call("train-student", "--cache", tiny.arrow, "--out", "teacher").error == (
+        "Error: teacher holds a run of finetune-teacher. Choose another --out"
+    )
+    record = json.loads((Path(student["out"]) / "run.json").read_text())
+    (Path(student["out"]) / "run.json").write_text(json.dumps(record | {"cache": "moved"}))
+    assert call("evaluate", student["out"]).error == (
+        "Error: the cache of this run was moved, which is not there. Name its place with --cache"
+    )
     damaged = Path(student["out"]) / "run.json"
     damaged.write_text("{}")
     result = call("evaluate", student["out"])

@@ -129,6 +129,8 @@ class Manifest:
 def read_manifest(directory: Path) -> Manifest:
     """Raises `BadCache` for a directory that is no finished cache, or a manifest that does not hold together."""
     path = directory / MANIFEST
+    if directory.is_file():
+        raise BadCache(f"{directory} is a file, no cache. Name the directory of a cache")
     if not directory.is_dir():
         raise BadCache(
             f"{directory}: there is no such cache. Make it: cli.py cache-teacher --cache {directory} --task …"

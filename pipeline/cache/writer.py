@@ -16,7 +16,8 @@ from pipeline.cache.manifest import MANIFEST, TEACHER, Manifest, ShardRecord, re
 from pipeline.errors import BadCache
 from pipeline.examples import Column, rows_digest
 from pipeline.files import read_json, write_directory, write_file, write_json
-from pipeline.fingerprint import file_digest, json_digest
+from pipeline.fingerprint import file_digest, intact, json_digest
+from pipeline.progress import note
 
 PARTIAL = ".partial"
 
@@ -48,14 +49,21 @@ class CacheWriter:
         self.container = container(container_name)
 
     def finished(self) -> Manifest | None:
-        """The manifest if the directory already is this cache, complete; None if there is work to do.
+        """The manifest if the directory already is this cache, complete and undamaged; None if there is work to do.
 
         Raises `BadCache` if the directory holds anything else; nothing is changed before that is known.
         """
         started = self.directory / PARTIAL / "identity.json"
         if (self.directory / MANIFEST).is_file():
-            manifest = read_manifest(self.directory)
+            try:
+                manifest = read_manifest(self.directory)
+            except BadCache as error:
+                raise BadCache(
+                    f"{self.directory / MANIFEST} is damaged. Remove {self.directory}, or name another --cache"
+                ) from error
             self._refuse_other(manifest.fields, manifest.container)
+            if self._reopened(manifest):
+                return None
             shutil.rmtree(self.directory / PARTIAL, ignore_errors=True)  # left by a death right after the manifest
             return manifest
         if started.is_file():
@@ -69,6 +77,22 @@ class CacheWriter:
         elif self.directory.exists() and not self.directory.is_dir():
             raise BadCache(f"{self.directory} is a file. Name another --cache")
         return None
+
+    def _reopened(self, manifest: Manifest) -> bool:
+        """Turn a finished cache with damaged files into an unfinished one that lacks these; False if it has none."""
+        shards = {(name, i): s for name, split in manifest.splits.items() for i, s in enumerate(split.shards)}
+        good = {key: s for key, s in shards.items() if intact(self.directory / s.file, s.sha256)}
+        damaged = [s.file for key, s in shards.items() if key not in good]
+        files = manifest.teacher_files.items()
+        damaged += [f"{TEACHER}/{f}" for f, digest in files if not intact(self.directory / TEACHER / f, digest)]
+        if not damaged:
+            return False
+        note(f"{self.directory}: making {', '.join(damaged)} again")
+        self.start()
+        for (name, index), shard in good.items():
+            write_json(self._record_path(name, index), dataclasses.asdict(shard))
+        (self.directory / MANIFEST).unlink()
+        return True
 
     def _refuse_other(self, fields: Mapping[str, Any], container_name: str) -> None:
         differences = different_fields(self.fields, fields)
@@ -97,8 +121,7 @@ class CacheWriter:
         """The record of a shard that an earlier call finished, if its file still is what was written."""
         try:
             record = ShardRecord(**read_json(self._record_path(split, index)))
-            path = self.directory / record.file
-            return record if file_digest(path) == record.sha256 else None
+            return record if intact(self.directory / record.file, record.sha256) else None
         except (OSError, ValueError, TypeError):
             return None
 

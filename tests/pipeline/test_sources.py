@@ -127,8 +127,8 @@ TEN = "".join(f"t,{i}\n" for i in range(10))
         (["a,b,label\nx,y,1\n,y,0\n"], f"train.csv line 3: no text in a. {REMOVE}"),
         (["a,b,label\nx,y,1\n, ,0\n"], f"train.csv line 3: no text in a and b. {REMOVE}"),
         ([TRAIN + "a, \n"], f"train.csv line 4: no label in label. {REMOVE}"),
-        (["text,label\na,1\nb,1\n"], f"train.csv: column 'label' holds 1 different labels; {FEW}"),
-        (["text,label\n"], f"train.csv: column 'label' holds 0 different labels; {FEW}"),
+        (["text,label\na,1\nb,1\n"], f"train.csv: column 'label' holds one label only; {FEW}"),
+        (["text,label\n"], "train.csv: holds no rows. Check the file"),
         ([TRAIN, "text,label\n"], "dev.csv: holds no rows. Check the file"),
         ([TRAIN, "text,label\na,1\nb,2\n"], f"dev.csv line 3: the label '2' is none of 0, 1. {OTHER}"),
         ([TRAIN, TRAIN, "text,label\na,1\nb,\n"], f"test.csv line 3: the label '' is none of 0, 1. {OTHER}"),
@@ -256,3 +256,15 @@ def test_classes_are_renumbered_by_name_and_unlabelled_rows_stay_so():
     assert rows.relabelled(("x", "y", "z"), ("x", "y", "z")).labels.tolist() == [0, 1, 2, -1]
     scores = replace(rows, labels=np.array([0.5, 1, 2, 3], np.float32))
     assert scores.relabelled(None, None) is scores
+
+
+def test_spellings_of_one_number_are_classes_in_a_fixed_order():
+    Path("train.csv").write_text("text,label\na,1\nb,01\nc,0\nd,10\n")
+    assert load_rows(RowsConfig(**OWN)).task.labels == ("0", "01", "1", "10")
+
+
+def test_an_answer_in_the_input_is_refused():
+    Path("train.csv").write_text("text,label\na,1\nb,0\n")
+    assert refusal(BadOption, **OWN | {"text_columns": "text,label"}) == (
+        "--label-column label is a text column too: the answer would be in the input"
+    )

@@ -205,3 +205,31 @@ def test_jsonl_gives_back_any_text(tmp_path, texts, ascii_only):
     lines = (json.dumps({"text": text, "label": 1}, ensure_ascii=ascii_only) + "\n" for text in texts)
     path = write(tmp_path / "rows.jsonl", "".join(lines))
     assert list(read_table(path)) == [(1 + i, {"text": text, "label": "1"}) for i, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv", 'a,b\n"",""\n', None),  # a row of empty fields is a row: whoever needs text complains
+        ("rows.csv", "a,b,a\n1,2,3\n", "{path}: two columns have the same name in a, b, a. Rename one"),
+        ("rows.jsonl", '{"a": ["x"]}\n', "{path} line 1: a is no text but ['x']. Mend the row"),
+        ("rows.jsonl", '{"a": NaN}\n', "{path} line 1: a is no text but nan. Mend the row"),
+    ],
+)
+def test_cells_and_headers(tmp_path, name, content, message):
+    path = write(tmp_path / name, content)
+    if message is None:
+        assert list(read_table(path)) == [(2, {"a": "", "b": ""})]
+    else:
+        assert refusal(path) == message.format(path=path)
+
+
+def test_bytes_in_parquet_that_are_no_text(tmp_path):
+    column = pyarrow.array([b"caf\xe9"]).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"a": column}), tmp_path / "rows.parquet")
+    assert refusal(tmp_path / "rows.parquet").startswith(f"{tmp_path / 'rows.parquet'}: cannot be read as parquet (")
+
+
+def test_a_long_document_in_csv(tmp_path):
+    path = write(tmp_path / "rows.csv", "a\n" + "x" * 200_000 + "\n")
+    assert len(next(read_table(path))[1]["a"]) == 200_000

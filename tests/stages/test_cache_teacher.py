@@ -91,6 +91,30 @@ def test_a_finished_cache_is_left_alone_and_another_one_refused(tiny, tmp_path):
     assert contents(cache) == before
 
 
+@pytest.mark.parametrize("file", ["train/00002.arrow", "teacher/layer-02.safetensors"])
+def test_a_damaged_file_is_made_again_and_no_other(tiny, tmp_path, file, capsys):
+    cache = shutil.copytree(tiny.arrow, tmp_path / "cache")
+    before = contents(cache)
+    data = bytearray(before[file])
+    data[len(data) // 2] ^= 1
+    (cache / file).write_bytes(data)
+    shards = {path: path.stat().st_mtime_ns for path in cache.glob("*/*.arrow") if not path.match(f"*/{file}")}
+    cache_teacher.run(config(tiny, cache))
+    assert f"{cache}: making {file} again" in capsys.readouterr().err
+    assert shards == {path: path.stat().st_mtime_ns for path in shards}
+    after = contents(cache)
+    assert without_times(after.pop("manifest.json")) == without_times(before.pop("manifest.json"))
+    assert after == before
+
+
+def test_a_manifest_that_is_damaged(tiny, tmp_path):
+    cache = shutil.copytree(tiny.arrow, tmp_path / "cache")
+    (cache / "manifest.json").write_text("{")
+    with pytest.raises(BadCache) as error:
+        cache_teacher.run(config(tiny, cache))
+    assert str(error.value) == f"{cache}/manifest.json is damaged. Remove {cache}, or name another --cache"
+
+
 def test_a_changed_row_or_teacher_is_another_cache(tiny, tmp_path):
     lines = Path(tiny.rows["dev_file"]).read_text().splitlines()
     changed = tmp_path / "dev.csv"

@@ -222,3 +222,19 @@ def test_a_damaged_shard(tiny, tmp_path):
         f"{shard} is damaged (its size is {size - 8}, not {size} bytes). Make the cache again with cache-teacher"
     )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "file", ["train/00001.arrow", "dev/00000.arrow", "teacher/layer-01.safetensors", "teacher/tokenizer.json"]
+)
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_one_flipped_bit_in_any_file_that_is_read(tiny, tmp_path, file, place):
+    cache = shutil.copytree(tiny.arrow, tmp_path / "cache")
+    data = bytearray((cache / file).read_bytes())
+    data[int(len(data) * place)] ^= 1
+    (cache / file).write_bytes(data)
+    with pytest.raises(BadCache) as error:
+        train(cache, tmp_path / "run")
+    assert str(error.value).startswith(f"{cache / file} is damaged (")
+    assert str(error.value).endswith("). Make the cache again with cache-teacher")
+    assert not (tmp_path / "run").exists()
