@@ -12,7 +12,7 @@ PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarr
 
 
 def environment() -> dict[str, Any]:
-    """Package versions, kind of processor, threads and time (UTC)."""
+    """Package versions, kind of processor, threads, processes and time (UTC)."""
     import torch
 
     processor = cpu_capabilities().get("cpu_name") or platform.machine()
@@ -22,5 +22,6 @@ def environment() -> dict[str, Any]:
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "device": device,
         "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -1,6 +1,7 @@
 """Stopped by real signals, gone on with, and the same in the end."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -86,10 +87,14 @@ def test_two_processes_train_the_same_student_as_one(tiny, tmp_path):
     base = [CLI, "train-student", "--cache", str(tiny.no_dropout)]
     base += "--precision float32 --log-every 1 --max-steps 12 --eval-every 6 --grad-accumulation 2 --lr 1e-3".split()
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    launch += "--cpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
-    launch += "--num_cpu_threads_per_process 1".split()
-    two = subprocess.run([*launch, *base, "--out", str(tmp_path / "two")], capture_output=True, text=True)
+    # --cpu would start one process whatever --num_processes says; the launcher for GPUs starts two on the CPU as well
+    launch += "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
+    two = subprocess.run(
+        [*launch, *base, "--out", str(tmp_path / "two")], capture_output=True, text=True, env=environment
+    )
     assert two.returncode == 0, two.stderr
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["environment"]["processes"] == 2
     json_lines = [line for line in two.stdout.splitlines() if line.startswith("{")]
     assert len(json_lines) == 1 and json.loads(json_lines[0])["command"] == "train-student"
     subprocess.run([sys.executable, *base, "--out", str(tmp_path / "one")], capture_output=True, check=True)
