@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.encoders import build_classifier, cut_config, layer_list, load_config
+from pipeline.checkpoints import build_classifier, load_config
+from pipeline.encoders import cut_config, layer_list
 from pipeline.errors import BadCache, BadModel
 from pipeline.files import read_json
 

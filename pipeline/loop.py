@@ -5,7 +5,6 @@ checkpoints, and never asks what kind of learner or of signals it has.
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from pipeline.errors import BadRun, Interrupted, TrainingDiverged
 from pipeline.examples import Split
 from pipeline.learner import Part, learning_rate
 from pipeline.metrics import measure
+from pipeline.position import Evaluation, Position, Trained
 from pipeline.progress import bar, note
 from pipeline.runs import RunDirectory
 from pipeline.signals import Signals
@@ -45,63 +45,6 @@ class Learner(Protocol):
     def load_state(self, tensors: Mapping[str, Tensor], steps: int) -> None: ...
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Metrics on the first dev split after `step` optimizer steps."""
-
-    step: int
-    epoch: float
-    metrics: Mapping[str, float]
-
-    @property
-    def score(self) -> float:
-        """The task's first metric."""
-        return next(iter(self.metrics.values()))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """How a training went. The learner holds the weights that were kept."""
-
-    steps: int
-    best: Evaluation | None
-    last: Evaluation | None
-    stopped_early: bool
-    examples_per_second: float
-
-    def as_json(self) -> dict[str, Any]:
-        """For run.json: both evaluations, whichever weights were kept."""
-        best, last = _plain(self.best), _plain(self.last)
-        return {"steps": self.steps, "best": best, "last": last, "stopped_early": self.stopped_early}
-
-
-@dataclass
-class _Position:
-    """Where a training stands; with the learner's state it is the checkpoint."""
-
-    step: int = 0
-    best: Evaluation | None = None
-    last: Evaluation | None = None
-    waited: int = 0  # evaluations since the best
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "best": _plain(self.best),
-            "last": _plain(self.last),
-            "waited": self.waited,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "_Position":
-        best, last = (Evaluation(**value[k]) if value[k] else None for k in ("best", "last"))
-        return cls(value["step"], best, last, value["waited"])
-
-
-def _plain(evaluation: Evaluation | None) -> dict[str, Any] | None:
-    return vars(evaluation) if evaluation else None
-
-
 class Training:
     """One training of `learner` on `split`, judged on `dev` (None: no judge, the last weights are kept)."""
 
@@ -125,7 +68,7 @@ class Training:
         self.steps_per_epoch = math.ceil(self.order.batches_per_epoch / config.grad_accumulation)
         total = max(1, math.ceil(config.epochs * self.steps_per_epoch - 1e-9))
         self.total = min(total, config.max_steps) if config.max_steps else total
-        self.position = _Position()
+        self.position = Position()
         self.best_weights: dict[str, Tensor] = {}
         self.pending: list[tuple[int, Tensor]] = []
 
@@ -276,7 +219,7 @@ class Training:
             return
         tensors, position = loaded
         try:
-            self.position = _Position.from_json(position)
+            self.position = Position.from_json(position)
             self.learner.load_state(tensors, self.position.step)
         except (KeyError, TypeError, RuntimeError) as error:
             raise BadRun(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.checkpoints import label_names, load_classifier, load_tokenizer, locate, name_labels
 from pipeline.configs import RowsConfig
-from pipeline.encoders import label_names, load_classifier, load_tokenizer, locate, name_labels
 from pipeline.errors import BadModel, HubUnreachable
 from pipeline.progress import note
 from pipeline.runs import RUN, STARTED

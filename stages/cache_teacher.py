@@ -15,12 +15,11 @@ from pipeline.cache.columns import cls_column
 from pipeline.cache.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
 from pipeline.compute import accelerator, resolve_precision, single_process
-from pipeline.encoders import depth_of
+from pipeline.encoders import check_max_length, depth_of
 from pipeline.environment import environment
 from pipeline.errors import BadModel, HubUnreachable
 from pipeline.examples import Column, Split, rows_digest, shard_rows, tokenize
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
-from pipeline.limits import check_max_length
 from pipeline.metrics import measure
 from pipeline.patience import parse_layers
 from pipeline.progress import bar, note

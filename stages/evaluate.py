@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cache.reader import Cache, open_cache, splits_of_role
+from pipeline.checkpoints import load_classifier, load_tokenizer
 from pipeline.compute import accelerator, resolve_precision, single_process
 from pipeline.configs import RowsConfig
-from pipeline.encoders import load_classifier, load_tokenizer
 from pipeline.errors import BadCache, BadOption, BadRows
 from pipeline.examples import Split, tokenize
 from pipeline.fingerprint import tokenizer_digest

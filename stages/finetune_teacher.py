@@ -5,15 +5,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pipeline.checkpoints import load_classifier, load_tokenizer, locate
 from pipeline.compute import accelerator, resolve_precision
 from pipeline.configs import RowsConfig
-from pipeline.encoders import load_classifier, load_tokenizer, locate, parameter_count
+from pipeline.encoders import check_max_length, parameter_count
 from pipeline.environment import environment
 from pipeline.errors import BadOption
 from pipeline.examples import Split, rows_digest, tokenize
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.learner import EncoderLearner, seed_everything
-from pipeline.limits import check_max_length
 from pipeline.loop import Training
 from pipeline.losses import Objective
 from pipeline.metrics import measure

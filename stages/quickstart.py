@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.reader import open_cache
+from pipeline.checkpoints import load_classifier
 from pipeline.compute import accelerator, resolve_precision, single_process
-from pipeline.encoders import load_classifier
 from pipeline.environment import environment
 from pipeline.files import read_json, write_json, write_text
 from pipeline.learner import predict

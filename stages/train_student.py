@@ -8,8 +8,9 @@ from typing import Any
 from pipeline.bundle import copy_tokenizer, student_from_bundle
 from pipeline.cache.manifest import Manifest
 from pipeline.cache.reader import Cache, open_cache
+from pipeline.checkpoints import load_classifier, load_config, load_tokenizer, locate
 from pipeline.compute import accelerator, resolve_precision
-from pipeline.encoders import depth_of, load_classifier, load_config, load_tokenizer, locate, parameter_count
+from pipeline.encoders import depth_of, parameter_count
 from pipeline.environment import environment
 from pipeline.errors import BadCache, BadModel, BadOption
 from pipeline.fingerprint import config_digest, json_digest, tokenizer_digest, weights_digest

@@ -119,7 +119,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
     ],
 )
 def test_bad_input(call, in_directory, monkeypatch, words, text):
-    monkeypatch.setattr("pipeline.encoders.reachable", lambda: False)
+    monkeypatch.setattr("pipeline.checkpoints.reachable", lambda: False)
     result = call(*words.split())
     assert (result.code, result.error) == (2, f"Error: {text}")
     assert result.stdout == "" and list(in_directory.iterdir()) == []

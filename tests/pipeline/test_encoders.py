@@ -8,15 +8,8 @@ import transformers
 from conftest import MODELS, SIZES, save_pretrained_encoder, tokenizer
 
 from pipeline.bundle import student_from_bundle, write_bundle
-from pipeline.encoders import (
-    cls_vectors,
-    cut_config,
-    label_names,
-    layer_list,
-    load_classifier,
-    load_tokenizer,
-    locate,
-)
+from pipeline.checkpoints import label_names, load_classifier, load_tokenizer, locate
+from pipeline.encoders import cls_vectors, cut_config, layer_list
 from pipeline.errors import BadCache, BadModel
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 

@@ -12,7 +12,8 @@ import torch
 from conftest import save_pretrained_encoder, write_rows
 
 from pipeline.cache.reader import open_cache
-from pipeline.encoders import cls_vectors, load_classifier, load_tokenizer
+from pipeline.checkpoints import load_classifier, load_tokenizer
+from pipeline.encoders import cls_vectors
 from pipeline.errors import BadCache, BadModel, BadOption, HubUnreachable
 from pipeline.fingerprint import json_digest
 from pipeline.sources import load_rows
@@ -249,7 +250,7 @@ def test_no_teacher_to_be_found(tiny, in_directory):
 
 
 def test_the_published_teacher_out_of_reach(in_directory, monkeypatch):
-    monkeypatch.setattr("pipeline.encoders.reachable", lambda: False)
+    monkeypatch.setattr("pipeline.checkpoints.reachable", lambda: False)
     glue = in_directory / "RTE"
     glue.mkdir()
     for split in ("train", "dev"):
@@ -264,7 +265,7 @@ def test_the_published_teacher_out_of_reach(in_directory, monkeypatch):
 
 def test_the_users_own_line_without_a_hub(in_directory, monkeypatch):
     monkeypatch.setattr("pipeline.hub.reachable", lambda: False)
-    monkeypatch.setattr("pipeline.encoders.reachable", lambda: False)
+    monkeypatch.setattr("pipeline.checkpoints.reachable", lambda: False)
     with pytest.raises(HubUnreachable) as error:
         cache_teacher.run(CacheTeacherConfig(task="mnli"))
     assert str(error.value) == (

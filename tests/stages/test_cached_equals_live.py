@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.bundle import student_from_bundle
 from pipeline.cache.reader import open_cache
+from pipeline.checkpoints import load_classifier, locate
 from pipeline.compute import accelerator
-from pipeline.encoders import load_classifier, locate
 from pipeline.examples import tokenize
 from pipeline.learner import EncoderLearner, seed_everything
 from pipeline.loop import Training
@@ -45,7 +45,7 @@ def losses(tiny, cache_directory, live, out, method):
 
 
 def tokenizer_of(tiny):
-    from pipeline.encoders import load_tokenizer
+    from pipeline.checkpoints import load_tokenizer
 
     return load_tokenizer(locate(str(tiny.teacher)))
 
