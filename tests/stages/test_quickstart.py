@@ -8,6 +8,7 @@ from pipeline.settings import command_line
 from stages.configs import QuickstartConfig, TrainStudentConfig
 
 
+@pytest.mark.timeout(1200)
 def test_quickstart(call, in_directory):
     """The real model and the real sentences, in short form; the second call does nothing again."""
     result = call("quickstart", "--examples", 200)

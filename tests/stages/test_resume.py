@@ -75,7 +75,7 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_with_the_same_bytes(tiny, tmp_
 
 def test_killed_again_and_again(tiny, tmp_path, uninterrupted):
     out = tmp_path / "run"
-    for lines in (1, 15, 40):
+    for lines in (1, 15, 30):
         process, _ = start_and_stop(tiny, out, signal.SIGKILL, lines, "--resume")
         assert process.returncode == -signal.SIGKILL and not (out / "run.json").exists()
     subprocess.run(command(tiny, out, "--resume"), check=True, capture_output=True)
