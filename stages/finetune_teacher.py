@@ -16,7 +16,7 @@ from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.learner import EncoderLearner, seed_everything
 from pipeline.loop import Training
 from pipeline.losses import Objective
-from pipeline.metrics import measure
+from pipeline.metrics import measure_splits
 from pipeline.progress import note
 from pipeline.runs import RunDirectory
 from pipeline.sources import load_rows
@@ -70,12 +70,12 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     description = f"teacher {task.name}"
     training = Training(learner, splits[TRAIN], None, judge, task.metrics, config, compute, directory, description)
     trained = training.train()
-    metrics = {split: measure(task.metrics, learner.predict(part), part.labels) for split, part in dev.items()}
+    logits = {split: learner.predict(part) for split, part in dev.items()}
     result = TeacherResult(
         "finetune-teacher",
         str(out),
         round(time.monotonic() - started, 2),
-        metrics,
+        measure_splits(task.metrics, logits, dev),
         parameter_count(learner.bare),
         round(trained.examples_per_second, 1),
     )

@@ -56,7 +56,7 @@ class QuickstartResult:
     out: str
     seconds: float
     rows: list[Row]
-    cache_seconds: float
+    cache_seconds: float | None  # None: an interrupted call made the shards, and nobody timed them all
 
 
 def run(config: QuickstartConfig) -> QuickstartResult:
@@ -89,9 +89,12 @@ def run(config: QuickstartConfig) -> QuickstartResult:
         _announce("train-student", student)
         results.append(train_student.run(student))
     made_from = [cached.identity, *(vars(result) for result in results)]
-    final = _earlier(out, made_from) or _measured(out, started, results, cached, [teacher, *students])
+    earlier = _earlier(out, made_from)
+    final = earlier or _measured(out, started, results, cached, [teacher, *students])
     table = _table(final.rows, cached, final.cache_seconds)
     print(table)
+    if earlier:
+        return earlier
     record = dataclasses.asdict(final) | {"made_from": made_from, "environment": environment()}
     for path in [out / "table"] + ([Path("results") / "quickstart-full"] if config.full else []):
         write_json(path.with_suffix(".json"), record)
@@ -137,7 +140,8 @@ def _measured(
             _models(), results, checks, speeds, commands, strict=True
         )
     ]
-    cache_seconds = round(sum(cached.examples.values()) / cached.examples_per_second, 2)
+    rate = cached.examples_per_second
+    cache_seconds = round(sum(cached.examples.values()) / rate, 2) if rate else None
     return QuickstartResult("quickstart", str(out), round(time.monotonic() - started, 2), rows, cache_seconds)
 
 
@@ -166,7 +170,7 @@ def _inference_speeds(models: list[Path], cache: Path) -> list[float]:
     return [round(statistics.median(measured), 1) for measured in rates]
 
 
-def _table(rows: list[Row], cached: cache_teacher.CacheResult, cache_seconds: float) -> str:
+def _table(rows: list[Row], cached: cache_teacher.CacheResult, cache_seconds: float | None) -> str:
     """The rows in Markdown, with what the teacher cost."""
     lines = [
         "| model | layers | accuracy | agrees with teacher | parameters | inference, examples/s | trained in |",
@@ -178,9 +182,10 @@ def _table(rows: list[Row], cached: cache_teacher.CacheResult, cache_seconds: fl
         for row in rows
     ]
     examples = sum(cached.examples.values())
+    took = f" ({cache_seconds:.0f} s)" if cache_seconds is not None else ""
     lines += [
         "",
-        f"The teacher ran once over {examples:,} sentences ({cache_seconds:.0f} s) and wrote "
+        f"The teacher ran once over {examples:,} sentences{took} and wrote "
         f"{cached.bytes / 1e6:.0f} MB; the students read that. One seed, "
         f"{cached.examples['dev']:,} dev sentences: the standard error of an accuracy is 1 point.",
     ]

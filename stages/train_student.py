@@ -17,7 +17,7 @@ from pipeline.fingerprint import config_digest, json_digest, tokenizer_digest, w
 from pipeline.learner import EncoderLearner, seed_everything
 from pipeline.loop import Training
 from pipeline.losses import Objective
-from pipeline.metrics import agreement, measure
+from pipeline.metrics import agreements, measure_splits
 from pipeline.patience import patient_layers, student_depth
 from pipeline.progress import note
 from pipeline.runs import RunDirectory
@@ -99,18 +99,12 @@ def run(config: TrainStudentConfig) -> StudentResult:
     training = Training(learner, train, signals, judge, manifest.task.metrics, config, compute, directory, description)
     trained = training.train()
     logits = {name: learner.predict(split) for name, split in dev.items()}
-    metrics = {
-        name: measure(manifest.task.metrics, logits[name], split.labels)
-        for name, split in dev.items()
-        if split.labelled
-    }
-    agreements = {name: agreement(logits[name], split.whole("logits")) for name, split in dev.items()}
     result = StudentResult(
         "train-student",
         str(out),
         round(time.monotonic() - started, 2),
-        metrics,
-        agreements,
+        measure_splits(manifest.task.metrics, logits, dev),
+        agreements(logits, dev),
         parameter_count(learner.bare),
         round(trained.examples_per_second, 1),
         manifest.identity,

@@ -109,18 +109,6 @@ class Manifest:
             dtype=self.dtype,
         )
 
-    def completed(
-        self,
-        splits: Mapping[str, SplitRecord],
-        teacher_files: Mapping[str, str],
-        teacher_metrics: Mapping[str, Any],
-        made: Mapping[str, Any],
-    ) -> "Manifest":
-        """The manifest of the finished cache, from the one its shards were made by."""
-        return dataclasses.replace(
-            self, splits=splits, teacher_files=teacher_files, teacher_metrics=teacher_metrics, made=made
-        )
-
     def write(self, directory: Path) -> None:
         value = {"format": FORMAT_VERSION, "identity": self.identity, "content": self.content}
         write_json(directory / MANIFEST, value | dataclasses.asdict(self))

@@ -35,6 +35,13 @@ def test_quickstart(call, in_directory):
     again = call("quickstart", "--examples", 200)
     assert again.json == result.json and "evaluate" not in again.stderr
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("*/run.json")}
+    damaged = Path("data/quickstart-200/teacher/layer-06.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    (out / "table.json").unlink()
+    mended = call("quickstart", "--examples", 200)  # makes one file again and no shard: nobody timed the cache
+    assert mended.code == 0 and "layer-06.safetensors again" in mended.stderr
+    assert mended.json["cache_seconds"] is None and "8,530 sentences and wrote" in mended.stdout
+    assert [row["accuracy"] for row in mended.json["rows"]] == [row["accuracy"] for row in rows]
 
 
 @pytest.mark.parametrize("options", [{}, {"lr": 1e-5, "resume": True, "out": "a b"}, {"method": "kd", "epochs": 0.5}])
