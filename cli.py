@@ -14,7 +14,15 @@ import click
 from pipeline.errors import DistillError, Interrupted
 from pipeline.settings import option_name, value_type
 from stages.configs import (
+    CacheConvertConfig,
+    CacheDiffConfig,
+    CacheGcConfig,
+    CacheInfoConfig,
+    CacheLsConfig,
+    CachePullConfig,
+    CachePushConfig,
     CacheTeacherConfig,
+    CacheVerifyConfig,
     EvaluateConfig,
     FinetuneTeacherConfig,
     QuickstartConfig,
@@ -47,7 +55,12 @@ def options_of(config: type) -> Callable[[Callable], Callable]:
         fields = sorted(dataclasses.fields(config), key=lambda field: field.name not in own)
         for field in reversed(fields):
             if field.metadata["positional"]:
-                function = click.argument(field.name, metavar=field.metadata["metavar"])(function)
+                required = field.default is dataclasses.MISSING
+                default = None if required else field.default
+                argument = click.argument(
+                    field.name, metavar=field.metadata["metavar"], required=required, default=default
+                )
+                function = argument(function)
             else:
                 function = _option(config, field)(function)
         return function
@@ -60,14 +73,14 @@ def _option(config: type, field: dataclasses.Field) -> Callable[[Callable], Call
     required = field.default is dataclasses.MISSING
     declared: dict[str, Any] = {"help": meta["help"], "required": required}
     if kind is bool:
-        return click.option(option_name(field.name), is_flag=True, help=meta["help"])
+        return click.option(option_name(field.name), field.name, is_flag=True, help=meta["help"])
     if not required:
         declared |= {"default": field.default, "show_default": field.default is not None}
     if meta["choices"]:
         declared["type"] = click.Choice(meta["choices"])
     else:
         declared |= {"type": Number(kind) if kind in (int, float) else kind, "metavar": meta["metavar"]}
-    return click.option(option_name(field.name), **declared)
+    return click.option(option_name(field.name), field.name, **declared)
 
 
 def run_stage(name: str, config: type, options: dict[str, Any]) -> None:
@@ -108,6 +121,7 @@ def main() -> None:
     train-student      any number of students, without the teacher
     evaluate           a run's metrics again
     quickstart         all of it on packaged data, in minutes
+    cache              look into caches, check, repair, convert and share them
     """
 
 
@@ -154,6 +168,78 @@ def evaluate(**options: Any) -> None:
 def quickstart(**options: Any) -> None:
     """Distil the packaged six-layer BERT on packaged film reviews: a teacher, one cache, four students, a table."""
     run_stage("quickstart", QuickstartConfig, options)
+
+
+@main.group()
+def cache() -> None:
+    """Look into caches, check, repair, convert and share them.
+
+    A cache is a directory, or a URL where one was published: s3://…, gs://…, hf://datasets/…, file:///….
+    """
+
+
+@cache.command("ls")
+@options_of(CacheLsConfig)
+def cache_ls(**options: Any) -> None:
+    """List caches: identity, task, teacher, splits, layers, bytes, age."""
+    run_stage("cache_tools.ls", CacheLsConfig, options)
+
+
+@cache.command("info")
+@options_of(CacheInfoConfig)
+def cache_info(**options: Any) -> None:
+    """Say what a cache holds, and what each of its layers has to teach.
+
+    For each layer: how much its normalised [CLS] vectors vary about their mean (0: all alike, 1: no common
+    direction), and the score on the dev split of a linear probe trained on them.
+    """
+    run_stage("cache_tools.info", CacheInfoConfig, options)
+
+
+@cache.command("verify")
+@options_of(CacheVerifyConfig)
+def cache_verify(**options: Any) -> None:
+    """Check every byte of a cache: digests, schema, rows, finite values. Damage ends with exit code 2.
+
+    With --repair, damaged files are replaced, and no others: from another copy (--from), or computed again by the
+    teacher in the cache.
+    """
+    run_stage("cache_tools.verify", CacheVerifyConfig, options)
+
+
+@cache.command("diff")
+@options_of(CacheDiffConfig)
+def cache_diff(**options: Any) -> None:
+    """Compare two caches: field by field, then rows, then numbers."""
+    run_stage("cache_tools.diff", CacheDiffConfig, options)
+
+
+@cache.command("push")
+@options_of(CachePushConfig)
+def cache_push(**options: Any) -> None:
+    """Publish a cache at a URL. Only what is not there yet is sent; what is published does not change."""
+    run_stage("cache_tools.push", CachePushConfig, options)
+
+
+@cache.command("pull")
+@options_of(CachePullConfig)
+def cache_pull(**options: Any) -> None:
+    """Copy a published cache into a directory. Only what is missing is fetched, and every byte is checked."""
+    run_stage("cache_tools.pull", CachePullConfig, options)
+
+
+@cache.command("convert")
+@options_of(CacheConvertConfig)
+def cache_convert(**options: Any) -> None:
+    """Write a copy in another container, or a narrower one, without running the teacher."""
+    run_stage("cache_tools.convert", CacheConvertConfig, options)
+
+
+@cache.command("gc")
+@options_of(CacheGcConfig)
+def cache_gc(**options: Any) -> None:
+    """Remove what dead writers left, and files that the manifest does not name. Look first with --dry-run."""
+    run_stage("cache_tools.gc", CacheGcConfig, options)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,13 @@ class Batch:
 
 
 def collate(split: Split, ids: np.ndarray, pad_id: int) -> Batch:
-    """The batch of these examples; padding tokens are `pad_id`, their token type 0."""
+    """The batch of these examples; padding tokens are `pad_id`, their token type 0.
+
+    Raises `BadCache` for an example whose stored id or row hash is not that of its place and tokens.
+    """
     rows = split.gather_ragged("input_ids", ids)
+    hashes = [row_hash(row) for row in rows]
+    split.check_ids(ids, hashes)
     lengths = np.array([len(row) for row in rows])
     mask = np.arange(lengths.max())[None, :] < lengths[:, None]
 
@@ -46,7 +51,7 @@ def collate(split: Split, ids: np.ndarray, pad_id: int) -> Batch:
     if split.has_token_types:
         inputs["token_type_ids"] = padded(split.gather_ragged("token_type_ids", ids), 0)
     labels = torch.from_numpy(split.gather("label", ids))
-    return Batch(ids, [row_hash(row) for row in rows], inputs, labels)
+    return Batch(ids, hashes, inputs, labels)
 
 
 def subset(count: int, limit: int, data_seed: int) -> np.ndarray:

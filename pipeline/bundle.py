@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.checkpoints import build_classifier, load_config
-from pipeline.encoders import cut_config, layer_list
+from pipeline.encoders import cut_config, depth_of, layer_list
 from pipeline.errors import BadCache, BadModel
 from pipeline.files import read_json
 
@@ -50,26 +51,38 @@ def write_bundle(directory: Path, model: Any, tokenizer: Any) -> None:
     tokenizer.save_pretrained(directory)
 
 
-def student_from_bundle(directory: Path, layers: int) -> nn.Module:
-    """The teacher with its layers above `layers` cut away: embeddings, first layers, pooler and head are its own.
+def student_from_bundle(directory: Path, layers: int, depth: int) -> nn.Module:
+    """The teacher with its layers above `layers` of `depth` cut away: embeddings, first layers, pooler and head are
+    its own.
 
-    Raises `BadCache` if a needed file is missing or does not hold what the configuration says.
+    The directory may come from anyone: nothing is allocated before the shapes that its configuration asks for are
+    those of the weights that lie there. Raises `BadCache` for anything else.
     """
     try:
+        for name in (CONFIG, "tokenizer_config.json"):
+            if "auto_map" in read_json(directory / name):
+                raise ValueError(f"{name} asks for code of its own (auto_map)")
         config = load_config(str(directory))
+        if depth_of(config) != depth:
+            raise ValueError(f"{CONFIG} says {depth_of(config)} layers, and there are {depth}")
         weight_map = read_json(directory / INDEX)["weight_map"]
-        student = build_classifier(cut_config(config, layers))
-        wanted = student.state_dict()
+        cut = cut_config(config, layers)
+        with torch.device("meta"):
+            wanted = {name: tuple(tensor.shape) for name, tensor in build_classifier(cut).state_dict().items()}
         state: dict[str, Tensor] = {}
         for file in sorted({weight_map[name] for name in wanted}):
-            if Path(file).name != file:
-                raise ValueError(f"{file!r} is no file name")
+            if Path(file).name != file or Path(file).suffix != ".safetensors":
+                raise ValueError(f"{file!r} is no file of weights")
             state.update({k: v for k, v in load_file(directory / file).items() if k in wanted})
+        for name, shape in wanted.items():
+            if tuple(state[name].shape) != shape or state[name].dtype != torch.float32:
+                raise ValueError(f"{name} is {state[name].dtype} {tuple(state[name].shape)}, not {shape}")
+        student = build_classifier(cut)
         student.load_state_dict(state)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, BadModel) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError, BadModel) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadCache(
-            f"{directory}: the teacher in this cache is damaged ({reason}). Make the cache again with cache-teacher"
+            f"{directory}: the teacher in this cache is damaged ({reason}). See: cli.py cache verify {directory.parent}"
         ) from error
     return student
 

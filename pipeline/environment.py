@@ -1,13 +1,19 @@
 """What made a file: versions and machine, for manifests, run.json and results."""
 
+import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
+import subprocess
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pipeline.compute import cpu_capabilities
+from pipeline.settings import Settings
 
+SettingsType = TypeVar("SettingsType", bound=Settings)
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarrow", "h5py")
 
 
@@ -20,8 +26,43 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "git_commit": git_commit(),
         "device": device,
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def git_commit() -> str | None:
+    """Of the checkout that this program runs from, with '+' where files differ from it; None outside of one."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        top = subprocess.run([*command[:3], "rev-parse", "--show-toplevel"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() if Path(top.stdout.strip()) == here.parent else None
+
+
+def shareable(config: SettingsType) -> SettingsType:
+    """The configuration as others may see it: of a path outside the working directory only the last name is left,
+    of a URL neither user nor password."""
+    changed = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, str) and (field.metadata["metavar"] or "") in ("DIR", "FILE", "DIR|URL"):
+            changed[field.name] = shareable_place(value)
+    return dataclasses.replace(config, **changed)
+
+
+def shareable_place(place: str) -> str:
+    """A path or URL, likewise."""
+    if "://" in place:
+        return re.sub(r"//[^/@]*@", "//", place).partition("?")[0]
+    path = Path(place)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    outside = path.is_absolute() or ".." in path.parts or place.startswith("~")
+    return path.name if outside else str(path)

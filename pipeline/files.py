@@ -2,10 +2,32 @@
 
 import json
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name beside `path` that no other writer uses."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether the name is one that only a writer's death can have left behind, or a living writer is using."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove(path: Path) -> None:
+    """A file or a directory with all it holds, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:
@@ -28,7 +50,7 @@ def _settle(path: Path) -> None:
 def write_file(path: Path, write: Callable[[Path], None]) -> None:
     """Call `write` with a temporary path beside `path`, then sync and rename it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_beside(path)
     try:
         write(temporary)
         _settle(temporary)
@@ -50,16 +72,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_directory(path: Path, write: Callable[[Path], None]) -> None:
-    """The same for a directory, which replaces one that an interrupted call may have left."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    write(temporary)
-    for file in temporary.iterdir():
-        _settle(file)
-    sync_directory(temporary)
-    shutil.rmtree(path, ignore_errors=True)
-    temporary.rename(path)
+    """The same for a directory, which replaces one that is there."""
+    temporary = temporary_beside(path)
+    try:
+        temporary.mkdir(parents=True)
+        write(temporary)
+        for file in temporary.iterdir():
+            _settle(file)
+        sync_directory(temporary)
+        remove(path)
+        temporary.rename(path)
+    finally:
+        remove(temporary)
     sync_directory(path.parent)
 
 

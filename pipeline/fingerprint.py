@@ -24,6 +24,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def bytes_digest(values: Any) -> str:
+    """Of the bytes of an array that lies in one piece."""
+    return hashlib.sha256(memoryview(values).cast("B")).hexdigest()
+
+
 def intact(path: Path, digest: str) -> bool:
     """Whether `path` is a plain file (no link) with this digest."""
     try:

@@ -45,6 +45,14 @@ class Learner(Protocol):
     def load_state(self, tensors: Mapping[str, Tensor], steps: int) -> None: ...
 
 
+class Check(Protocol):
+    """Something that goes on beside a training and may find that it must not count."""
+
+    def poll(self) -> None: ...
+
+    def wait(self) -> None: ...
+
+
 class Training:
     """One training of `learner` on `split`, judged on `dev` (None: no judge, the last weights are kept)."""
 
@@ -59,10 +67,12 @@ class Training:
         accelerator: Any,
         run: RunDirectory,
         description: str,
+        check: Check | None = None,
     ):
         self.learner, self.split, self.signals = learner, split, signals
         self.dev, self.metrics = dev, metrics
         self.config, self.accelerator, self.run, self.description = config, accelerator, run, description
+        self.check = check
         ids = subset(len(split), config.max_train_examples, config.data_seed)
         self.order = BatchOrder(ids, split.lengths[ids], config.batch_size, config.data_seed)
         self.steps_per_epoch = math.ceil(self.order.batches_per_epoch / config.grad_accumulation)
@@ -82,6 +92,8 @@ class Training:
         with stop_requests() as stop, progress:
             while self.position.step < self.total and not stopped_early:
                 started = time.monotonic()
+                if self.check:
+                    self.check.poll()
                 step = self.position.step
                 parts = self._parts(step)
                 self.pending.append((step, self.learner.step(parts, step, self.total)))
@@ -208,6 +220,8 @@ class Training:
         return bool(flags[0]), bool(flags[1])
 
     def _save(self) -> None:
+        if self.check:
+            self.check.wait()  # a checkpoint outlives what it was computed from
         self._flush()
         if self.accelerator.is_main_process:
             best = {f"best.{name}": tensor for name, tensor in self.best_weights.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BadRun
-from pipeline.files import read_json, write_directory, write_file, write_json
+from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json
 
 RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
 MODEL, CHECKPOINT = "model", "checkpoint.safetensors"
@@ -58,6 +58,9 @@ class RunDirectory:
     def begin(self, resume: bool) -> None:
         """Claim the directory. Raises `BadRun` for an unfinished run unless it is to be resumed."""
         started = self.path / STARTED
+        for leftover in self.path.glob(".*"):
+            if is_temporary(leftover):  # of a killed call
+                remove(leftover)
         if started.is_file():
             if not resume:
                 raise BadRun(

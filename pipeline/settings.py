@@ -36,7 +36,7 @@ def setting(
 
 
 def option_name(field_name: str) -> str:
-    return "--" + field_name.replace("_", "-")
+    return "--" + field_name.rstrip("_").replace("_", "-")  # `from_` is a field because `from` cannot be
 
 
 def value_type(config: type, field_name: str) -> type:

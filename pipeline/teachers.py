@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.checkpoints import label_names, load_classifier, load_tokenizer, locate, name_labels
 from pipeline.configs import RowsConfig
-from pipeline.errors import BadModel, HubUnreachable
+from pipeline.errors import BadModel, BadOption, HubUnreachable
 from pipeline.progress import note
 from pipeline.runs import RUN, STARTED
 from pipeline.tasks import Task
@@ -15,15 +15,20 @@ from pipeline.tasks import Task
 
 @dataclass(frozen=True)
 class Teacher:
-    """A loaded teacher and its task, the classes numbered as the teacher numbers them."""
+    """A loaded teacher and its task, the classes numbered as the teacher numbers them. `name` is where it was found."""
 
+    name: str
     model: Any
     tokenizer: Any
     task: Task
 
 
-def load_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: str | None) -> Teacher:
+def load_teacher(
+    task: Task, rows: RowsConfig, teacher: str | None, revision: str | None, label_map: str | None = None
+) -> Teacher:
     """The teacher called `teacher`, else the run in runs/TASK/teacher, else the task's published checkpoint.
+
+    `label_map` are the names of its classes in order, separated by commas, in place of those it has.
 
     Raises `BadModel` for one that does not fit the task, and with the finetune-teacher line to type when there is
     none; `HubUnreachable` likewise.
@@ -36,11 +41,16 @@ def load_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
             f"{name} has {model.config.num_labels} labels, but the task {task.name} has {task.classes}. "
             "Name another --teacher, or fine-tune one with finetune-teacher"
         )
-    if task.labels:
+    if label_map and task.labels is None:
+        raise BadOption(f"--label-map names classes, and {task.name} has none: leave it out")
+    if label_map and task.labels:
+        task = _mapped(task, label_map)
+        name_labels(model.config, task.classes, task.labels)
+    elif task.labels:
         published = task.published_labels if name == task.published_teacher else None
         task = _in_teachers_order(task, name, label_names(model.config) or published)
         name_labels(model.config, task.classes, task.labels)
-    return Teacher(model, tokenizer, task)
+    return Teacher(name, model, tokenizer, task)
 
 
 def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: str | None) -> str:
@@ -69,6 +79,15 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
             f"there is no teacher in {own}, and {task.published_teacher} cannot be had from the hub. {advice}"
         ) from error
     return task.published_teacher
+
+
+def _mapped(task: Task, label_map: str) -> Task:
+    """The task with its labels in the order that --label-map gives."""
+    assert task.labels is not None
+    names = tuple(label_map.split(","))
+    if sorted(names) != sorted(task.labels):
+        raise BadOption(f"--label-map must name each of {','.join(task.labels)} once, not {label_map}")
+    return task.with_labels(names)
 
 
 def _in_teachers_order(task: Task, name: str, names: tuple[str, ...] | None) -> Task:

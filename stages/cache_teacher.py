@@ -2,35 +2,38 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pipeline.batching import by_length, collate
+from pipeline import preflight
 from pipeline.bundle import write_bundle
-from pipeline.cache.columns import cls_column
-from pipeline.cache.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
+from pipeline.cache.manifest import FORMAT_VERSION, Manifest, ModelRecord, ShardRecord, SplitRecord, TaskRecord
+from pipeline.cache.shards import LocalSource, Shard
 from pipeline.cache.writer import CacheWriter
 from pipeline.compute import accelerator, resolve_precision, single_process
+from pipeline.configs import RowsConfig
 from pipeline.encoders import check_max_length, depth_of
-from pipeline.environment import environment
+from pipeline.environment import environment, shareable, shareable_place
 from pipeline.errors import BadModel, HubUnreachable
-from pipeline.examples import Column, Split, rows_digest, shard_rows, tokenize
+from pipeline.examples import Split, rows_digest, shard_rows, tokenize
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.metrics import measure
 from pipeline.patience import parse_layers
 from pipeline.progress import bar, note
 from pipeline.settings import command_line
-from pipeline.signals import teacher_outputs
 from pipeline.sources import load_rows
-from pipeline.tasks import Task, find_task
+from pipeline.store import remember_rows
+from pipeline.tasks import DEV, find_task, role_of
+from pipeline.teacher_pass import TEACHER_BATCH, available_cores, teacher_pass
 from pipeline.teachers import Teacher, find_teacher, load_teacher
+from pipeline.workers import Work, in_processes, in_this_process, share
 from stages.configs import CacheTeacherConfig
 
-TEACHER_BATCH = 64  # part of the identity: the bytes of a shard depend on how its rows were batched
+POLL_SECONDS = 1.0
+Records = dict[tuple[str, int], ShardRecord]
 
 
 @dataclass(frozen=True)
@@ -58,34 +61,86 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     except HubUnreachable:  # without rows and without a teacher, the way on is to make a teacher from local files
         find_teacher(find_task(config.task), config, config.teacher, config.revision)
         raise
-    teacher = load_teacher(rows.task, config, config.teacher, config.revision)
-    task, tokenizer, model = teacher.task, teacher.tokenizer, teacher.model
-    check_max_length(config.max_length, tokenizer, model.config)
+    teacher = load_teacher(rows.task, config, config.teacher, config.revision, config.label_map)
+    check_max_length(config.max_length, teacher.tokenizer, teacher.model.config)
     splits = {
-        split: tokenize(split, part.relabelled(rows.task.labels, task.labels), tokenizer, config.max_length)
+        split: tokenize(
+            split, part.relabelled(rows.task.labels, teacher.task.labels), teacher.tokenizer, config.max_length
+        )
         for split, part in rows.splits.items()
     }
     manifest = _manifest(config, teacher, splits)
-    out = Path(config.cache or f"data/{task.name}")
+    out = Path(config.cache or f"data/{teacher.task.name}")
     writer = CacheWriter(out, manifest.fields, config.format)
     if (finished := writer.finished()) is not None:
         note(f"{out} is already this cache, complete")
         return _result(out, finished, started)
-    writer.start()
-    teacher_files = writer.write_teacher(lambda directory: write_bundle(directory, model, tokenizer))
-    records, forward = _write_splits(writer, manifest, model, splits, config.shard_rows)
-    metrics = _teacher_metrics(writer, records, task)
-    _warn_if_weak(task, splits, metrics)
+    work = _work(splits, config.shard_rows)
+    preflight.check_shards(len(work))
+    left = [item for item in work if writer.recorded(*item[:2]) is None]
+    needed = preflight.bytes_needed(manifest, splits, left)
+    free = preflight.check_space(out, needed)
+    compute = accelerator(manifest.fields["compute"])
+    with teacher_pass(teacher.model, compute, manifest, available_cores()) as running:
+        rate = running.tokens_a_second(splits[left[0][0]], *left[0][2:]) if left else 0.0
+    tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in left)
+    note(
+        f"{out}: {sum(stop - start for *_, start, stop in left):,} examples in {len(left)} shards, [CLS] of layers "
+        f"{', '.join(map(str, manifest.layers)) or 'none'}; {preflight.size(needed)} needed, {preflight.size(free)} "
+        f"free; about {preflight.duration(tokens / rate if rate else 0)} by a measured batch"
+    )
+    seen = shareable(config)
     made = {
-        "command": command_line("cache-teacher", config),
+        "command": command_line("cache-teacher", seen),
+        "teacher": shareable_place(teacher.name),
         "rows_from": rows.origin,
-        "seconds": round(time.monotonic() - started, 2),
-        **forward,
-        "environment": environment(),
+        "rows": {field.name: getattr(seen, field.name) for field in fields(RowsConfig)},
     }
-    manifest = replace(manifest, splits=records, teacher_files=teacher_files, teacher_metrics=metrics, made=made)
-    writer.finish(manifest)
+    remember_rows(manifest.identity, config)
+    manifest = _write(writer, config, manifest, teacher, splits, work, compute, made, started)
     return _result(out, manifest, started)
+
+
+def _write(
+    writer: CacheWriter,
+    config: CacheTeacherConfig,
+    manifest: Manifest,
+    teacher: Teacher,
+    splits: Mapping[str, Split],
+    work: Sequence[Work],
+    compute: Any,
+    made: Mapping[str, Any],
+    started: float,
+) -> Manifest:
+    """Everything that is written, from the lease to the manifest. A weak teacher leaves nothing behind."""
+    owner = writer.start(config.join)
+    try:
+        if owner:
+            teacher_files = writer.write_teacher(lambda to: write_bundle(to, teacher.model, teacher.tokenizer))
+        else:
+            note(f"{writer.directory}: sharing the work of another process")
+        judge = next((name for name, split in splits.items() if role_of(name) == DEV and split.labelled), None)
+        records, forward = _compute(writer, config, manifest, teacher, splits, work, compute, judge, owner)
+        while not owner:  # whoever holds the lease finishes; if it dies, the work is there and this process does
+            if (finished := writer.finished()) is not None:
+                return finished
+            if owner := writer.start(join=True):
+                teacher_files = writer.write_teacher(lambda to: write_bundle(to, teacher.model, teacher.tokenizer))
+            else:
+                time.sleep(POLL_SECONDS)
+        manifest = _with_records(manifest, splits, records)
+        manifest = replace(
+            manifest,
+            teacher_files=teacher_files,
+            teacher_metrics={
+                name: _teacher_metrics(writer, manifest, name) for name, split in splits.items() if split.labelled
+            },
+            made={**made, "seconds": round(time.monotonic() - started, 2), **forward, "environment": environment()},
+        )
+        writer.finish(manifest)
+        return manifest
+    finally:
+        writer.close()
 
 
 def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str, Split]) -> Manifest:
@@ -114,10 +169,14 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str,
         hidden=model.config.hidden_size,
         classes=task.classes,
         pad_id=tokenizer.pad_token_id,
-        token_types="token_type_ids" in tokenizer.model_input_names,
+        token_types=_token_types(tokenizer, model.config),
         vocabulary=model.config.vocab_size,
     )
     return Manifest(fields, config.format, TaskRecord(task.name, task.labels, task.metrics), record)
+
+
+def _token_types(tokenizer: Any, config: Any) -> int:
+    return getattr(config, "type_vocab_size", 2) if "token_type_ids" in tokenizer.model_input_names else 0
 
 
 def _shards(split: Split, rows: int) -> list[tuple[int, int]]:
@@ -130,85 +189,76 @@ def _split_digest(split: Split, rows: int) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _write_splits(
-    writer: CacheWriter, manifest: Manifest, model: Any, splits: Mapping[str, Split], rows: int
-) -> tuple[dict[str, SplitRecord], dict[str, float]]:
-    """Every shard of every split, computed unless an earlier call did; with what the pass itself took."""
-    compute = accelerator(manifest.fields["compute"])
-    model = model.eval().to(compute.device)
-    types = manifest.column_types()
-    records, computed, seconds = {}, 0, 0.0
-    with bar(sum(map(len, splits.values())), f"cache {manifest.task.name}", "ex") as progress:
-        for name, split in splits.items():
-            shards = []
-            for index, (start, stop) in enumerate(_shards(split, rows)):
-                record = writer.written(name, index)
-                if record is None:
-                    begun = time.monotonic()
-                    columns = _run_teacher(model, split, start, stop, manifest, compute, progress)
-                    record = writer.write_shard(name, index, columns, types)
-                    computed, seconds = computed + stop - start, seconds + time.monotonic() - begun
-                else:
-                    progress.update(stop - start)
-                shards.append(record)
-            records[name] = SplitRecord(split.labelled, tuple(shards))
-    return records, {"computed_examples": computed, "computing_seconds": round(seconds, 3)}
+def _work(splits: Mapping[str, Split], rows: int) -> list[Work]:
+    """All shards, those of dev splits first: they say whether the teacher is worth the rest."""
+    ordered = sorted(splits, key=lambda name: role_of(name) != DEV)
+    return [(name, i, *shard) for name in ordered for i, shard in enumerate(_shards(splits[name], rows))]
 
 
-def _run_teacher(
-    model: Any, split: Split, start: int, stop: int, manifest: Manifest, compute: Any, progress: Any
-) -> dict[str, Column]:
-    """The columns of the shard of examples start..stop-1. Raises `BadModel` for outputs that are not finite."""
-    columns, layers = shard_rows(split, start, stop), manifest.layers
-    rows = stop - start
-    logits = np.empty((rows, manifest.model.classes), np.float32)
-    cls = {layer: np.empty((rows, manifest.model.hidden), manifest.dtype) for layer in layers}
-    for places in by_length(np.arange(rows), split.lengths[start:stop], TEACHER_BATCH):
-        batch = collate(split, start + places, manifest.model.pad_id).to(compute.device)
-        targets = teacher_outputs(model, batch, layers, compute)
-        logits[places] = targets.logits.cpu().numpy()
-        if targets.cls is not None:
-            vectors = targets.cls.cpu().numpy()
-            for number, layer in enumerate(layers):
-                with np.errstate(over="ignore"):
-                    cls[layer][places] = vectors[:, number]
-        progress.update(len(places))
-    for what, values in {
-        "logits": logits,
-        **{f"[CLS] of layer {layer}": v for layer, v in cls.items()},
-    }.items():
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            raise BadModel(
-                f"the teacher's {what} are not finite for example {start + int(bad.argmax())} of {split.name} "
-                f"(stored as {values.dtype}). Try --dtype float32, or another teacher"
+def _compute(
+    writer: CacheWriter,
+    config: CacheTeacherConfig,
+    manifest: Manifest,
+    teacher: Teacher,
+    splits: Mapping[str, Split],
+    work: Sequence[Work],
+    compute: Any,
+    judge: str | None,
+    owner: bool,
+) -> tuple[Records, dict[str, float]]:
+    """The records of all shards; the split `judge` is computed first, and a teacher that is weak there is refused."""
+    done, begun = [0], time.monotonic()
+    with ExitStack() as stack:
+        progress = stack.enter_context(bar(sum(map(len, splits.values())), f"cache {manifest.task.name}", "ex"))
+
+        def computed(examples: int) -> None:
+            done[0] += examples
+            progress.update(examples)
+
+        if config.workers > 1:
+            crew = stack.enter_context(
+                in_processes(writer, manifest, splits, config.workers, progress.update, computed)
             )
-    return {**columns, "logits": logits, **{cls_column(layer): vectors for layer, vectors in cls.items()}}
+        else:
+            running = stack.enter_context(teacher_pass(teacher.model, compute, manifest, available_cores()))
+            crew = in_this_process(writer, splits, running, progress.update, computed)
+        first = [item for item in work if item[0] == judge]
+        records = share(writer, first, crew)
+        if judge and manifest.task.labels and not config.allow_weak_teacher:
+            known = _with_records(manifest, {judge: splits[judge]}, records)
+            logits = _open(writer, known, judge).whole("logits")
+            try:
+                preflight.check_teacher(teacher.task, judge, logits, splits[judge].labels)
+            except BadModel:
+                if owner and writer.is_new:
+                    writer.discard()
+                raise
+        records |= share(writer, [item for item in work if item[0] != judge], crew)
+    return records, {"computed_examples": done[0], "computing_seconds": round(time.monotonic() - begun, 3)}
 
 
-def _teacher_metrics(writer: CacheWriter, records: Mapping[str, SplitRecord], task: Task) -> dict[str, Any]:
-    """The teacher's metrics on every labelled split, from the logits as they were written."""
-    metrics = {}
-    for name, record in records.items():
-        if record.labelled:
-            split = Split(name, [writer.read_shard(shard) for shard in record.shards], True)
-            metrics[name] = measure(task.metrics, split.whole("logits"), split.labels)
+def _with_records(manifest: Manifest, splits: Mapping[str, Split], records: Records) -> Manifest:
+    found = {
+        name: SplitRecord(split.labelled, tuple(record for (of, _), record in sorted(records.items()) if of == name))
+        for name, split in splits.items()
+    }
+    return replace(manifest, splits=found)
+
+
+def _open(writer: CacheWriter, manifest: Manifest, name: str) -> Split:
+    """A split of a cache that has no manifest yet."""
+    source, record = LocalSource(writer.directory), manifest.splits[name]
+    shards = [Shard(source, manifest, name, index) for index in range(len(record.shards))]
+    return Split(name, shards, record.labelled)
+
+
+def _teacher_metrics(writer: CacheWriter, manifest: Manifest, name: str) -> dict[str, float]:
+    """The teacher's metrics on a labelled split, from the logits as they were written."""
+    split = _open(writer, manifest, name)
+    metrics = measure(manifest.task.metrics, split.whole("logits"), split.labels)
+    if manifest.task.labels is None and metrics["pearson"] <= 0:
+        note(f"warning: on {name} the teacher's scores do not rise with the labels. Check the teacher")
     return metrics
-
-
-def _warn_if_weak(task: Task, splits: Mapping[str, Split], metrics: Mapping[str, Mapping[str, float]]) -> None:
-    """Say so when the teacher does no better on a split than a constant answer would."""
-    for name, values in metrics.items():
-        labels = splits[name].labels
-        if "accuracy" in values:
-            constant = np.bincount(labels).max() / len(labels)
-            if values["accuracy"] <= constant:
-                note(
-                    f"warning: on {name} the teacher's accuracy is {values['accuracy']:.3f}, and the most frequent "
-                    f"label alone gives {constant:.3f}. Check its labels, or train it longer"
-                )
-        elif task.regression and values["pearson"] <= 0:
-            note(f"warning: on {name} the teacher's scores do not rise with the labels. Check the teacher")
 
 
 def _result(out: Path, manifest: Manifest, started: float) -> CacheResult:

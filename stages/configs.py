@@ -45,13 +45,39 @@ class CacheTeacherConfig(RowsConfig):
         choices=("auto", "bfloat16", "float32"),
     )
     shard_rows: int = setting(16384, help="examples a shard", low=1)
+    label_map: str | None = setting(
+        None,
+        help="names of the classes in the order of the teacher's outputs, where its configuration is wrong or silent",
+        metavar="A,B,…",
+    )
+    allow_weak_teacher: bool = setting(
+        False, help="cache a teacher that is no better than the most frequent label", outcome=False
+    )
+    workers: int = setting(1, help="processes that compute shards (over all devices where there are several)", low=1)
+    join: bool = setting(
+        False, help="share the work of a cache-teacher that runs elsewhere on the same directory", outcome=False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStudentConfig(TrainingConfig):
     """Train a student from a cache; the teacher is not run, the task's rows are not read."""
 
-    cache: str = setting(help="cache directory made by cache-teacher", metavar="DIR", outcome=False)
+    cache: str = setting(
+        help="cache made by cache-teacher, or the URL of a published one", metavar="DIR|URL", outcome=False
+    )
+    expect_identity: str | None = setting(
+        None, help="refuse a cache of another identity; its first 12 digits or more", metavar="X", outcome=False
+    )
+    store: str | None = setting(
+        None,
+        help="where published caches are kept once fetched  [default: the user's cache directory]",
+        metavar="DIR",
+        outcome=False,
+    )
+    store_bytes: int = setting(
+        50_000_000_000, help="bytes that the store may take; what was not used longest goes first", low=0, outcome=False
+    )
     method: str = setting(
         "pkd-skip",
         help="labels only; plus logits; plus [CLS] of every few, or of the last, layers",
@@ -89,8 +115,8 @@ class EvaluateConfig(Settings):
     split: str = setting("dev", help="dev (all dev splits), train, test, or the name of one split")
     cache: str | None = setting(
         None,
-        help="cache to read the examples from  [default: the run's own, or its task's rows]",
-        metavar="DIR",
+        help="cache to read the examples from, or its URL  [default: the run's own, or its task's rows]",
+        metavar="DIR|URL",
     )
     precision: str = setting(
         "auto",
@@ -108,3 +134,80 @@ class QuickstartConfig(Settings):
     )
     full: bool = setting(False, help="all 7,030 sentences and 4 epochs; writes results/quickstart-full.*")
     seed: int = setting(0, help="seed of new weights and of dropout", low=0, high=2**32 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheLsConfig(Settings):
+    """List the caches in a directory or at a URL."""
+
+    location: str = setting("data", help="directory or URL", metavar="[DIR|URL]", positional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheInfoConfig(Settings):
+    """Say what a cache holds, and what each of its layers has to teach."""
+
+    cache: str = setting(help="cache directory or URL", metavar="DIR|URL", positional=True)
+    probe_examples: int = setting(2000, help="training examples of the linear probes; 0: no probes", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheVerifyConfig(Settings):
+    """Check every byte of a cache, and repair what is damaged."""
+
+    cache: str = setting(help="cache directory", metavar="DIR", positional=True)
+    sample: int = setting(0, help="run the teacher in the cache again on this many random rows", low=0)
+    seed: int = setting(0, help="seed of the choice of these rows", low=0, high=2**32 - 1)
+    repair: bool = setting(False, help="replace damaged files: from --from, else computed again")
+    from_: str | None = setting(None, help="another copy of this cache to repair from", metavar="DIR|URL")
+    data_dir: str | None = setting(
+        None, help="where the GLUE files of the task are now, where rows have to be read again", metavar="DIR"
+    )
+    train_file: str | None = setting(None, help="likewise own training rows", metavar="FILE")
+    dev_file: str | None = setting(None, help="likewise own dev rows", metavar="FILE")
+    test_file: str | None = setting(None, help="likewise own test rows", metavar="FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheDiffConfig(Settings):
+    """Compare two caches: what they were made from, their rows, their numbers."""
+
+    a: str = setting(help="cache directory or URL", metavar="A", positional=True)
+    b: str = setting(help="cache directory or URL", metavar="B", positional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachePushConfig(Settings):
+    """Publish a cache at a URL; what is there already is not sent again."""
+
+    cache: str = setting(help="cache directory", metavar="DIR", positional=True)
+    url: str = setting(help="where to publish it, as s3://bucket/mnli", metavar="URL", positional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachePullConfig(Settings):
+    """Copy a published cache into a directory; files that are there already are not fetched again."""
+
+    url: str = setting(help="a published cache", metavar="URL", positional=True)
+    cache: str = setting(help="cache directory to write", metavar="DIR", positional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConvertConfig(Settings):
+    """Write a copy of a cache in another container, or a narrower one, without running the teacher."""
+
+    cache: str = setting(help="cache directory", metavar="DIR", positional=True)
+    out: str = setting(help="cache directory to write", metavar="OUT", positional=True)
+    format: str | None = setting(None, help="container  [default: as it is]", choices=("arrow", "hdf5"))
+    layers: str | None = setting(None, help="teacher layers to keep, as 2,4  [default: all of them]", metavar="2,4")
+    dtype: str | None = setting(
+        None, help="stored type of the [CLS] vectors  [default: as it is]", choices=("float16", "float32")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheGcConfig(Settings):
+    """Remove what dead writers left in a cache, and files that its manifest does not name."""
+
+    cache: str = setting(help="cache directory", metavar="DIR", positional=True)
+    dry_run: bool = setting(False, help="only list them")

@@ -1,6 +1,7 @@
 """Measure a finished run again: on its cache, on another copy of it, or on the rows of its task."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,28 +49,30 @@ def run(config: EvaluateConfig) -> EvaluateResult:
         metrics_of_task = rows.task.metrics
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
-    if cache:
-        cache.check_bytes(chosen, layers=0)
     if not any(part.labelled for part in chosen.values()):
         raise BadOption(f"split {config.split} has no labels to measure against. Use another --split")
     compute = accelerator(resolve_precision(config.precision))
     model = model.to(compute.device)
-    logits = {name: predict(model, part, tokenizer.pad_token_id, compute) for name, part in chosen.items()}
+    with cache.verification(chosen) if cache else nullcontext() as verification:
+        logits = {name: predict(model, part, tokenizer.pad_token_id, compute) for name, part in chosen.items()}
+        agreement = agreements(logits, chosen) if cache else {}
+        if verification:
+            verification.wait()
     return EvaluateResult(
         "evaluate",
         str(directory),
         round(time.monotonic() - started, 2),
         measure_splits(metrics_of_task, logits, chosen),
         {name: len(part) for name, part in chosen.items()},
-        agreements(logits, chosen) if cache else {},
+        agreement,
     )
 
 
 def _cache(given: str | None, recorded: str | None) -> Cache | None:
-    if not given and recorded and not Path(recorded).is_dir():
+    if not given and recorded and "://" not in recorded and not Path(recorded).is_dir():
         raise BadCache(f"the cache of this run was {recorded}, which is not there. Name its place with --cache")
     name = given or recorded
-    return open_cache(Path(name)) if name else None
+    return open_cache(name) if name else None
 
 
 def _rows(recorded: dict[str, Any]) -> RowsConfig:
@@ -88,11 +91,11 @@ def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
     identity = record.get("inputs", {}).get("cache")
     if identity and cache.manifest.identity != identity:
         raise BadCache(
-            f"{cache.directory} is not the cache of this run (identity {cache.manifest.identity[:12]}… ≠ "
+            f"{cache.location} is not the cache of this run (identity {cache.manifest.identity[:12]}… ≠ "
             f"{identity[:12]}…). Name the right one with --cache"
         )
     task = record["config"].get("task", cache.manifest.task.name)
     if task != cache.manifest.task.name:
-        raise BadCache(f"{cache.directory} is of task {cache.manifest.task.name}, and this run of {task}. Name another")
+        raise BadCache(f"{cache.location} is of task {cache.manifest.task.name}, and this run of {task}. Name another")
     if tokenizer_digest(tokenizer) != cache.manifest.fields["teacher_tokenizer"]:
-        raise BadCache(f"{cache.directory} was tokenized for another model than this run's. Name another --cache")
+        raise BadCache(f"{cache.location} was tokenized for another model than this run's. Name another --cache")

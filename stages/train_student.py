@@ -70,8 +70,10 @@ def run(config: TrainStudentConfig) -> StudentResult:
     Raises a `DistillError` for caches, options and directories that cannot be used.
     """
     started = time.monotonic()
-    cache = open_cache(Path(config.cache))
+    cache = open_cache(config.cache, Path(config.store) if config.store else None, config.store_bytes)
     manifest = cache.manifest
+    if config.expect_identity is not None:
+        _check_identity(config, manifest.identity)
     settings = canonical(config, manifest)
     train = cache.splits.get(TRAIN)
     if train is None or not train.labelled:
@@ -80,7 +82,9 @@ def run(config: TrainStudentConfig) -> StudentResult:
     judge = next((split for split in dev.values() if split.labelled), None)
     if judge is None and config.select == "best":
         raise BadOption(f"--select best judges on a dev split, and {config.cache} has none. Use --select last")
-    cache.check_bytes([TRAIN, *dev], settings["student_layers"])
+    layers = settings["teacher_layers"] or []
+    verification = cache.verification([TRAIN, *dev], train=TRAIN, layers=layers)
+    cache.check_teacher(settings["student_layers"])
     seed_everything(config.seed)
     model, inputs = _initial_student(config.init, cache, settings["student_layers"], settings["method"])
     inputs["cache"] = manifest.identity
@@ -96,15 +100,20 @@ def run(config: TrainStudentConfig) -> StudentResult:
     learner = EncoderLearner(model, objective(settings), config, compute, manifest.model.pad_id)
     signals = None if settings["method"] == "ft" else CachedSignals(train)
     description = f"{settings['method']} {manifest.task.name}"
-    training = Training(learner, train, signals, judge, manifest.task.metrics, config, compute, directory, description)
-    trained = training.train()
-    logits = {name: learner.predict(split) for name, split in dev.items()}
+    with verification:
+        training = Training(
+            learner, train, signals, judge, manifest.task.metrics, config, compute, directory, description, verification
+        )
+        trained = training.train()
+        logits = {name: learner.predict(split) for name, split in dev.items()}
+        agreement = agreements(logits, dev)
+        verification.wait()  # a run counts only on verified bytes
     result = StudentResult(
         "train-student",
         str(out),
         round(time.monotonic() - started, 2),
         measure_splits(manifest.task.metrics, logits, dev),
-        agreements(logits, dev),
+        agreement,
         parameter_count(learner.bare),
         round(trained.examples_per_second, 1),
         manifest.identity,
@@ -128,6 +137,15 @@ def run(config: TrainStudentConfig) -> StudentResult:
     return result
 
 
+def _check_identity(config: TrainStudentConfig, identity: str) -> None:
+    expected = config.expect_identity or ""
+    if len(expected) < 12 or not identity.startswith(expected.lower()):
+        raise BadCache(
+            f"{config.cache} has the identity {identity}, not {expected or 'an empty one'} (12 digits or more). "
+            "See what differs with: cli.py cache diff"
+        )
+
+
 def objective(settings: dict[str, Any]) -> Objective:
     """The loss of a canonical configuration; what has no meaning there has no weight here."""
     return Objective(
@@ -147,7 +165,7 @@ def _default_out(task: str, settings: dict[str, Any], inputs: dict[str, str]) ->
 def _initial_student(init: str, cache: Cache, layers: int, method: str) -> tuple[Any, dict[str, str]]:
     """The student before training, and the digest of where it starts from unless that is the cache's teacher."""
     if init == "teacher":
-        return student_from_bundle(cache.teacher, layers), {}
+        return student_from_bundle(cache.teacher, layers, cache.manifest.model.depth), {}
     model_record, task = cache.manifest.model, cache.manifest.task
     name = locate(init)
     config = load_config(name)

@@ -1,4 +1,7 @@
-"""The columns of a shard: their names, types and widths, the same in every container."""
+"""The columns of a shard: their names, types and widths, the same in every container.
+
+A column lies in the file as one part (its values), or, where rows differ in length, as two: values and offsets.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +10,8 @@ import numpy as np
 
 from pipeline.examples import ROW_HASH_BYTES, Column, Ragged
 
+ROW_COLUMNS = ("example_id", "row_hash", "label")  # what the targets of a row belong to
+
 
 @dataclass(frozen=True)
 class ColumnType:
@@ -14,6 +19,27 @@ class ColumnType:
 
     dtype: str
     width: int | None = 0
+
+    def parts(self, name: str) -> tuple[str, ...]:
+        return (f"{name}/values", f"{name}/offsets") if self.width is None else (name,)
+
+    def view(self, name: str, parts: Sequence[np.ndarray], rows: int) -> Column:
+        """The column of `rows` rows in the bytes (uint8) of its parts. Raises ValueError where they do not fit."""
+        dtype = np.dtype(self.dtype)
+        if self.width is not None:
+            if len(parts[0]) != self.bytes(rows):
+                raise ValueError(f"column {name} has {len(parts[0])} bytes, not {self.bytes(rows)}")
+            values = parts[0].view(dtype)
+            return values if self.width == 0 else values.reshape(rows, self.width)
+        if len(parts[0]) % dtype.itemsize or len(parts[1]) != 8 * (rows + 1):
+            raise ValueError(f"column {name} is not a ragged column of {rows} rows")
+        column = Ragged(parts[0].view(dtype), parts[1].view(np.int64))
+        self.check(name, column, rows)
+        return column
+
+    def bytes(self, rows: int) -> int:
+        """Of a fixed-width column."""
+        return rows * max(1, self.width or 0) * np.dtype(self.dtype).itemsize
 
     def check(self, name: str, column: Column, rows: int) -> None:
         """Raises ValueError unless `column` is of this type with `rows` rows and, if ragged, sound offsets."""
@@ -30,7 +56,7 @@ class ColumnType:
 
 def _sound(offsets: np.ndarray, rows: int, values: int) -> bool:
     ends = len(offsets) == rows + 1 and offsets[0] == 0 and offsets[-1] == values
-    return bool(ends and (np.diff(offsets) >= 1).all())
+    return bool(ends and (offsets[1:] > offsets[:-1]).all())
 
 
 def cls_column(layer: int) -> str:
@@ -51,6 +77,17 @@ def column_types(
     types["label"] = ColumnType("float32" if regression else "int64")
     types["logits"] = ColumnType("float32", classes)
     return types | {cls_column(layer): ColumnType(dtype, hidden) for layer in layers}
+
+
+def parts_of(columns: Mapping[str, Column]) -> dict[str, np.ndarray]:
+    """The parts that columns are stored as, each in one piece of memory."""
+    parts: dict[str, np.ndarray] = {}
+    for name, column in columns.items():
+        if isinstance(column, Ragged):
+            parts |= {f"{name}/values": column.values, f"{name}/offsets": column.offsets}
+        else:
+            parts[name] = column
+    return {name: np.ascontiguousarray(part) for name, part in parts.items()}
 
 
 def check_columns(columns: Mapping[str, Column], types: Mapping[str, ColumnType], rows: int) -> None:

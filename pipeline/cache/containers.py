@@ -1,9 +1,11 @@
-"""The two containers of shards. Each is a module with SUFFIX, write(path, columns) and read(path)."""
+"""The two containers of shards. Each is a module with SUFFIX, write(path, columns) and layout(path, types, rows)."""
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.cache.columns import ColumnType
 from pipeline.examples import Column
 
 
@@ -12,7 +14,7 @@ class Container(Protocol):
 
     def write(self, path: Path, columns: Mapping[str, Column]) -> None: ...
 
-    def read(self, path: Path) -> dict[str, Column]: ...
+    def layout(self, path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]: ...
 
 
 def container(name: str) -> Container:
@@ -26,3 +28,13 @@ def container(name: str) -> Container:
 
         return arrow
     raise KeyError(name)
+
+
+def layout(name: str, path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]:
+    """(offset, bytes) of each part in a shard's file. Raises ValueError or OSError for a file that is no such shard."""
+    import pyarrow as pa
+
+    try:
+        return container(name).layout(path, types, rows)
+    except (struct.error, KeyError, RuntimeError, TypeError, OverflowError, StopIteration, pa.ArrowException) as error:
+        raise ValueError(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error

@@ -1,59 +1,76 @@
-"""Shards as HDF5 files: every column a contiguous data set, read by mapping the file at its offset.
+"""Shards as HDF5 files: every column a contiguous data set, read in place by mapping the file at its offset.
 
-A ragged column is a group of two data sets, `values` and `offsets`.
+A ragged column is a group of two data sets, `values` and `offsets`. h5py writes the files and says where their data
+sets lie; no handle stays open, so that processes may fork.
 """
 
-import mmap
 from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from pipeline.examples import Column, Ragged
+from pipeline.cache.columns import ColumnType, parts_of
+from pipeline.examples import Column
 
 SUFFIX = ".h5"
 ALIGNMENT = 64
+_SIGNATURE = b"\x89HDF\r\n\x1a\n\x03"  # superblock version 3: every piece of metadata carries a checksum
 
 
 def write(path: Path, columns: Mapping[str, Column]) -> None:
     with h5py.File(path, "w", libver="v110", alignment_threshold=1, alignment_interval=ALIGNMENT) as file:
-        for name, column in columns.items():
-            parts = (
-                {f"{name}/values": column.values, f"{name}/offsets": column.offsets}
-                if isinstance(column, Ragged)
-                else {name: column}
-            )
-            for part, values in parts.items():
-                file.create_dataset(part, data=np.ascontiguousarray(values), track_times=False)
+        for part, values in parts_of(columns).items():
+            file.create_dataset(part, data=values, track_times=False)
 
 
-def read(path: Path) -> dict[str, Column]:
-    """Columns as views of the mapped file. Raises ValueError, KeyError or OSError if it is no shard."""
+def layout(path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]:
+    """(offset, bytes) of each part in the file. Raises ValueError, KeyError, OSError or RuntimeError."""
     with path.open("rb") as raw:
-        mapped = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
-    with h5py.File(path, "r") as file:
-        return {name: _column(file, name, mapped) for name in file}
+        if raw.read(len(_SIGNATURE)) != _SIGNATURE:
+            raise ValueError("no HDF5 file of version 1.10")
+    found = {}
+    with h5py.File(path, "r", locking=False) as file:
+        if sorted(file) != sorted(types):
+            raise ValueError(f"columns are {', '.join(sorted(file))}, not {', '.join(sorted(types))}")
+        for name, column_type in types.items():
+            group: h5py.Group = file
+            if column_type.width is None:
+                group = _child(file, name, h5py.Group)
+                if sorted(group) != ["offsets", "values"]:
+                    raise ValueError(f"{name} is no ragged column")
+            for part in column_type.parts(name):
+                data = _child(group, part.rpartition("/")[2], h5py.Dataset)
+                found[part] = (_start(part, data, path.stat().st_size), data.nbytes)
+                dtype, shape = _expected(part, column_type, rows)
+                if data.dtype != dtype or (shape and data.shape != shape) or data.ndim != max(1, len(shape)):
+                    raise ValueError(f"{part} is {data.dtype}{list(data.shape)}")
+    return found
 
 
-def _column(file: h5py.File, name: str, mapped: mmap.mmap) -> Column:
-    if file.get(name, getlink=True).__class__ is not h5py.HardLink:
+def _expected(part: str, column_type: ColumnType, rows: int) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape of a data set; () where the length is its own."""
+    if part.endswith("/offsets"):
+        return np.dtype("<i8"), (rows + 1,)
+    if column_type.width is None:
+        return np.dtype(column_type.dtype).newbyteorder("<"), ()
+    shape = (rows,) if column_type.width == 0 else (rows, column_type.width)
+    return np.dtype(column_type.dtype).newbyteorder("<"), shape
+
+
+def _child(group: h5py.Group, name: str, kind: type) -> h5py.Group | h5py.Dataset:
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{name} is a link")
-    item = file[name]
-    if isinstance(item, h5py.Group):
-        if set(item) != {"values", "offsets"}:
-            raise ValueError(f"{name} is no ragged column")
-        return Ragged(_view(item, "values", mapped), _view(item, "offsets", mapped))
-    return _view(file, name, mapped)
+    item = group[name]
+    if not isinstance(item, kind):
+        raise ValueError(f"{name} is no {kind.__name__}")
+    return item
 
 
-def _view(group: h5py.Group, name: str, mapped: mmap.mmap) -> np.ndarray:
-    if group.get(name, getlink=True).__class__ is not h5py.HardLink:
-        raise ValueError(f"{name} is a link")
-    data = group[name]
-    start = data.id.get_offset() if isinstance(data, h5py.Dataset) else None
+def _start(part: str, data: h5py.Dataset, size: int) -> int:
+    start = data.id.get_offset()
     if start is None or data.chunks or data.external or data.is_virtual:
-        raise ValueError(f"{name} is not stored in one piece in this file")
-    if data.dtype.kind not in "iuf" or start + data.nbytes > len(mapped):
-        raise ValueError(f"{name} does not lie within the file as numbers")
-    return np.frombuffer(mapped, data.dtype, data.size, start).reshape(data.shape)
+        raise ValueError(f"{part} is not stored in one piece in this file")
+    if start + data.nbytes > size:
+        raise ValueError(f"{part} does not lie in the file")
+    return int(start)

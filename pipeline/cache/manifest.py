@@ -5,32 +5,60 @@ It is written last, by rename: a directory without it is no cache.
 
 import dataclasses
 import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.cache.columns import ColumnType, column_types
 from pipeline.cache.containers import container
 from pipeline.errors import BadCache
-from pipeline.files import read_json, write_json
+from pipeline.files import write_text
 from pipeline.fingerprint import json_digest
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 TEACHER = "teacher"
+PARTIAL = ".partial"  # beside the splits of an unfinished cache
+MAX_BYTES = 64 * 2**20  # of a manifest: 10,000 shards of a 24-layer teacher take 50 MB
+_BYTES_AN_OBJECT = 12  # a manifest has fewer objects and lists than one in so many bytes
+TEACHER_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # nothing that is code or a pickle
+_TAIL = re.compile(r',\n "digest": "([0-9a-f]{64})"\n}\n')
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """One part of a column: where it lies in the shard's file, its size, and the SHA-256 of its bytes."""
+
+    offset: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """One file of a split: its path in the cache, size, SHA-256, and the digest of the rows it belongs to."""
+    """One file of a split: its path in the cache, size, SHA-256, the digest of the rows it belongs to, its parts."""
 
     file: str
     rows: int
     bytes: int
     sha256: str
     rows_digest: str
+    parts: Mapping[str, Extent]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the shard holds, whatever the container."""
+        return json_digest({name: extent.sha256 for name, extent in self.parts.items()})
 
 
 @dataclass(frozen=True)
@@ -52,7 +80,7 @@ class ModelRecord:
     hidden: int  # H
     classes: int  # C
     pad_id: int
-    token_types: bool
+    token_types: int  # number of token types; 0: the model has none
     vocabulary: int
 
 
@@ -64,6 +92,14 @@ class TaskRecord:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The cache that a converted one was made from."""
+
+    identity: str
+    content: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """`fields` are what decides the cache's identity; the container is no part of it."""
 
@@ -72,8 +108,9 @@ class Manifest:
     task: TaskRecord
     model: ModelRecord
     splits: Mapping[str, SplitRecord] = field(default_factory=dict)
-    teacher_files: Mapping[str, str] = field(default_factory=dict)  # name in teacher/ -> SHA-256
+    teacher_files: Mapping[str, FileRecord] = field(default_factory=dict)  # by name in teacher/
     teacher_metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    derived_from: Origin | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -82,9 +119,8 @@ class Manifest:
 
     @property
     def content(self) -> str:
-        """SHA-256 over the shards' digests: tells two copies apart."""
-        digests = [shard.sha256 for split in self.splits.values() for shard in split.shards]
-        return hashlib.sha256("".join(digests).encode()).hexdigest()
+        """SHA-256 over the shards' digests: tells two copies apart, in whichever container."""
+        return hashlib.sha256("".join(shard.digest for _, shard in self.shards()).encode()).hexdigest()
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -97,21 +133,36 @@ class Manifest:
     @property
     def bytes(self) -> int:
         """Of all shards."""
-        return sum(shard.bytes for split in self.splits.values() for shard in split.shards)
+        return sum(shard.bytes for _, shard in self.shards())
+
+    def shards(self) -> Iterator[tuple[str, ShardRecord]]:
+        """(split, shard) of every shard, in order."""
+        return ((name, shard) for name, split in self.splits.items() for shard in split.shards)
+
+    def files(self) -> dict[str, FileRecord]:
+        """Every file of the cache but the manifest, by its path in it."""
+        shards = {shard.file: FileRecord(shard.bytes, shard.sha256) for _, shard in self.shards()}
+        return {f"{TEACHER}/{name}": record for name, record in self.teacher_files.items()} | shards
 
     def column_types(self) -> dict[str, ColumnType]:
         return column_types(
             classes=self.model.classes,
             regression=self.task.labels is None,
-            token_types=self.model.token_types,
+            token_types=self.model.token_types > 0,
             layers=self.layers,
             hidden=self.model.hidden,
             dtype=self.dtype,
         )
 
-    def write(self, directory: Path) -> None:
+    def text(self) -> str:
+        """The bytes of manifest.json: the last line but one is the digest of all that stands before it."""
         value = {"format": FORMAT_VERSION, "identity": self.identity, "content": self.content}
-        write_json(directory / MANIFEST, value | dataclasses.asdict(self))
+        body = json.dumps(value | dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+        body = body.removesuffix("\n}")
+        return f'{body},\n "digest": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
+
+    def write(self, directory: Path) -> None:
+        write_text(directory / MANIFEST, self.text())
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -124,65 +175,141 @@ def read_manifest(directory: Path) -> Manifest:
             f"{directory}: there is no such cache. Make it: cli.py cache-teacher --cache {directory} --task …"
         )
     if not path.is_file():
-        state = "an unfinished cache" if (directory / ".partial").is_dir() else "no cache (it has no manifest.json)"
+        state = "an unfinished cache" if (directory / PARTIAL).is_dir() else "no cache (it has no manifest.json)"
         raise BadCache(f"{directory} is {state}. Run cache-teacher, again if it was stopped, or name another --cache")
     try:
-        value = read_json(path)
+        if path.is_symlink():
+            raise ValueError("it is a link")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it has {path.stat().st_size} bytes")
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _damaged(str(path), error) from error
+    return parse_manifest(data, str(path))
+
+
+def parse_manifest(data: bytes, name: str) -> Manifest:
+    """The manifest in these bytes. Raises `BadCache` naming `name` unless every field is sound and in agreement."""
+    try:
+        text = data.decode()
+        if text.count("{") + text.count("[") > 16 + len(text) // _BYTES_AN_OBJECT:
+            raise ValueError("it is nested too finely")
+        value = json.loads(text)
         if value["format"] != FORMAT_VERSION:
             raise BadCache(
-                f"{directory}: its format is version {value['format']}, and this program reads version "
-                f"{FORMAT_VERSION}. Make it again with cache-teacher"
+                f"{name}: its format is version {value['format']!s:.20}, and this program reads version "
+                f"{FORMAT_VERSION}. Make the cache again with cache-teacher"
             )
+        tail = _TAIL.search(text, max(0, len(text) - 90))
+        if tail is None or tail.end() != len(text):
+            raise ValueError("it does not end with its digest")
+        if hashlib.sha256(text[: tail.start()].encode()).hexdigest() != tail[1]:
+            raise ValueError("its bytes are not those of its digest")
         manifest = _parse(value)
+        _check(manifest)
         if value["identity"] != manifest.identity or value["content"] != manifest.content:
             raise ValueError("its identity or content digest does not match its fields")
-        manifest.column_types()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise BadCache(f"{path} is damaged ({reason}). Make the cache again with cache-teacher") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise _damaged(name, error) from error
     return manifest
 
 
+def _damaged(name: str, error: Exception) -> BadCache:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+    return BadCache(
+        f"{name} is damaged ({reason}). Take it from a good copy: cli.py cache verify … --repair --from COPY"
+    )
+
+
 def _parse(value: Any) -> Manifest:
-    splits = {}
-    for name, split in value["splits"].items():
-        shards = tuple(_record(ShardRecord, shard) for shard in split["shards"])
-        suffix = container(value["container"]).SUFFIX
-        for index, shard in enumerate(shards):
-            if not re.fullmatch(r"[a-z]\w*", name, re.ASCII) or shard.file != f"{name}/{index:05d}{suffix}":
-                raise ValueError(f"{shard.file!r} is not the name of shard {index} of split {name}")
-        splits[name] = SplitRecord(_typed(split["labelled"], bool), shards)
-    for file in value["teacher_files"]:
-        if Path(file).name != file or file in (".", ".."):
-            raise ValueError(f"teacher file {file!r} lies outside teacher/")
+    splits = {
+        name: SplitRecord(_typed(split["labelled"], bool), tuple(_record(ShardRecord, s) for s in split["shards"]))
+        for name, split in _typed(value["splits"], dict).items()
+    }
+    task = value["task"]
     return Manifest(
         _typed(value["fields"], dict),
         _typed(value["container"], str),
         TaskRecord(
-            _typed(value["task"]["name"], str),
-            None if value["task"]["labels"] is None else tuple(value["task"]["labels"]),
-            tuple(value["task"]["metrics"]),
+            _typed(task["name"], str),
+            None if task["labels"] is None else tuple(_typed(label, str) for label in _typed(task["labels"], list)),
+            tuple(_typed(metric, str) for metric in _typed(task["metrics"], list)),
         ),
         _record(ModelRecord, value["model"]),
         splits,
-        _typed(value["teacher_files"], dict),
+        {name: _record(FileRecord, record) for name, record in _typed(value["teacher_files"], dict).items()},
         _typed(value["teacher_metrics"], dict),
+        None if value["derived_from"] is None else _record(Origin, value["derived_from"]),
         _typed(value["made"], dict),
     )
 
 
-def _typed(value: Any, kind: type) -> Any:
+def shard_record(value: Any) -> ShardRecord:
+    """The record of a shard from JSON. Raises ValueError, KeyError, TypeError or AttributeError."""
+    record: ShardRecord = _record(ShardRecord, value)
+    return record
+
+
+def _typed(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{value!r:.40} is no {kind.__name__}")
     return value
 
 
 def _record(kind: Any, value: Mapping[str, Any]) -> Any:
-    """A dataclass of plain values from a JSON object that has exactly its fields, numbers not negative."""
+    """A dataclass from a JSON object that has exactly its fields: numbers not negative and below 2^63."""
     types: dict[str, Any] = get_type_hints(kind)
-    if set(value) != set(types):
+    if set(_typed(value, dict)) != set(types):
         raise ValueError(f"{kind.__name__} has fields {', '.join(value)}")
+    values = dict(value)
     for name, expected in types.items():
-        if _typed(value[name], expected) and expected is int and value[name] < 0:
-            raise ValueError(f"{name} is negative")
-    return kind(**value)
+        if get_origin(expected) is not None:  # Mapping[str, record]
+            values[name] = {key: _record(get_args(expected)[1], v) for key, v in _typed(value[name], dict).items()}
+            continue
+        _typed(value[name], expected)
+        if expected is int and not 0 <= value[name] < 2**63:
+            raise ValueError(f"{name} is {value[name]!s:.30}")
+        if name in ("sha256", "rows_digest", "identity", "content") and not _DIGEST.fullmatch(value[name]):
+            raise ValueError(f"{name} is no SHA-256")
+    return kind(**values)
+
+
+def _check(manifest: Manifest) -> None:
+    """Raises ValueError where parts of a manifest contradict each other or would lead outside the directory."""
+    fields, model, suffix = manifest.fields, manifest.model, container(manifest.container).SUFFIX
+    if list(manifest.splits) != list(fields["splits"]):
+        raise ValueError("its splits are not those of its fields")
+    for layer in _typed(fields["layers"], list):
+        _typed(layer, int)
+    if sorted(set(manifest.layers)) != list(manifest.layers) or not all(0 < n < model.depth for n in manifest.layers):
+        raise ValueError(f"layers {manifest.layers!s:.60} of a teacher of {model.depth}")
+    labels = manifest.task.labels
+    if (list(labels) if labels else None) != fields["labels"] or model.classes != (len(labels) if labels else 1):
+        raise ValueError("its labels are not those of its fields")
+    if manifest.dtype not in ("float16", "float32"):
+        raise ValueError(f"dtype {manifest.dtype!r:.30}")
+    types, shard_rows = manifest.column_types(), _typed(fields["shard_rows"], int)
+    parts = {part for name, column in types.items() for part in column.parts(name)}
+    for name, split in manifest.splits.items():
+        digests = "".join(shard.rows_digest for shard in split.shards)
+        if hashlib.sha256(digests.encode()).hexdigest() != fields["splits"][name]:
+            raise ValueError(f"the rows of split {name} are not those of the identity")
+        for index, shard in enumerate(split.shards):
+            if not re.fullmatch(r"[a-z]\w*", name, re.ASCII) or shard.file != f"{name}/{index:05d}{suffix}":
+                raise ValueError(f"{shard.file!r:.60} is not the name of shard {index} of split {name!r:.30}")
+            last = index == len(split.shards) - 1
+            if not 0 < shard.rows <= shard_rows or (shard.rows < shard_rows and not last):
+                raise ValueError(f"{shard.file} has {shard.rows} rows")
+            if set(shard.parts) != parts:
+                raise ValueError(f"{shard.file} has other columns than its fields say")
+            for part, extent in shard.parts.items():
+                if extent.offset + extent.bytes > shard.bytes:
+                    raise ValueError(f"{part} of {shard.file} does not lie in the file")
+    layer_files = sum(re.fullmatch(r"layer-\d\d+\.safetensors", file) is not None for file in manifest.teacher_files)
+    if layer_files != model.depth:
+        raise ValueError(f"teacher/ has {layer_files} layers, not {model.depth}")
+    for file in manifest.teacher_files:
+        if Path(file).name != file or Path(file).suffix not in TEACHER_SUFFIXES:
+            raise ValueError(f"teacher file {file!r:.60}")
+    if any(not isinstance(v, int | float) for m in manifest.teacher_metrics.values() for v in _typed(m, dict).values()):
+        raise ValueError("a metric of the teacher is no number")

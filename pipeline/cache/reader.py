@@ -1,78 +1,126 @@
-"""Opening a finished cache: sizes and schema of every shard are checked, its bytes are mapped, not read."""
+"""Opening a finished cache: every file's size and every shard's schema are checked, its bytes are mapped, not read."""
 
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import pyarrow as pa
-
 from pipeline.bundle import layer_of
-from pipeline.cache.columns import check_columns
-from pipeline.cache.containers import container
-from pipeline.cache.manifest import TEACHER, Manifest, ShardRecord, read_manifest
+from pipeline.cache.columns import cls_column
+from pipeline.cache.containers import layout
+from pipeline.cache.manifest import TEACHER, FileRecord, Manifest, ShardRecord, read_manifest
+from pipeline.cache.shards import LocalSource, Shard, Source, file_state
+from pipeline.cache.verification import Verification
 from pipeline.errors import BadCache, BadOption
-from pipeline.examples import Columns, Split
+from pipeline.examples import Split
 from pipeline.fingerprint import intact
-from pipeline.progress import bar
+from pipeline.store import STORE_BYTES, Memory, default_store
 from pipeline.tasks import role_of
-
-LONG_CHECK = 2**30  # bytes of shards from which checking them takes long enough for a bar
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A finished cache. `splits` maps each name to its examples with their targets."""
+    """A finished cache. `splits` maps each name to its examples with their targets; `teacher` is a directory."""
 
-    directory: Path
+    location: str
     manifest: Manifest
-
-    @property
-    def teacher(self) -> Path:
-        return self.directory / TEACHER
+    source: Source
+    teacher: Path
+    memory: Memory
 
     @cached_property
     def splits(self) -> dict[str, Split]:
         return {
-            name: Split(name, [self._open(shard) for shard in record.shards], record.labelled)
+            name: Split(
+                name,
+                [Shard(self.source, self.manifest, name, index) for index in range(len(record.shards))],
+                record.labelled,
+            )
             for name, record in self.manifest.splits.items()
         }
 
-    def _open(self, record: ShardRecord) -> Columns:
-        path = self.directory / record.file
+    def verification(self, splits: Iterable[str], train: str | None = None, layers: Iterable[int] = ()) -> Verification:
+        """Of the rows and logits of `splits`, and in the split `train` of the [CLS] vectors of `layers`."""
+        rows = ["input_ids", "token_type_ids"] if self.manifest.model.token_types else ["input_ids"]
+        columns = {name: [*rows, "logits"] for name in splits}
+        if train:
+            columns[train] += [cls_column(layer) for layer in layers]
+        return Verification(self, columns, self.memory)
+
+    def check_teacher(self, layers: int) -> None:
+        """Compare the files of teacher/ that a student of `layers` layers starts from with their digests.
+
+        Raises `BadCache` naming the first that differs.
+        """
+        for name, record in self.manifest.teacher_files.items():
+            if layer_of(name) <= layers:
+                _check_file(self.teacher / name, record, self.memory, self.location)
+
+
+def _check_file(path: Path, record: FileRecord, memory: Memory, location: str) -> None:
+    try:
+        state = file_state(path.lstat())
+        if record.sha256 in memory.known(path, state):
+            return
+    except OSError:
+        state = None
+    if not intact(path, record.sha256):
+        raise BadCache(
+            f"{path} is damaged (its bytes are not those of the manifest). Run: cli.py cache verify {location} --repair"
+        )
+    if state:
+        memory.remember(path, state, [record.sha256])
+
+
+def open_cache(location: str | Path, store: Path | None = None, store_bytes: int = STORE_BYTES) -> Cache:
+    """The cache in a directory, or published at a URL; of that one, what is used is fetched into `store`.
+
+    Raises `BadCache` for a place that holds no finished cache, or whose files are not what it says.
+    """
+    if "://" in str(location):
+        from pipeline.cache.published import open_published
+
+        return open_published(str(location), store or default_store(), store_bytes)
+    directory = Path(location)
+    manifest = read_manifest(directory)
+    for problem in schema_problems(directory, manifest, [shard.file for _, shard in manifest.shards()]).values():
+        raise problem
+    memory = Memory(store or default_store())
+    return Cache(str(location), manifest, LocalSource(directory), directory / TEACHER, memory)
+
+
+def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | None = None) -> dict[str, BadCache]:
+    """What is wrong with the files of a cache (all, or these), by path in it: sizes, links, schema. No data is read."""
+    problems, records = {}, manifest.files()
+    shards = {shard.file: shard for _, shard in manifest.shards()}
+    for file in records if files is None else files:
         try:
-            if path.is_symlink() or path.stat().st_size != record.bytes:
-                raise ValueError(f"its size is {path.stat().st_size}, not {record.bytes} bytes")
-            columns = container(self.manifest.container).read(path)
-            check_columns(columns, self.manifest.column_types(), record.rows)
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise BadCache(f"{path} is damaged ({reason}). Make the cache again with cache-teacher") from error
-        return columns
-
-    def check_bytes(self, splits: Iterable[str], layers: int) -> None:
-        """Compare every file that a student of `layers` layers reads with its digest: the shards of `splits`, and
-        teacher/ without the upper layers. Raises `BadCache` naming the first file that differs."""
-        shards = [shard for name in splits for shard in self.manifest.splits[name].shards]
-        expected = {shard.file: shard.sha256 for shard in shards}
-        files = self.manifest.teacher_files.items()
-        expected |= {f"{TEACHER}/{name}": digest for name, digest in files if layer_of(name) <= layers}
-        total = sum(shard.bytes for shard in shards)
-        with bar(total, f"check {self.directory}", "B", show=total > LONG_CHECK) as progress:
-            for file, digest in expected.items():
-                if not intact(self.directory / file, digest):
-                    raise BadCache(
-                        f"{self.directory / file} is damaged (its bytes are not those of the manifest). "
-                        "Make the cache again with cache-teacher"
-                    )
-                progress.update((self.directory / file).stat().st_size)
+            _check_size(directory / file, records[file])
+            if file in shards:
+                _check_layout(directory / file, manifest, shards[file])
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+            problems[file] = BadCache(
+                f"{directory / file} is damaged ({reason}). Run: cli.py cache verify {directory} --repair"
+            )
+    return problems
 
 
-def open_cache(directory: Path) -> Cache:
-    """Raises `BadCache` for a directory that is no finished cache or whose files are not what it says."""
-    cache = Cache(directory, read_manifest(directory))
-    _ = cache.splits
-    return cache
+def _check_size(path: Path, record: FileRecord) -> None:
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode) or path.parent.is_symlink():
+        raise ValueError("it is no plain file")
+    if found.st_size != record.bytes:
+        raise ValueError(f"its size is {found.st_size}, not {record.bytes} bytes")
+
+
+def _check_layout(path: Path, manifest: Manifest, shard: ShardRecord) -> None:
+    found = layout(manifest.container, path, manifest.column_types(), shard.rows)
+    expected = {part: (extent.offset, extent.bytes) for part, extent in shard.parts.items()}
+    for part in expected:
+        if found[part] != expected[part]:
+            raise ValueError(f"{part} lies elsewhere than the manifest says")
 
 
 def splits_of_role(splits: dict[str, Split], name: str) -> dict[str, Split]:

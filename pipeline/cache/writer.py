@@ -1,25 +1,33 @@
-"""Writing a cache so that it is whole or not there, and so that an interrupted call goes on where it stopped.
+"""Writing a cache so that it is whole or not there, by one process or many, and so that an interrupted call goes on.
 
-While a cache is unfinished its directory holds `.partial/`: the identity it is being made for, and a record of each
-finished shard. The manifest is written last; then `.partial/` goes away.
+While a cache is unfinished its directory holds `.partial/`: the identity it is being made for, who is writing it, and
+a record of each finished shard. The manifest is written last; then `.partial/` goes away.
 """
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.columns import ColumnType, check_columns
+from pipeline.cache.columns import ColumnType, check_columns, parts_of
 from pipeline.cache.containers import container
-from pipeline.cache.manifest import MANIFEST, TEACHER, Manifest, ShardRecord, read_manifest
+from pipeline.cache.lease import Lease
+from pipeline.cache.manifest import (
+    MANIFEST,
+    PARTIAL,
+    TEACHER,
+    Extent,
+    FileRecord,
+    Manifest,
+    ShardRecord,
+    read_manifest,
+    shard_record,
+)
+from pipeline.cache.reader import schema_problems
 from pipeline.errors import BadCache
 from pipeline.examples import Column, rows_digest
-from pipeline.files import read_json, write_directory, write_file, write_json
-from pipeline.fingerprint import file_digest, intact, json_digest
-from pipeline.progress import note
-
-PARTIAL = ".partial"
+from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json
+from pipeline.fingerprint import bytes_digest, file_digest, intact, json_digest
 
 
 def different_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -40,31 +48,31 @@ def _short(value: Any) -> str:
 
 
 class CacheWriter:
-    """One cache in the making. `directory` is created; what is there of another identity is refused."""
+    """One cache in the making. What is in `directory` of another identity is refused.
+
+    `finished` says what there is; `start` takes the directory's lease; shards and teacher/ are written in any order,
+    by any process; `finish` writes the manifest.
+    """
 
     def __init__(self, directory: Path, fields: Mapping[str, Any], container_name: str):
         self.directory = directory
         self.fields = fields
         self.container_name = container_name
         self.container = container(container_name)
+        self.lease = Lease(directory / PARTIAL / "lease.json")
+        self.is_new = True
 
     def finished(self) -> Manifest | None:
-        """The manifest if the directory already is this cache, complete and undamaged; None if there is work to do.
+        """The manifest if the directory already is this cache, complete; None if there is work to do.
 
         Raises `BadCache` if the directory holds anything else; nothing is changed before that is known.
         """
         started = self.directory / PARTIAL / "identity.json"
         if (self.directory / MANIFEST).is_file():
-            try:
-                manifest = read_manifest(self.directory)
-            except BadCache as error:
-                raise BadCache(
-                    f"{self.directory / MANIFEST} is damaged. Remove {self.directory}, or name another --cache"
-                ) from error
+            manifest = read_manifest(self.directory)
             self._refuse_other(manifest.fields, manifest.container)
-            if self._reopened(manifest):
-                return None
-            shutil.rmtree(self.directory / PARTIAL, ignore_errors=True)  # left by a death right after the manifest
+            for problem in schema_problems(self.directory, manifest).values():
+                raise problem
             return manifest
         if started.is_file():
             try:
@@ -72,27 +80,12 @@ class CacheWriter:
                 self._refuse_other(value["fields"], value["container"])
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise BadCache(f"{started} is damaged. Remove {self.directory}, or name another --cache") from error
+            self.is_new = False
         elif self.directory.is_dir() and any(entry.name != PARTIAL for entry in self.directory.iterdir()):
             raise BadCache(f"{self.directory} is not empty and no cache. Name another --cache")
         elif self.directory.exists() and not self.directory.is_dir():
             raise BadCache(f"{self.directory} is a file. Name another --cache")
         return None
-
-    def _reopened(self, manifest: Manifest) -> bool:
-        """Turn a finished cache with damaged files into an unfinished one that lacks these; False if it has none."""
-        shards = {(name, i): s for name, split in manifest.splits.items() for i, s in enumerate(split.shards)}
-        good = {key: s for key, s in shards.items() if intact(self.directory / s.file, s.sha256)}
-        damaged = [s.file for key, s in shards.items() if key not in good]
-        files = manifest.teacher_files.items()
-        damaged += [f"{TEACHER}/{f}" for f, digest in files if not intact(self.directory / TEACHER / f, digest)]
-        if not damaged:
-            return False
-        note(f"{self.directory}: making {', '.join(damaged)} again")
-        self.start()
-        for (name, index), shard in good.items():
-            write_json(self._record_path(name, index), dataclasses.asdict(shard))
-        (self.directory / MANIFEST).unlink()
-        return True
 
     def _refuse_other(self, fields: Mapping[str, Any], container_name: str) -> None:
         differences = different_fields(self.fields, fields)
@@ -103,58 +96,93 @@ class CacheWriter:
                 f"{self.directory} was made from something else ({'; '.join(differences)}). Name another --cache"
             )
 
-    def start(self) -> None:
-        started = {
-            "fields": self.fields,
-            "container": self.container_name,
-            "identity": json_digest(self.fields),
-        }
+    def start(self, join: bool = False) -> bool:
+        """Take the lease and say what is being made. False if another process holds it and `join` asks to help it.
+
+        Raises `BadCache` for a directory that another process is writing, or that cannot be written.
+        """
         try:
+            while (holder := self.lease.acquire()) is not None:
+                if join:
+                    return False
+                raise BadCache(
+                    f"{self.directory} is being written by {holder}. Wait for it, or add --join to share its work"
+                )
+            for path in self.directory.glob("*/.*"):  # what dead writers left
+                if is_temporary(path) and path.parent.name != PARTIAL:
+                    remove(path)
+            started = {"fields": self.fields, "container": self.container_name, "identity": json_digest(self.fields)}
             write_json(self.directory / PARTIAL / "identity.json", started)
         except OSError as error:
             raise BadCache(f"{self.directory} cannot be written ({error.strerror}). Name another --cache") from error
+        return True
+
+    def close(self) -> None:
+        """Give the lease back; what was written stays, for the next call to go on with."""
+        self.lease.release()
+
+    def discard(self) -> None:
+        """Remove what this call began, where nothing was before it."""
+        self.lease.release()
+        remove(self.directory)
 
     def _record_path(self, split: str, index: int) -> Path:
         return self.directory / PARTIAL / f"{split}-{index:05d}.json"
 
+    def claim(self, split: str, index: int) -> Lease:
+        """The lease on one shard, for processes that share the work."""
+        return Lease(self._record_path(split, index).with_suffix(".lease"))
+
+    def recorded(self, split: str, index: int) -> ShardRecord | None:
+        """The record of a finished shard."""
+        try:
+            return shard_record(read_json(self._record_path(split, index)))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
     def written(self, split: str, index: int) -> ShardRecord | None:
         """The record of a shard that an earlier call finished, if its file still is what was written."""
-        try:
-            record = ShardRecord(**read_json(self._record_path(split, index)))
-            return record if intact(self.directory / record.file, record.sha256) else None
-        except (OSError, ValueError, TypeError):
-            return None
+        record = self.recorded(split, index)
+        return record if record and intact(self.directory / record.file, record.sha256) else None
 
     def write_shard(
         self, split: str, index: int, columns: Mapping[str, Column], types: Mapping[str, ColumnType]
     ) -> ShardRecord:
         """Write one shard and its record. Raises `BadCache` when the disk refuses."""
-        rows = len(columns["label"])
-        check_columns(columns, types, rows)
-        ordered = {name: columns[name] for name in types}
-        path = self.directory / split / f"{index:05d}{self.container.SUFFIX}"
+        file = f"{split}/{index:05d}{self.container.SUFFIX}"
         try:
-            write_file(path, lambda temporary: self.container.write(temporary, ordered))
-            record = ShardRecord(
-                f"{split}/{path.name}", rows, path.stat().st_size, file_digest(path), rows_digest(columns)
-            )
+            record = write_shard(self.directory / file, file, self.container_name, columns, types)
             write_json(self._record_path(split, index), dataclasses.asdict(record))
         except OSError as error:
             raise BadCache(
-                f"{path} cannot be written ({error.strerror or error}). Make room and run the same command again: "
-                "finished shards are kept"
+                f"{self.directory / file} cannot be written ({error.strerror or error}). Make room and run the same "
+                "command again: finished shards are kept"
             ) from error
         return record
 
-    def read_shard(self, record: ShardRecord) -> dict[str, Column]:
-        return self.container.read(self.directory / record.file)
-
-    def write_teacher(self, write: Callable[[Path], None]) -> dict[str, str]:
-        """Write teacher/ and return the digest of each of its files."""
+    def write_teacher(self, write: Callable[[Path], None]) -> dict[str, FileRecord]:
+        """Write teacher/ and return the record of each of its files."""
         directory = self.directory / TEACHER
         write_directory(directory, write)
-        return {path.name: file_digest(path) for path in sorted(directory.iterdir())}
+        return {p.name: FileRecord(p.stat().st_size, file_digest(p)) for p in sorted(directory.iterdir())}
 
     def finish(self, manifest: Manifest) -> None:
+        """Write the manifest: the cache is complete. Raises `BadCache` if this process no longer holds the lease."""
+        self.lease.check()
         manifest.write(self.directory)
-        shutil.rmtree(self.directory / PARTIAL)
+        self.lease.release()
+        remove(self.directory / PARTIAL)
+
+
+def write_shard(
+    path: Path, file: str, container_name: str, columns: Mapping[str, Column], types: Mapping[str, ColumnType]
+) -> ShardRecord:
+    """Write columns as one shard and return its record, `file` being its path in the cache. Raises OSError."""
+    rows = len(columns["label"])
+    check_columns(columns, types, rows)
+    ordered = {name: columns[name] for name in types}
+    module = container(container_name)
+    write_file(path, lambda temporary: module.write(temporary, ordered))
+    layout = module.layout(path, types, rows)
+    parts = {part: Extent(*layout[part], bytes_digest(values)) for part, values in parts_of(ordered).items()}
+    return ShardRecord(file, rows, path.stat().st_size, file_digest(path), rows_digest(columns), parts)

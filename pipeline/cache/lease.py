@@ -1,0 +1,149 @@
+"""A lease: the file that says who is writing a directory, or one shard of it.
+
+It is held while its process lives: a holder on this host is dead when its process is, one on another host when its
+file was not touched for a minute (by the clock of the file system, so that hosts need not agree on the time).
+"""
+
+import contextlib
+import fcntl
+import getpass
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipeline.errors import BadCache
+from pipeline.files import read_json, temporary_beside, write_json
+
+HEARTBEAT_SECONDS = 10.0
+DEAD_AFTER_SECONDS = 60.0
+
+
+@cache
+def this_host() -> str:
+    """Name of the machine, with what tells two of one name, or two containers of one machine, apart."""
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts += [boot.read_text().strip(), os.readlink(namespace)]
+    return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease. `started` is when the process began, so that a reused process number is not taken for it."""
+
+    name: str
+    host: str
+    pid: int
+    started: float
+    token: str
+
+    @classmethod
+    def me(cls) -> "Holder":
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):
+            user = str(os.getuid())
+        name = f"{user}@{socket.gethostname()}"
+        return cls(name, this_host(), os.getpid(), psutil.Process().create_time(), secrets.token_hex(8))
+
+    def is_dead_here(self) -> bool:
+        """Whether this is a process of this host that has ended."""
+        if self.host != this_host():
+            return False
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) > 1
+        except psutil.Error:
+            return True
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid})"
+
+
+class Lease:
+    """A lease on what `path` stands for. Held from `acquire` to `release`; a thread keeps it alive."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.me: Holder | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def holder(self) -> Holder | None:
+        """Who holds it now; None if nobody who could be alive does."""
+        try:
+            found = Holder(**read_json(self.path))
+            if found.is_dead_here() or self._silent_seconds() > DEAD_AFTER_SECONDS:
+                return None
+            return found
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _silent_seconds(self) -> float:
+        """How long ago the holder last touched the file, by the file system's own clock."""
+        probe = temporary_beside(self.path)
+        probe.touch()
+        try:
+            return probe.stat().st_mtime - self.path.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def acquire(self) -> Holder | None:
+        """Take it unless a living process holds it; then that one is returned. Raises OSError if the disk refuses."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(self.path.parent):
+            if (other := self.holder()) is not None:
+                return other
+            self.me = Holder.me()
+            write_json(self.path, asdict(self.me))
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+        return None
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+    def check(self) -> None:
+        """Raises `BadCache` if another process took it over, as after a sleep of this machine."""
+        try:
+            found: Any = read_json(self.path)["token"]
+        except (OSError, ValueError, KeyError, TypeError):
+            found = None
+        if self.me is None or found != self.me.token:
+            raise BadCache(
+                f"{self.path.parent.parent} was taken over by another process while this one was silent. "
+                "Run the same command again"
+            )
+
+    def release(self) -> None:
+        """Give it back; one that was taken over stays its new holder's."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+        with contextlib.suppress(BadCache, OSError):
+            self.check()
+            self.path.unlink()
+        self.me = None
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One process at a time looks at a lease and takes it. A file system without locks is used without."""
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

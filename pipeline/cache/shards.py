@@ -1,0 +1,156 @@
+"""The shards of a cache as the columns of a `Split`: opened when first used, in each process for itself."""
+
+import mmap
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipeline.cache.manifest import Manifest, ShardRecord
+from pipeline.errors import BadCache
+from pipeline.examples import Column, Ragged, row_hash
+
+FileState = tuple[int, ...]  # device, inode, size, mtime and ctime in ns
+
+
+def file_state(found: os.stat_result) -> FileState:
+    """What changes when a file's bytes are changed or replaced."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+class Source(Protocol):
+    """Where the bytes of a cache's shards are."""
+
+    def part(self, shard: ShardRecord, part: str) -> np.ndarray:
+        """The bytes (uint8) of a part of a column. Raises `BadCache` naming the shard."""
+        ...
+
+    def held_in(self, shard: ShardRecord, part: str) -> tuple[Path, FileState]:
+        """The file that holds these bytes, as it was when it was opened."""
+        ...
+
+    def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
+        """The error for a shard that is not what the manifest says."""
+        ...
+
+
+def map_file(path: Path) -> tuple[np.ndarray, FileState]:
+    """The bytes (uint8) of a plain file as a shared, read-only view. Raises OSError or ValueError, for links too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is no plain file")
+        mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    finally:
+        os.close(descriptor)
+    return np.frombuffer(mapped, np.uint8), file_state(found)
+
+
+class LocalSource:
+    """The files of a cache in a directory, mapped."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self._mapped: dict[str, tuple[np.ndarray, FileState]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"directory": self.directory, "_mapped": {}}  # another process maps for itself
+
+    def _map(self, shard: ShardRecord) -> tuple[np.ndarray, FileState]:
+        if shard.file not in self._mapped:
+            try:
+                data, state = map_file(self.directory / shard.file)
+                if len(data) != shard.bytes:
+                    raise ValueError(f"its size is {len(data)}, not {shard.bytes} bytes")
+            except (OSError, ValueError) as error:
+                raise self.damaged(shard, error) from error
+            self._mapped[shard.file] = data, state
+        return self._mapped[shard.file]
+
+    def part(self, shard: ShardRecord, part: str) -> np.ndarray:
+        extent = shard.parts[part]
+        return self._map(shard)[0][extent.offset : extent.offset + extent.bytes]
+
+    def held_in(self, shard: ShardRecord, part: str) -> tuple[Path, FileState]:
+        return self.directory / shard.file, self._map(shard)[1]
+
+    def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
+        text = " ".join(str(reason).split())[:200]
+        return BadCache(
+            f"{self.directory / shard.file} is damaged ({text}). Run: cli.py cache verify {self.directory} --repair"
+        )
+
+
+class Shard(Mapping[str, Column]):
+    """The columns of one shard as views of its bytes. A column is checked when it is first used.
+
+    Getting one raises `BadCache` where its values cannot be: token ids outside the vocabulary, labels outside the
+    classes, example ids that do not count on, rows of no length.
+    """
+
+    def __init__(self, source: Source, manifest: Manifest, split: str, index: int):
+        self.source, self.manifest, self.split = source, manifest, split
+        self.record = manifest.splits[split].shards[index]
+        self.first_id = index * int(manifest.fields["shard_rows"])
+        self.types = manifest.column_types()
+        self._columns: dict[str, Column] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_columns": {}}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.types
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.types)
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._columns:
+            column_type = self.types[name]
+            parts = [self.source.part(self.record, part) for part in column_type.parts(name)]
+            try:
+                column = column_type.view(name, parts, self.record.rows)
+                self._check(name, column)
+            except ValueError as error:
+                raise self.source.damaged(self.record, error) from error
+            self._columns[name] = column
+        return self._columns[name]
+
+    def _check(self, name: str, column: Column) -> None:
+        model = self.manifest.model
+        if name == "example_id":
+            if not np.array_equal(column, np.arange(self.first_id, self.first_id + self.record.rows)):  # type: ignore[arg-type]
+                raise ValueError("its example ids do not count on from the shard before it")
+        elif name == "label" and self.manifest.task.labels is None:
+            if not np.isfinite(column).all():  # type: ignore[arg-type]
+                raise ValueError("a label is not finite")
+        elif name == "label":
+            lowest = 0 if self.manifest.splits[self.split].labelled else -1
+            _within("label", column, lowest, model.classes)  # type: ignore[arg-type]
+        elif name == "input_ids":
+            _within("input_ids", column.values, 0, model.vocabulary)  # type: ignore[union-attr]
+        elif name == "token_type_ids":
+            _within("token_type_ids", column.values, 0, model.token_types)  # type: ignore[union-attr]
+            if not np.array_equal(column.offsets, self["input_ids"].offsets):  # type: ignore[union-attr]
+                raise ValueError("the ragged columns differ in the lengths of their rows")
+
+    def row_of_other_tokens(self) -> int | None:
+        """Id of the first example whose tokens do not have the row hash that is stored for it."""
+        tokens, hashes = self["input_ids"], self["row_hash"]
+        assert isinstance(tokens, Ragged) and isinstance(hashes, np.ndarray)
+        for row in range(self.record.rows):
+            if row_hash(tokens[row]) != hashes[row].tobytes():
+                return self.first_id + row
+        return None
+
+
+def _within(name: str, values: np.ndarray, lowest: int, above: int) -> None:
+    if values.min() < lowest or values.max() >= above:
+        raise ValueError(f"{name} holds {values.min()}..{values.max()}, not {lowest}..{above - 1}")

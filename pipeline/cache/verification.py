@@ -1,0 +1,101 @@
+"""Comparing what a run reads with its digests, in the background, while the run goes on.
+
+A run may count only on bytes that were checked: before it writes anything that stays, it calls `wait`.
+"""
+
+import threading
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cache.columns import ROW_COLUMNS
+from pipeline.cache.shards import FileState, Shard
+from pipeline.examples import rows_digest
+from pipeline.fingerprint import bytes_digest
+from pipeline.store import Memory
+
+if TYPE_CHECKING:
+    from pipeline.cache.reader import Cache
+
+
+class Verification:
+    """One pass over `columns` (split -> names) of a cache. What `memory` knows is not read again.
+
+    Used as a context: entering starts the thread, leaving stops it.
+    """
+
+    def __init__(self, cache: "Cache", columns: Mapping[str, Collection[str]], memory: Memory):
+        self.memory = memory
+        self.work = [
+            (shard, [*dict.fromkeys([*ROW_COLUMNS, *names])])
+            for split, names in columns.items()
+            for shard in cache.splits[split].shards
+        ]
+        self.problem: Exception | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="verification", daemon=True)
+
+    def __enter__(self) -> "Verification":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def poll(self) -> None:
+        """Raises the `BadCache` that was found so far, if any."""
+        if self.problem:
+            raise self.problem
+
+    def wait(self) -> None:
+        """Returns when everything has been checked. Raises `BadCache` naming the shard that is not what it was."""
+        self._thread.join()
+        self.poll()
+
+    def _run(self) -> None:
+        try:
+            for shard, names in self.work:
+                if self._stop.is_set():
+                    return
+                assert isinstance(shard, Shard)
+                verify_shard(shard, names, self.memory)
+        except Exception as error:  # told by poll and wait, in the thread that trains
+            self.problem = error
+
+
+def verify_shard(shard: Shard, names: Collection[str], memory: Memory) -> None:
+    """Compare these columns of a shard with their digests, and its rows with the digest that the identity has.
+
+    Raises `BadCache` with the shard, the column, and the example where its row hash tells.
+    """
+    record, source = shard.record, shard.source
+    checked: dict[tuple[Path, FileState], tuple[set[str], set[str]]] = {}  # file -> (known, found now)
+    for name in names:
+        for part in shard.types[name].parts(name):
+            expected, (path, state) = record.parts[part].sha256, source.held_in(record, part)
+            if (path, state) not in checked:
+                checked[path, state] = (memory.known(path, state), set())
+            known, new = checked[path, state]
+            if expected in known:
+                continue
+            if bytes_digest(source.part(record, part)) != expected:
+                raise source.damaged(record, _where(shard, part))
+            new.add(expected)
+    known, new = checked[source.held_in(record, ROW_COLUMNS[0])]
+    if record.rows_digest not in known:
+        if rows_digest(shard) != record.rows_digest:
+            raise source.damaged(record, f"its rows are not those that the identity has for split {shard.split}")
+        new.add(record.rows_digest)
+    for (path, state), (_, new) in checked.items():
+        if new:
+            memory.remember(path, state, new)
+
+
+def _where(shard: Shard, part: str) -> str:
+    text = f"the bytes of {part} are not those of the manifest"
+    try:
+        example = shard.row_of_other_tokens() if part.startswith(("input_ids", "row_hash")) else None
+    except Exception:  # bytes that are no tokens at all
+        return text
+    return text if example is None else f"{text}; the tokens of example {example} have another row_hash"
