@@ -52,7 +52,7 @@ def shareable(config: SettingsType) -> SettingsType:
     changed = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, str) and (field.metadata["metavar"] or "") in ("DIR", "FILE", "DIR|URL"):
+        if isinstance(value, str) and (field.metadata["metavar"] or "") in ("DIR", "FILE", "DIR|URL", "OUT"):
             changed[field.name] = shareable_place(value)
     return dataclasses.replace(config, **changed)
 

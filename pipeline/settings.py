@@ -96,15 +96,16 @@ class Settings:
 
 
 def command_line(command: str, config: Settings) -> str:
-    """The line to type for a configuration: its own options first, those at their defaults left out."""
-    words = ["python", "cli.py", command]
+    """The line to type for a configuration: arguments, then its own options; those at their defaults left out."""
+    arguments: list[str] = []
+    options: list[str] = []
     own = type(config).__annotations__
     for field in sorted(dataclasses.fields(config), key=lambda field: field.name not in own):
         value = getattr(config, field.name)
         if field.metadata["positional"]:
-            words.insert(3, value)
+            arguments.append(value)
         elif value is True:
-            words.append(option_name(field.name))
+            options.append(option_name(field.name))
         elif value != field.default:
-            words += [option_name(field.name), f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(words)
+            options += [option_name(field.name), f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(["python", "cli.py", *command.split(), *arguments, *options])

@@ -120,7 +120,7 @@ def _write(
         else:
             note(f"{writer.directory}: sharing the work of another process")
         judge = next((name for name, split in splits.items() if role_of(name) == DEV and split.labelled), None)
-        records, forward = _compute(writer, config, manifest, teacher, splits, work, compute, judge, owner)
+        records, forward = _compute(writer, config, manifest, teacher, splits, work, compute, judge)
         while not owner:  # whoever holds the lease finishes; if it dies, the work is there and this process does
             if (finished := writer.finished()) is not None:
                 return finished
@@ -139,6 +139,10 @@ def _write(
         )
         writer.finish(manifest)
         return manifest
+    except BadModel:  # a teacher that cannot be cached leaves nothing behind
+        if owner and writer.is_new:
+            writer.discard()
+        raise
     finally:
         writer.close()
 
@@ -204,7 +208,6 @@ def _compute(
     work: Sequence[Work],
     compute: Any,
     judge: str | None,
-    owner: bool,
 ) -> tuple[Records, dict[str, float]]:
     """The records of all shards; the split `judge` is computed first, and a teacher that is weak there is refused."""
     done, begun = [0], time.monotonic()
@@ -227,12 +230,7 @@ def _compute(
         if judge and manifest.task.labels and not config.allow_weak_teacher:
             known = _with_records(manifest, {judge: splits[judge]}, records)
             logits = _open(writer, known, judge).whole("logits")
-            try:
-                preflight.check_teacher(teacher.task, judge, logits, splits[judge].labels)
-            except BadModel:
-                if owner and writer.is_new:
-                    writer.discard()
-                raise
+            preflight.check_teacher(teacher.task, judge, logits, splits[judge].labels)
         records |= share(writer, [item for item in work if item[0] != judge], crew)
     return records, {"computed_examples": done[0], "computing_seconds": round(time.monotonic() - begun, 3)}
 

@@ -1,15 +1,19 @@
 """A real tiny encoder, real rows and real caches, made once a session."""
 
+import contextlib
+import hashlib
 import json
 import os
 import random
 import shutil
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny models are slower on two threads, and tests run side by side
+os.environ["PKD_STORE"] = tempfile.mkdtemp(prefix="pkd-store-")  # what tests remember is not the user's
 
 import torch
 import transformers
@@ -17,6 +21,7 @@ from click.testing import CliRunner
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from cli import main
+from pipeline.fingerprint import json_digest
 from stages import cache_teacher, finetune_teacher
 from stages.configs import CacheTeacherConfig, FinetuneTeacherConfig
 
@@ -111,6 +116,26 @@ def tiny(tmp_path_factory) -> SimpleNamespace:
         cache_teacher.run(CacheTeacherConfig(**rows | defaults | options, cache=str(root / name)))
         setattr(made, name, root / name)
     return made
+
+
+def seal(cache: Path, change) -> None:
+    """Change a manifest as someone would who recomputes every digest in it: `change` gets its JSON value."""
+    value = json.loads((cache / "manifest.json").read_text())
+    change(value)
+    with contextlib.suppress(Exception):
+        value["identity"] = json_digest(value["fields"])
+        shards = [shard for split in value["splits"].values() for shard in split["shards"]]
+        digests = [json_digest({name: part["sha256"] for name, part in shard["parts"].items()}) for shard in shards]
+        value["content"] = hashlib.sha256("".join(digests).encode()).hexdigest()
+    write_sealed(cache, value)
+
+
+def write_sealed(cache: Path, value) -> None:
+    """Write a manifest with the digest of its own bytes."""
+    value = {name: item for name, item in value.items() if name != "digest"}
+    body = json.dumps(value, indent=1, ensure_ascii=False)[:-2]
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    (cache / "manifest.json").write_text(f'{body},\n "digest": "{digest}"\n}}\n')
 
 
 @pytest.fixture

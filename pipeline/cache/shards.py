@@ -3,7 +3,8 @@
 import mmap
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,16 @@ def file_state(found: os.stat_result) -> FileState:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Bytes (uint8) with the digest that they ought to have, and the file that holds them, as it was when opened."""
+
+    data: np.ndarray
+    sha256: str
+    path: Path
+    state: FileState
+
+
 class Source(Protocol):
     """Where the bytes of a cache's shards are."""
 
@@ -28,8 +39,8 @@ class Source(Protocol):
         """The bytes (uint8) of a part of a column. Raises `BadCache` naming the shard."""
         ...
 
-    def held_in(self, shard: ShardRecord, part: str) -> tuple[Path, FileState]:
-        """The file that holds these bytes, as it was when it was opened."""
+    def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
+        """What has to be compared with its digest before these parts are to be trusted."""
         ...
 
     def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
@@ -75,8 +86,9 @@ class LocalSource:
         extent = shard.parts[part]
         return self._map(shard)[0][extent.offset : extent.offset + extent.bytes]
 
-    def held_in(self, shard: ShardRecord, part: str) -> tuple[Path, FileState]:
-        return self.directory / shard.file, self._map(shard)[1]
+    def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
+        data, state = self._map(shard)
+        yield Piece(data, shard.sha256, self.directory / shard.file, state)  # the whole file, whatever is read of it
 
     def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
         text = " ".join(str(reason).split())[:200]

@@ -5,11 +5,11 @@ A run may count only on bytes that were checked: before it writes anything that 
 
 import threading
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cache.columns import ROW_COLUMNS
-from pipeline.cache.shards import FileState, Shard
+from pipeline.cache.shards import Shard
+from pipeline.errors import BadCache
 from pipeline.examples import rows_digest
 from pipeline.fingerprint import bytes_digest
 from pipeline.store import Memory
@@ -65,37 +65,36 @@ class Verification:
 
 
 def verify_shard(shard: Shard, names: Collection[str], memory: Memory) -> None:
-    """Compare these columns of a shard with their digests, and its rows with the digest that the identity has.
+    """Compare what holds these columns of a shard with its digest, and its rows with the digest that the identity has.
 
     Raises `BadCache` with the shard, the column, and the example where its row hash tells.
     """
     record, source = shard.record, shard.source
-    checked: dict[tuple[Path, FileState], tuple[set[str], set[str]]] = {}  # file -> (known, found now)
-    for name in names:
-        for part in shard.types[name].parts(name):
-            expected, (path, state) = record.parts[part].sha256, source.held_in(record, part)
-            if (path, state) not in checked:
-                checked[path, state] = (memory.known(path, state), set())
-            known, new = checked[path, state]
-            if expected in known:
-                continue
-            if bytes_digest(source.part(record, part)) != expected:
-                raise source.damaged(record, _where(shard, part))
-            new.add(expected)
-    known, new = checked[source.held_in(record, ROW_COLUMNS[0])]
-    if record.rows_digest not in known:
-        if rows_digest(shard) != record.rows_digest:
-            raise source.damaged(record, f"its rows are not those that the identity has for split {shard.split}")
-        new.add(record.rows_digest)
-    for (path, state), (_, new) in checked.items():
-        if new:
-            memory.remember(path, state, new)
+    parts = [part for name in names for part in shard.types[name].parts(name)]
+    for piece in source.pieces(record, parts):
+        known = memory.known(piece.path, piece.state)
+        if piece.sha256 in known:
+            continue
+        if bytes_digest(piece.data) != piece.sha256:
+            raise source.damaged(record, _what_differs(shard))
+        memory.remember(piece.path, piece.state, [piece.sha256])
+    if rows_digest(shard) != record.rows_digest:
+        raise source.damaged(record, f"its rows are not those that the identity has for split {shard.split}")
 
 
-def _where(shard: Shard, part: str) -> str:
-    text = f"the bytes of {part} are not those of the manifest"
-    try:
-        example = shard.row_of_other_tokens() if part.startswith(("input_ids", "row_hash")) else None
-    except Exception:  # bytes that are no tokens at all
-        return text
-    return text if example is None else f"{text}; the tokens of example {example} have another row_hash"
+def _what_differs(shard: Shard) -> str:
+    """The first column whose bytes are not those of the manifest, and the first row that is seen to be another."""
+    record = shard.record
+    for part, extent in record.parts.items():
+        try:
+            differs = bytes_digest(shard.source.part(record, part)) != extent.sha256
+        except BadCache:  # of a published cache, not all parts may be had
+            continue
+        if differs:
+            text = f"the bytes of {part} are not those of the manifest"
+            try:
+                example = shard.row_of_other_tokens() if part.startswith(("input_ids", "row_hash")) else None
+            except BadCache:  # bytes that are no tokens at all
+                example = None
+            return text if example is None else f"{text}; example {example} has other tokens than its row_hash says"
+    return "its bytes are not those of the manifest"

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.batching import BatchOrder, by_length, collate, subset
+from pipeline.errors import BadCache
 from pipeline.examples import Ragged, Split, row_hash
 
 
@@ -59,6 +60,7 @@ def test_batches_are_not_in_order_of_length():
 def split_of(rows, types=None):
     shard = {
         "example_id": np.arange(len(rows)),
+        "row_hash": np.array([list(row_hash(np.array(row))) for row in rows], np.uint8),
         "input_ids": Ragged.from_lists(rows, np.int32),
         "label": np.arange(len(rows)) % 2,
     }
@@ -75,6 +77,14 @@ def test_collated_batch():
     assert batch.inputs["token_type_ids"].tolist() == [[0, 0, 1, 1, 1], [0] * 5]
     assert batch.labels.tolist() == [1, 0]
     assert batch.row_hashes == [row_hash(np.array([2, 6, 7, 8, 3])), row_hash(np.array([2, 5, 3]))]
+
+
+@pytest.mark.parametrize("column", ["example_id", "row_hash"])
+def test_a_batch_of_other_tokens_than_its_rows_say(column):
+    split = split_of([[2, 5, 3], [2, 6, 3]])
+    split.shards[0][column] = split.shards[0][column][::-1]
+    with pytest.raises(BadCache, match="split train, example 1: the stored row belongs to other tokens"):
+        collate(split, np.array([1, 0]), pad_id=9)
 
 
 def test_subset_is_drawn_with_the_data_seed():

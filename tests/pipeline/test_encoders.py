@@ -39,7 +39,7 @@ def test_cls_vectors_are_those_of_the_hidden_states(teacher):
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_layer_j_of_a_cut_model_is_layer_j_of_the_whole_to_the_last_bit(teacher, depth, tmp_path):
     write_bundle(tmp_path, teacher, tokenizer())
-    student = student_from_bundle(tmp_path, depth).eval()
+    student = student_from_bundle(tmp_path, depth, 4).eval()
     layers = range(1, depth + 1)
     assert len(layer_list(student)[1]) == depth
     for whole, cut in zip(read(teacher, layers)[0], read(student, layers)[0], strict=True):
@@ -52,9 +52,9 @@ def test_a_student_does_not_read_the_upper_layers(teacher, tmp_path):
     write_bundle(tmp_path, teacher, tokenizer())
     for layer in (3, 4):
         (tmp_path / f"layer-{layer:02d}.safetensors").unlink()
-    student_from_bundle(tmp_path, 2)
+    student_from_bundle(tmp_path, 2, 4)
     with pytest.raises(BadCache) as error:
-        student_from_bundle(tmp_path, 3)
+        student_from_bundle(tmp_path, 3, 4)
     assert str(error.value).startswith(f"{tmp_path}: the teacher in this cache is damaged (")
     assert str(error.value).endswith("Make the cache again with cache-teacher")
 

@@ -29,7 +29,7 @@ def losses(tiny, cache_directory, live, out, method):
     )
     compute = accelerator("float32")
     seed_everything(config.seed)
-    student = student_from_bundle(cache.teacher, 2)
+    student = student_from_bundle(cache.teacher, 2, 4)
     split, signals = cache.splits["train"], CachedSignals(cache.splits["train"])
     if live:  # the task's own rows and the teacher run on every batch: no byte of the shards is used
         teacher = load_classifier(locate(str(tiny.teacher)))

@@ -1,5 +1,6 @@
 """Both containers through one suite."""
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.cache.columns import check_columns, column_types
-from pipeline.cache.containers import container
+from pipeline.cache.containers import container, layout
+from pipeline.cache.shards import map_file
 from pipeline.examples import Ragged
 
 both = pytest.mark.parametrize("name", ["arrow", "hdf5"])
@@ -39,6 +41,13 @@ def columns(rows, seed=0, dtype="float16", regression=False):
     }
 
 
+def read(name, path, kinds, rows):
+    """The columns of a file, at the places where its container says they lie."""
+    data, places = map_file(path)[0], layout(name, path, kinds, rows)
+    parts = {part: data[start : start + size] for part, (start, size) in places.items()}
+    return {c: kind.view(c, [parts[part] for part in kind.parts(c)], rows) for c, kind in kinds.items()}
+
+
 def same(a, b):
     if isinstance(a, Ragged):
         return np.array_equal(a.values, b.values) and np.array_equal(a.offsets, b.offsets)
@@ -53,9 +62,9 @@ def test_what_is_written_is_read(name, tmp_path, rows, seed, dtype, regression):
     path = tmp_path / f"shard{module.SUFFIX}"
     written = columns(rows, seed, dtype, regression)
     module.write(path, written)
-    read = module.read(path)
-    check_columns(read, types(dtype, regression), rows)
-    assert set(read) == set(written) and all(same(written[c], read[c]) for c in written)
+    found = read(name, path, types(dtype, regression), rows)
+    check_columns(found, types(dtype, regression), rows)
+    assert set(found) == set(written) and all(same(written[c], found[c]) for c in written)
 
 
 @both
@@ -70,7 +79,7 @@ def test_the_same_columns_are_the_same_bytes(name, tmp_path):
 def test_columns_are_views_of_the_mapped_file(name, tmp_path):
     module = container(name)
     module.write(tmp_path / "shard", columns(20))
-    for column in module.read(tmp_path / "shard").values():
+    for column in read(name, tmp_path / "shard", types(), 20).values():
         array = column.values if isinstance(column, Ragged) else column
         assert not array.flags.owndata and not array.flags.writeable
 
@@ -80,8 +89,59 @@ def test_columns_are_views_of_the_mapped_file(name, tmp_path):
 def test_what_is_no_shard(name, tmp_path, damage):
     path = tmp_path / "shard"
     path.write_bytes(damage)
-    with pytest.raises((ValueError, OSError, pa.ArrowException)):
-        container(name).read(path)
+    with pytest.raises((ValueError, OSError)):
+        layout(name, path, types(), 20)
+
+
+@both
+def test_a_shard_of_other_rows_or_columns(name, tmp_path):
+    path = tmp_path / "shard"
+    container(name).write(path, columns(20))
+    for kinds, rows in ((types(), 21), (types("float32"), 20), (types(token_types=False), 20)):
+        with pytest.raises(ValueError):
+            layout(name, path, kinds, rows)
+
+
+def test_an_arrow_file_that_is_compressed_has_nulls_or_several_batches(tmp_path):
+    container("arrow").write(tmp_path / "good", columns(20))
+    with pa.OSFile(str(tmp_path / "good")) as file:
+        batch = pa.ipc.open_file(file).get_batch(0)
+    label = batch.schema.get_field_index("label")
+    with_null = batch.set_column(label, "label", pa.array([None, *batch["label"].to_pylist()[1:]], pa.int64()))
+    compressed = pa.ipc.IpcWriteOptions(compression="zstd")
+    for batches, options in (([batch], compressed), ([batch, batch], None), ([with_null], None)):
+        with pa.OSFile(str(tmp_path / "bad"), "wb") as sink:
+            with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
+                for one in batches:
+                    writer.write_batch(one)
+        with pytest.raises(ValueError):
+            layout("arrow", tmp_path / "bad", types(), 20)
+
+
+def links_to(path, other):
+    """Data sets of an HDF5 file that lie in another file, or are not in one piece."""
+    yield "external link", lambda file: file.__setitem__("logits", h5py.ExternalLink(str(other), "/logits"))
+    yield "soft link", lambda file: file.__setitem__("logits", h5py.SoftLink("/cls_01"))
+    outside = [(str(other), 0, 240)]
+    yield "external storage", lambda file: file.create_dataset("logits", (20, 3), "float32", external=outside)
+    virtual = h5py.VirtualLayout((20, 3), "float32")
+    virtual[:] = h5py.VirtualSource(str(other), "logits", (20, 3))
+    yield "virtual data set", lambda file: file.create_virtual_dataset("logits", virtual)
+    yield "chunks", lambda file: file.create_dataset("logits", (20, 3), "float32", chunks=(4, 3))
+    yield "wide type", lambda file: file.create_dataset("logits", (20, 3), "float64", data=1.0)
+
+
+@pytest.mark.parametrize(
+    "kind", ["external link", "soft link", "external storage", "virtual data set", "chunks", "wide type"]
+)
+def test_an_hdf5_data_set_that_does_not_lie_in_the_file(tmp_path, kind):
+    container("hdf5").write(tmp_path / "other", columns(20))
+    container("hdf5").write(tmp_path / "shard", columns(20))
+    with h5py.File(tmp_path / "shard", "a", libver="v110") as file:
+        del file["logits"]
+        dict(links_to(tmp_path / "shard", tmp_path / "other"))[kind](file)
+    with pytest.raises(ValueError):
+        layout("hdf5", tmp_path / "shard", types(), 20)
 
 
 def broken(name, value):

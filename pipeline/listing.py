@@ -1,0 +1,33 @@
+"""Text for people to look at: tables, and words from a cache that may come from anyone."""
+
+from collections.abc import Sequence
+
+
+def printable(text: object) -> str:
+    """On one line, with nothing in it that a terminal would obey or that cannot be encoded."""
+    return "".join(letter if letter.isprintable() else "�" for letter in str(text))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns under a header, two spaces apart; those that hold numbers only are set to the right."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    right = [
+        all(isinstance(row[i], int | float) or row[i] == "–" for row in rows) and bool(rows) for i in range(len(header))
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    lines = []
+    for line in [list(header), *cells]:
+        placed = zip(line, widths, right, strict=True)
+        lines.append("  ".join(cell.rjust(width) if to else cell.ljust(width) for cell, width, to in placed).rstrip())
+    return "\n".join(lines)
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Rising numbers with runs drawn together: 1–11, or 2, 4, 6."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs) or "none"
