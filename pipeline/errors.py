@@ -31,6 +31,10 @@ class HubUnreachable(DistillError):
     """A model or data set has to come from the hub, and the hub does not answer."""
 
 
+class BadPlace(DistillError):
+    """A URL that cannot be reached, read or written."""
+
+
 class MissingExtra(DistillError):
     """An optional package is needed; the message names the extra that brings it."""
 

@@ -1,6 +1,9 @@
 """Text for people to look at: tables, and words from a cache that may come from anyone."""
 
+import re
 from collections.abc import Sequence
+
+_NUMBER = re.compile(r"–|[\d.,]+(e[+-]\d+)?%?")
 
 
 def printable(text: object) -> str:
@@ -9,11 +12,9 @@ def printable(text: object) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns under a header, two spaces apart; those that hold numbers only are set to the right."""
+    """Columns under a header, two spaces apart; those of numbers are set to the right."""
     cells = [[printable(cell) for cell in row] for row in rows]
-    right = [
-        all(isinstance(row[i], int | float) or row[i] == "–" for row in rows) and bool(rows) for i in range(len(header))
-    ]
+    right = [bool(rows) and all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(header))]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     lines = []
     for line in [list(header), *cells]:

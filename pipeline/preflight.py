@@ -29,7 +29,7 @@ def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence
     return total
 
 
-def check_space(directory: Path, needed: int) -> int:
+def check_space(directory: Path, needed: int, option: str = "--cache") -> int:
     """Bytes that are free where `directory` is or will be. Raises `BadCache` if they are fewer than `needed`."""
     place = directory.absolute()
     while not place.exists():
@@ -37,7 +37,7 @@ def check_space(directory: Path, needed: int) -> int:
     free = shutil.disk_usage(place).free
     if needed > free:
         raise BadCache(
-            f"{directory} needs {size(needed)}, and {size(free)} are free there. Make room, name another --cache, or "
+            f"{directory} needs {size(needed)}, and {size(free)} are free there. Make room, name another {option}, or "
             "keep less with --layers or --dtype float16"
         )
     return free

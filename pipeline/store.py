@@ -6,6 +6,7 @@ It lies in the user's cache directory, or where PKD_STORE says.
 import contextlib
 import dataclasses
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from pathlib import Path
 from pipeline.cache.shards import FileState
 from pipeline.configs import RowsConfig
 from pipeline.errors import DistillError
-from pipeline.files import read_json, write_json
+from pipeline.files import read_json, temporary_beside, write_json
 
 STORE_BYTES = 50_000_000_000
 SETTLED_NS = 1_000_000_000  # a file changed less than a second ago could change again within its time's resolution
@@ -69,5 +70,9 @@ class Memory:
         if time.time_ns() - max(state[-2:]) < SETTLED_NS:
             return
         known = self.known(path, state)
-        with contextlib.suppress(OSError):
-            write_json(self._record(path), {"state": list(state), "digests": sorted(known.union(digests))})
+        record = self._record(path)
+        temporary = temporary_beside(record)
+        with contextlib.suppress(OSError):  # renamed but not synced: a record that a crash loses is made again
+            record.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({"state": state, "digests": sorted(known.union(digests))}))
+            temporary.rename(record)

@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,8 +124,8 @@ def in_processes(
     """`workers` processes that read the rows from files and the teacher from the cache."""
     rows = writer.directory / PARTIAL / "rows"
     for name, split in splits.items():
-        (columns,) = split.shards
-        write_file(rows / f"{name}.arrow", lambda path, columns=columns: arrow.write(path, columns))  # type: ignore[misc]
+        columns = {column: split.shards[0][column] for column in row_types(manifest)}
+        write_file(rows / f"{name}.arrow", partial(arrow.write, columns=columns))
     context = multiprocessing.get_context("spawn")
     counter, number = context.Value("q", 0), context.Value("i", 0)
     kinds = {name: (len(split), split.labelled) for name, split in splits.items()}

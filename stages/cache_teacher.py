@@ -23,6 +23,7 @@ from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.metrics import measure
 from pipeline.patience import parse_layers
 from pipeline.progress import bar, note
+from pipeline.runs import MODEL
 from pipeline.settings import command_line
 from pipeline.sources import load_rows
 from pipeline.store import remember_rows
@@ -92,7 +93,7 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     seen = shareable(config)
     made = {
         "command": command_line("cache-teacher", seen),
-        "teacher": shareable_place(teacher.name),
+        "teacher": shareable_place(teacher.name.removesuffix(f"/{MODEL}")),
         "rows_from": rows.origin,
         "rows": {field.name: getattr(seen, field.name) for field in fields(RowsConfig)},
     }

@@ -54,8 +54,9 @@ class CacheWriter:
     by any process; `finish` writes the manifest.
     """
 
-    def __init__(self, directory: Path, fields: Mapping[str, Any], container_name: str):
+    def __init__(self, directory: Path, fields: Mapping[str, Any], container_name: str, option: str = "--cache"):
         self.directory = directory
+        self.option = option  # what names the directory on the command line
         self.fields = fields
         self.container_name = container_name
         self.container = container(container_name)
@@ -79,12 +80,12 @@ class CacheWriter:
                 value = read_json(started)
                 self._refuse_other(value["fields"], value["container"])
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise BadCache(f"{started} is damaged. Remove {self.directory}, or name another --cache") from error
+                raise BadCache(f"{started} is damaged. Remove {self.directory}, or name another {self.option}") from error
             self.is_new = False
         elif self.directory.is_dir() and any(entry.name != PARTIAL for entry in self.directory.iterdir()):
-            raise BadCache(f"{self.directory} is not empty and no cache. Name another --cache")
+            raise BadCache(f"{self.directory} is not empty and no cache. Name another {self.option}")
         elif self.directory.exists() and not self.directory.is_dir():
-            raise BadCache(f"{self.directory} is a file. Name another --cache")
+            raise BadCache(f"{self.directory} is a file. Name another {self.option}")
         return None
 
     def _refuse_other(self, fields: Mapping[str, Any], container_name: str) -> None:
@@ -93,7 +94,7 @@ class CacheWriter:
             differences.append(f"format: {container_name} ≠ {self.container_name}")
         if differences:
             raise BadCache(
-                f"{self.directory} was made from something else ({'; '.join(differences)}). Name another --cache"
+                f"{self.directory} was made from something else ({'; '.join(differences)}). Name another {self.option}"
             )
 
     def start(self, join: bool = False) -> bool:
@@ -105,16 +106,15 @@ class CacheWriter:
             while (holder := self.lease.acquire()) is not None:
                 if join:
                     return False
-                raise BadCache(
-                    f"{self.directory} is being written by {holder}. Wait for it, or add --join to share its work"
-                )
+                way = "Wait for it, or add --join to share its work" if self.option == "--cache" else "Wait for it"
+                raise BadCache(f"{self.directory} is being written by {holder}. {way}")
             for path in self.directory.glob("*/.*"):  # what dead writers left
                 if is_temporary(path) and path.parent.name != PARTIAL:
                     remove(path)
             started = {"fields": self.fields, "container": self.container_name, "identity": json_digest(self.fields)}
             write_json(self.directory / PARTIAL / "identity.json", started)
         except OSError as error:
-            raise BadCache(f"{self.directory} cannot be written ({error.strerror}). Name another --cache") from error
+            raise BadCache(f"{self.directory} cannot be written ({error.strerror}). Name another {self.option}") from error
         return True
 
     def close(self) -> None:

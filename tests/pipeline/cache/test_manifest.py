@@ -160,7 +160,7 @@ def test_no_home_no_user_and_no_token(tiny, tmp_path, monkeypatch):
         assert word not in text
     made = json.loads(text)["made"]
     assert made["command"].startswith("python cli.py cache-teacher --teacher teacher --cache cache --task toy")
-    assert made["rows"]["train_file"] == "train.csv" and made["teacher"] == "model"
+    assert made["rows"]["train_file"] == "train.csv" and made["teacher"] == "teacher"
     assert {"packages", "device", "time", "git_commit"} <= set(made["environment"])
     for file in (home / "cache" / "teacher").glob("*.json"):
         assert str(tiny.root) not in file.read_text(), file

