@@ -1,9 +1,9 @@
-# Two commands: `make demo` and `make test`. Both make .venv on first use and reuse it afterwards.
+# Two commands: `make demo` and `make test`; `make soak` is the long form of the reliability tests. All make .venv on first use and reuse it afterwards.
 PYTHON ?= python3
 BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test clean
+.PHONY: demo test soak clean
 
 demo: .venv/demo.installed
 	$(BIN)/python cli.py quickstart
@@ -13,6 +13,9 @@ test: .venv/test.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+soak: .venv/test.installed
+	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 tests/reliability
 
 .venv/demo.installed: constraints.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'

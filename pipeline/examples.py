@@ -179,3 +179,14 @@ def rows_digest(columns: Columns) -> str:
     for name, dtype in (("example_id", "<i8"), ("row_hash", "|u1"), ("label", "<f8")):
         digest.update(np.ascontiguousarray(columns[name], dtype).tobytes())
     return digest.hexdigest()
+
+
+def shard_ranges(examples: int, rows: int) -> list[tuple[int, int]]:
+    """First example and the one after the last of each shard of `rows` rows."""
+    return [(start, min(start + rows, examples)) for start in range(0, examples, rows)]
+
+
+def split_digest(split: Split, rows: int) -> str:
+    """SHA-256 over the row digests of the shards of a split in memory, so that a stream can be digested as it comes."""
+    digests = [rows_digest(shard_rows(split, start, stop)) for start, stop in shard_ranges(len(split), rows)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -13,6 +13,7 @@ def bar(total: int, description: str, unit: str, done: int = 0, show: bool = Tru
         initial=done,
         desc=description,
         unit=unit,
+        unit_scale=unit == "B",
         file=sys.stderr,
         disable=not show,
         dynamic_ncols=True,

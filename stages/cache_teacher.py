@@ -1,6 +1,5 @@
 """Run the teacher once over every split of a task and write the cache. Nothing after this needs the teacher."""
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from pipeline.configs import RowsConfig
 from pipeline.encoders import check_max_length, depth_of
 from pipeline.environment import environment, shareable, shareable_place
 from pipeline.errors import BadModel, HubUnreachable
-from pipeline.examples import Split, rows_digest, shard_rows, tokenize
+from pipeline.examples import Split, shard_ranges, split_digest, tokenize
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.metrics import measure
 from pipeline.patience import parse_layers
@@ -158,7 +157,7 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str,
         "teacher_weights": weights_digest(model.state_dict()),
         "teacher_config": config_digest(model.config),
         "teacher_tokenizer": tokenizer_digest(tokenizer),
-        "splits": {split: _split_digest(part, config.shard_rows) for split, part in splits.items()},
+        "splits": {split: split_digest(part, config.shard_rows) for split, part in splits.items()},
         "max_length": config.max_length,
         "layers": list(layers),
         "labels": list(task.labels) if task.labels else None,
@@ -184,20 +183,10 @@ def _token_types(tokenizer: Any, config: Any) -> int:
     return getattr(config, "type_vocab_size", 2) if "token_type_ids" in tokenizer.model_input_names else 0
 
 
-def _shards(split: Split, rows: int) -> list[tuple[int, int]]:
-    return [(start, min(start + rows, len(split))) for start in range(0, len(split), rows)]
-
-
-def _split_digest(split: Split, rows: int) -> str:
-    """SHA-256 over the row digests of the split's shards, so that a stream can be digested as it comes."""
-    digests = [rows_digest(shard_rows(split, start, stop)) for start, stop in _shards(split, rows)]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
 def _work(splits: Mapping[str, Split], rows: int) -> list[Work]:
     """All shards, those of dev splits first: they say whether the teacher is worth the rest."""
     ordered = sorted(splits, key=lambda name: role_of(name) != DEV)
-    return [(name, i, *shard) for name in ordered for i, shard in enumerate(_shards(splits[name], rows))]
+    return [(name, i, *shard) for name in ordered for i, shard in enumerate(shard_ranges(len(splits[name]), rows))]
 
 
 def _compute(

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,9 @@ class Fetched:
         self.needed: dict[Path, int] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Fetched, (self.store, self.limit, self.memory)
+
     def column(self, sha256: str) -> Path:
         return self.store / "columns" / sha256[:2] / sha256
 
@@ -49,7 +53,7 @@ class Fetched:
         Returns how many bytes of them are not there. Raises `BadOption` if all that it needs is more than the limit.
         """
         with self._lock:
-            needed = self.needed | files
+            needed = {**self.needed, **files}
             if (total := sum(needed.values())) > self.limit:
                 raise BadOption(
                     f"{location}: {total:,} bytes of it are needed here, and --store-bytes is {self.limit:,}. Raise "
@@ -61,7 +65,7 @@ class Fetched:
                 self._make_room(missing)
             return missing
 
-    def keep(self, path: Path, sha256: str, size: int, location: str, fetch: Callable[[Path], object]) -> Mapped:
+    def keep(self, path: Path, sha256: str, size: int, location: str, fetch: Callable[[Path], None]) -> Mapped:
         """The bytes of a file with this digest; if it is not there, or not intact, `fetch` writes it.
 
         Asked for by several threads or processes at once, it is fetched once. `fetch` compares its bytes.
@@ -125,7 +129,7 @@ class Fetched:
     def _make_room(self, incoming: int) -> None:
         """Remove what was not used longest until `incoming` more bytes fit."""
         units = {path: _size(path) for path in self.store.glob("columns/*/*")}
-        units |= {path: sum(map(_size, path.iterdir())) for path in self.store.glob("teachers/*") if path.is_dir()}
+        units |= {path: sum(map(_size, path.glob("*"))) for path in self.store.glob("teachers/*")}
         excess = sum(units.values()) + incoming - self.limit
         kept = {*self.needed, *(path.parent for path in self.needed)}
         for path in sorted(units.keys() - kept, key=self._last_used):

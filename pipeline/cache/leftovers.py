@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cache.lease import DEAD_AFTER_SECONDS, Lease
-from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, read_manifest
+from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, read_manifest, shard_record
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.files import is_temporary, read_json
@@ -21,7 +21,8 @@ _SPLIT = re.compile(r"[a-z]\w*", re.ASCII)
 _SHARD = re.compile(r"\.?(\d{5,})\.(?:arrow|h5)(?:\.[0-9a-f]{8}\.tmp)?")
 _RECORD = re.compile(r"\.?([a-z]\w*)-(\d{5,})\.(?:json|lease)(?:\.[0-9a-f]{8}\.tmp)?", re.ASCII)
 _LEASE_TEMPORARY = re.compile(r"\..*lease(?:\.json)?\.[0-9a-f]{8}\.tmp")
-_OWN = ("identity.json", "lock", "rows")  # in .partial/, for as long as the cache is unfinished
+LOCK = "lock"
+_OWN = ("identity.json", LOCK, "rows")  # in .partial/, for as long as the cache is unfinished
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,13 @@ def find_leftovers(directory: Path) -> Found:
     Raises `BadCache` for a directory that is no cache, finished or not, or whose manifest is damaged.
     """
     finished = (directory / MANIFEST).is_file()
-    if finished or not _is_directory(directory / PARTIAL):
-        read_manifest(directory)  # says what is wrong with a place that is no cache
+    if not finished and directory.is_dir() and not _is_directory(directory / PARTIAL):
+        raise BadCache(
+            f"{directory} is no cache (it has neither manifest.json nor {PARTIAL}/): nothing in it was touched. "
+            "Name the directory of a cache"
+        )
+    if not directory.is_dir():
+        read_manifest(directory)  # says what is wrong with the name
     found = list(_beside_manifest(directory) if finished else _beside_partial(directory))
     leftovers = sorted((item for item in found if isinstance(item, Leftover)), key=lambda item: item.path)
     return Found(tuple(leftovers), tuple(sorted(item for item in found if isinstance(item, Path))))
@@ -63,11 +69,13 @@ def size_of(path: Path) -> int:
 
 
 def remove_leftover(leftover: Leftover) -> bool:
-    """Remove it, a link as a link. False if a living process has begun to work on its shard. Raises OSError."""
+    """Remove it, a link as a link. False if a living process has taken its shard since. Raises OSError."""
     claim, path = leftover.claim, leftover.path
     if claim and claim.acquire() is not None:
         return False
     try:
+        if claim and _is_recorded(path, claim):
+            return False
         if _is_directory(path):
             shutil.rmtree(path)
         elif not (claim and path == claim.path):
@@ -80,6 +88,14 @@ def remove_leftover(leftover: Leftover) -> bool:
 
 def _is_directory(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
+
+
+def _is_recorded(path: Path, claim: Lease) -> bool:
+    """Whether the record beside a shard's claim is that of this file."""
+    try:
+        return shard_record(read_json(claim.path.with_suffix(".json"))).file == f"{path.parent.name}/{path.name}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def _beside_manifest(directory: Path) -> Iterator[Leftover | Path]:
@@ -131,9 +147,8 @@ def _in_split(writer: CacheWriter, split: Path) -> Iterator[Leftover | Path]:
         if not name:
             yield Leftover(path) if is_temporary(path) else path
             continue
-        index = int(name[1])
-        record, claim = writer.recorded(split.name, index), writer.claim(split.name, index)
-        if (record is None or record.file != f"{split.name}/{path.name}") and claim.holder() is None:
+        claim = writer.claim(split.name, int(name[1]))
+        if not _is_recorded(path, claim) and claim.holder() is None:
             yield Leftover(path, claim)
 
 

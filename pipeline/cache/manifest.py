@@ -6,6 +6,7 @@ It is written last, by rename: a directory without it is no cache.
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pipeline.cache.columns import ColumnType, column_types
 from pipeline.cache.containers import container
 from pipeline.errors import BadCache
 from pipeline.files import write_text
-from pipeline.fingerprint import json_digest
+from pipeline.fingerprint import canonical_json, json_digest
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -311,5 +312,7 @@ def _check(manifest: Manifest) -> None:
     for file in manifest.teacher_files:
         if Path(file).name != file or Path(file).suffix not in TEACHER_SUFFIXES:
             raise ValueError(f"teacher file {file!r:.60}")
-    if any(not isinstance(v, int | float) for m in manifest.teacher_metrics.values() for v in _typed(m, dict).values()):
+    scores = [score for metrics in manifest.teacher_metrics.values() for score in _typed(metrics, dict).values()]
+    if not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
         raise ValueError("a metric of the teacher is no number")
+    canonical_json(manifest.made)  # raises for NaN and infinities, which no JSON can be made of

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.fetched import Fetched, Mapped
-from pipeline.cache.manifest import MANIFEST, MAX_BYTES, TEACHER, Manifest, ShardRecord, parse_manifest
+from pipeline.cache.manifest import MANIFEST, MAX_BYTES, TEACHER, FileRecord, Manifest, ShardRecord, parse_manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.remote import Remote
 from pipeline.cache.shards import Piece
@@ -118,8 +118,8 @@ class PublishedSource:
         self._mapped: dict[str, Mapped] = {}
         self._using = contextlib.ExitStack()
 
-    def __getstate__(self) -> dict[str, Any]:
-        raise TypeError("a published cache is opened in each process for itself")
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PublishedSource, (self.published, self.manifest, self.fetched)  # another process maps for itself
 
     def _part(self, shard: ShardRecord, part: str, transfers: Transfers | None = None) -> Mapped:
         extent = shard.parts[part]
@@ -141,24 +141,29 @@ class PublishedSource:
 
     def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
         for part in parts:
-            sha256 = shard.parts[part].sha256
-            yield Piece(*self._part(shard, part)[:1], sha256, self.fetched.column(sha256), self._part(shard, part)[1])
+            (data, state), sha256 = self._part(shard, part), shard.parts[part].sha256
+            yield Piece(data, sha256, self.fetched.column(sha256), state)
 
     def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
         return self.published.damaged(shard.file, reason)
 
     def need(self, parts: Iterable[tuple[ShardRecord, str]]) -> None:
+        self._need(parts)
+
+    def _need(self, parts: Iterable[tuple[ShardRecord, str]]) -> tuple[int, int]:
+        """Bytes of these parts that are not in the store, and all bytes of them."""
         extents = [shard.parts[part] for shard, part in parts]
         files = {self.fetched.column(extent.sha256): extent.bytes for extent in extents}
-        self._tell(self.fetched.need(files, self.published.url), sum(files.values()))
+        return self.fetched.need(files, self.published.url), sum(files.values())
 
-    def _tell(self, missing: int, total: int) -> None:
+    def _tell(self, missing: int, total: int, what: str) -> None:
         if missing:
-            note(f"{self.published.url}: fetching {size(missing)} of {size(total)} into {self.fetched.store}")
+            note(f"{self.published.url}: fetching {size(missing)} of {size(total)} of {what} into {self.fetched.store}")
 
     @contextlib.contextmanager
-    def ahead(self, parts: Iterable[tuple[ShardRecord, str]]) -> Iterator[None]:
+    def ahead(self, parts: Sequence[tuple[ShardRecord, str]]) -> Iterator[None]:
         """Meanwhile these parts are fetched, a few at a time and small ones first: labels and lengths begin a run."""
+        self._tell(*self._need(parts), "columns")
         transfers = Transfers()
         pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="fetch")
         try:
@@ -173,7 +178,7 @@ class PublishedSource:
         records = {name: self.manifest.teacher_files[name] for name in names}
         files = {self.teacher / name: record.bytes for name, record in records.items()}
         self._using.enter_context(self.fetched.using(self.teacher))
-        self._tell(self.fetched.need(files, self.published.url), sum(files.values()))
+        self._tell(self.fetched.need(files, self.published.url), sum(files.values()), "the teacher's files")
         transfers = Transfers()
 
         def fetch(name: str) -> None:
@@ -195,3 +200,21 @@ def open_published(url: str, store: Path, store_bytes: int) -> Cache:
     memory = Memory(store)
     source = PublishedSource(published, manifest, Fetched(store, store_bytes, memory))
     return Cache(published.url, manifest, source, source.teacher, memory)
+
+
+def read_published(url: str) -> bytes:
+    """The bytes of a published manifest, which hold together. Raises `BadCache`, `BadPlace`, `BadOption`."""
+    return Published(url).read()[1]
+
+
+def fetch_file(url: str, record: FileRecord, path: Path) -> bool:
+    """Write the file with this digest to `path`, from among what is published with the cache at `url`.
+
+    False if it is not there, or not intact. Raises `BadPlace`, or OSError of the disk.
+    """
+    published = Published(url)
+    try:
+        published.download(path.name, record.sha256, 0, record.bytes, record.sha256, path, Transfers())
+    except BadCache:
+        return False
+    return True

@@ -53,9 +53,10 @@ class Cache:
 
         Raises `BadCache` naming the first that differs.
         """
-        for name, record in self.manifest.teacher_files.items():
-            if layer_of(name) <= layers:
-                _check_file(self.teacher / name, record, self.memory, self.location)
+        records = {name: r for name, r in self.manifest.teacher_files.items() if layer_of(name) <= layers}
+        self.source.need_teacher(records)
+        for name, record in records.items():
+            _check_file(self.teacher / name, record, self.memory, self.location)
 
 
 def _check_file(path: Path, record: FileRecord, memory: Memory, location: str) -> None:

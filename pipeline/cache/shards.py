@@ -3,7 +3,8 @@
 import mmap
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +46,18 @@ class Source(Protocol):
 
     def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
         """The error for a shard that is not what the manifest says."""
+        ...
+
+    def need(self, parts: Sequence[tuple[ShardRecord, str]]) -> None:
+        """Say what will be read. Raises `BadOption` if there is no room for so much."""
+        ...
+
+    def ahead(self, parts: Sequence[tuple[ShardRecord, str]]) -> AbstractContextManager[None]:
+        """Meanwhile these parts are made ready, where they are not yet."""
+        ...
+
+    def need_teacher(self, names: Iterable[str]) -> None:
+        """Make these files of teacher/ ready. Raises `BadCache`, `BadPlace`, `BadOption`."""
         ...
 
 
@@ -95,6 +108,15 @@ class LocalSource:
         return BadCache(
             f"{self.directory / shard.file} is damaged ({text}). Run: cli.py cache verify {self.directory} --repair"
         )
+
+    def need(self, parts: Sequence[tuple[ShardRecord, str]]) -> None:
+        """Everything is here."""
+
+    def ahead(self, parts: Sequence[tuple[ShardRecord, str]]) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def need_teacher(self, names: Iterable[str]) -> None:
+        """Everything is here."""
 
 
 class Shard(Mapping[str, Column]):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Verification:
     """One pass over `columns` (split -> names) of a cache. What `memory` knows is not read again.
 
-    Used as a context: entering starts the thread, leaving stops it.
+    Used as a context: entering starts the thread, leaving stops it. Raises `BadOption` for a published cache of which
+    more is to be read than the user's store may hold.
     """
 
     def __init__(self, cache: "Cache", columns: Mapping[str, Collection[str]], memory: Memory):
@@ -30,7 +31,16 @@ class Verification:
             (shard, [*dict.fromkeys([*ROW_COLUMNS, *names])])
             for split, names in columns.items()
             for shard in cache.splits[split].shards
+            if isinstance(shard, Shard)
         ]
+        self.source = cache.source
+        self.parts = [
+            (shard.record, part)
+            for shard, names in self.work
+            for name in names
+            for part in shard.types[name].parts(name)
+        ]
+        self.source.need(self.parts)
         self.problem: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="verification", daemon=True)
@@ -55,11 +65,11 @@ class Verification:
 
     def _run(self) -> None:
         try:
-            for shard, names in self.work:
-                if self._stop.is_set():
-                    return
-                assert isinstance(shard, Shard)
-                verify_shard(shard, names, self.memory)
+            with self.source.ahead(self.parts):
+                for shard, names in self.work:
+                    if self._stop.is_set():
+                        return
+                    verify_shard(shard, names, self.memory)
         except Exception as error:  # told by poll and wait, in the thread that trains
             self.problem = error
 

@@ -26,7 +26,7 @@ from pipeline.cache.manifest import (
 from pipeline.cache.reader import schema_problems
 from pipeline.errors import BadCache
 from pipeline.examples import Column, rows_digest
-from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json
+from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json, write_text
 from pipeline.fingerprint import bytes_digest, file_digest, intact, json_digest
 
 
@@ -80,7 +80,9 @@ class CacheWriter:
                 value = read_json(started)
                 self._refuse_other(value["fields"], value["container"])
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise BadCache(f"{started} is damaged. Remove {self.directory}, or name another {self.option}") from error
+                raise BadCache(
+                    f"{started} is damaged. Remove {self.directory}, or name another {self.option}"
+                ) from error
             self.is_new = False
         elif self.directory.is_dir() and any(entry.name != PARTIAL for entry in self.directory.iterdir()):
             raise BadCache(f"{self.directory} is not empty and no cache. Name another {self.option}")
@@ -114,7 +116,9 @@ class CacheWriter:
             started = {"fields": self.fields, "container": self.container_name, "identity": json_digest(self.fields)}
             write_json(self.directory / PARTIAL / "identity.json", started)
         except OSError as error:
-            raise BadCache(f"{self.directory} cannot be written ({error.strerror}). Name another {self.option}") from error
+            raise BadCache(
+                f"{self.directory} cannot be written ({error.strerror}). Name another {self.option}"
+            ) from error
         return True
 
     def close(self) -> None:
@@ -152,7 +156,7 @@ class CacheWriter:
         file = f"{split}/{index:05d}{self.container.SUFFIX}"
         try:
             record = write_shard(self.directory / file, file, self.container_name, columns, types)
-            write_json(self._record_path(split, index), dataclasses.asdict(record))
+            self.record(split, index, record)
         except OSError as error:
             raise BadCache(
                 f"{self.directory / file} cannot be written ({error.strerror or error}). Make room and run the same "
@@ -160,16 +164,23 @@ class CacheWriter:
             ) from error
         return record
 
+    def record(self, split: str, index: int, record: ShardRecord) -> None:
+        """Say that a shard's file is there, so that the next call need not write it. Raises OSError."""
+        write_json(self._record_path(split, index), dataclasses.asdict(record))
+
     def write_teacher(self, write: Callable[[Path], None]) -> dict[str, FileRecord]:
         """Write teacher/ and return the record of each of its files."""
         directory = self.directory / TEACHER
         write_directory(directory, write)
         return {p.name: FileRecord(p.stat().st_size, file_digest(p)) for p in sorted(directory.iterdir())}
 
-    def finish(self, manifest: Manifest) -> None:
-        """Write the manifest: the cache is complete. Raises `BadCache` if this process no longer holds the lease."""
+    def finish(self, manifest: Manifest, data: bytes | None = None) -> None:
+        """Write the manifest, as `data` where its bytes are given: the cache is complete.
+
+        Raises `BadCache` if this process no longer holds the lease.
+        """
         self.lease.check()
-        manifest.write(self.directory)
+        write_text(self.directory / MANIFEST, manifest.text() if data is None else data.decode())
         self.lease.release()
         remove(self.directory / PARTIAL)
 

@@ -139,7 +139,9 @@ def _split(a: Cache, b: Cache, ours: Split, theirs: Split, columns: list[str], a
                 right = right[:, order]
             distance = np.abs(left - right)
             if not np.isfinite(distance).all():
-                raise BadCache(f"{a.location} or {b.location}: {column} of split {ours.name} is not finite. Verify both")
+                raise BadCache(
+                    f"{a.location} or {b.location}: {column} of split {ours.name} is not finite. Verify both"
+                )
             equal[column] += float((distance == 0).all(axis=1).sum())
             largest[column] = max(largest[column], float(distance.max()))
             total[column] += float(distance.mean(axis=1).sum())
@@ -161,7 +163,8 @@ def _same_labels(ours: np.ndarray, theirs: np.ndarray, order: np.ndarray | None)
 
 
 def _print(result: DiffResult) -> None:
-    print(f"identity {'same' if result.same_identity else 'differs'}, content {'same' if result.same_content else 'differs'}")
+    said = {True: "same", False: "differs"}
+    print(f"identity {said[result.same_identity]}, content {said[result.same_content]}")
     for line in result.fields:
         print(printable(line))
     rows = [(name, s.a, s.b, s.same, s.differ) for name, s in result.splits.items()]

@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.leftovers import Found, directory_lease, find_leftovers, remove_leftover, size_of
+from pipeline.cache.leftovers import LOCK, Found, Leftover, directory_lease, find_leftovers, remove_leftover, size_of
 from pipeline.cache.manifest import MANIFEST, PARTIAL
 from pipeline.errors import BadCache
 from pipeline.listing import printable
@@ -52,23 +52,32 @@ def _refuse(directory: Path, holder: object) -> None:
 def _remove(directory: Path, found: Found) -> list[Path]:
     """Remove, under the directory's lease, what was found before and is found again; say what went."""
     partial, lease = directory / PARTIAL, directory_lease(directory)
-    if partial.is_symlink():  # a leftover of a finished cache; the lease must not be written where it leads
+    if partial.is_symlink():  # left in a finished cache; the lease must not be written where it leads
         partial.unlink()
-    finished, fresh = (directory / MANIFEST).is_file(), not partial.exists()
+    new = not partial.exists()
     _refuse(directory, lease.acquire())
+    clears = False
     try:
-        still = {leftover.path for leftover in find_leftovers(directory).leftovers} | {lease.path}
-        removed = [
-            leftover.path
-            for leftover in found.leftovers
-            if leftover.path in (partial, lease.path) or (leftover.path in still and remove_leftover(leftover))
-        ]
-        if partial in removed and partial in still:
-            for path in partial.iterdir():
-                ...
+        still = {leftover.path for leftover in find_leftovers(directory).leftovers}
+        clears = (directory / MANIFEST).is_file() and partial in still  # it holds this lease: it goes last
+        removed = [leftover.path for leftover in found.leftovers if _goes(leftover, still, lease.path, partial)]
+        for entry in partial.iterdir() if clears and not new else ():
+            if entry.name not in (lease.path.name, LOCK):
+                remove_leftover(Leftover(entry))
     finally:
         lease.release()
+        if clears:
+            with suppress(OSError):  # another process may have begun to write just now
+                (partial / LOCK).unlink()
+                partial.rmdir()
     return removed
+
+
+def _goes(leftover: Leftover, still: set[Path], lease: Path, partial: Path) -> bool:
+    """Whether it is removed: now, or, for what holds this very lease, at the end."""
+    if leftover.path == lease:
+        return True
+    return leftover.path in still and (leftover.path == partial or remove_leftover(leftover))
 
 
 def _print(result: GcResult, sizes: dict[str, int]) -> None:
@@ -77,4 +86,4 @@ def _print(result: GcResult, sizes: dict[str, int]) -> None:
     for path in result.kept:
         print(f"unknown, kept  {printable(path)}")
     if not sizes:
-        print(f"{result.out}: nothing to remove")
+        print(f"{printable(result.out)}: nothing to remove")

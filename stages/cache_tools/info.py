@@ -171,7 +171,7 @@ def _print(result: InfoResult) -> None:
         "task": f"{result.task}, {', '.join(result.labels) if result.labels else 'regression'}",
         "metrics": ", ".join(result.metrics),
         "teacher": f"{result.teacher or '–'} ({model['type']}, {model['depth']} layers of {model['hidden']})",
-        "teacher's": _scores(result.teacher_metrics),
+        "it reaches": _scores(result.teacher_metrics),
         "splits": ", ".join(splits),
         "layers": f"{spans([layer.layer for layer in result.layers])}, in {result.dtype}, computed in {result.compute}",
         "bytes": ", ".join(f"{name} {size(count)}" for name, count in result.bytes.items() if count),
@@ -185,7 +185,9 @@ def _print(result: InfoResult) -> None:
             print(f"{name:<13} {printable(fact)}")
     if result.layers:
         print()
-        print(table(("layer", "variation", "probe"), [(la.layer, _3(la.variation), _3(la.probe)) for la in result.layers]))
+        print(
+            table(("layer", "variation", "probe"), [(la.layer, _3(la.variation), _3(la.probe)) for la in result.layers])
+        )
         print(_how_to_read(result.probes))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cache.lease import Lease
-from pipeline.cache.manifest import MANIFEST, MAX_BYTES, PARTIAL, Manifest, parse_manifest, read_manifest
-from pipeline.errors import BadCache, DistillError, MissingExtra
+from pipeline.cache.manifest import MANIFEST, PARTIAL, Manifest, read_manifest
+from pipeline.errors import BadCache, BadPlace
 from pipeline.files import read_json
 from pipeline.fingerprint import json_digest
 from pipeline.listing import printable, spans, table
@@ -56,7 +56,7 @@ def run(config: CacheLsConfig) -> LsResult:
             if cache.note:
                 print(f"{printable(cache.place)}: {printable(cache.note)}")
     else:
-        print(f"{config.location}: no caches here. Make one: cli.py cache-teacher --task …")
+        print(f"{printable(config.location)}: no caches here. Make one: cli.py cache-teacher --task …")
     return LsResult("cache ls", config.location, found)
 
 
@@ -77,31 +77,20 @@ def _local(directory: Path) -> Iterator[Listed]:
 
 
 def _published(url: str) -> Iterator[Listed]:
-    """Manifests at the URL and one level below it."""
-    import fsspec
+    """The cache at the URL and those one level below it. Raises `BadPlace` where nothing can be listed."""
+    from pipeline.cache.published import BLOBS, Published
 
-    url = url.rstrip("/")
-    try:
-        files, root = fsspec.core.url_to_fs(url)
-        inside = sorted(entry["name"] for entry in files.ls(root) if entry["type"] == "directory")
-        names = [url, *(f"{url}/{name.rstrip('/').rpartition('/')[2]}" for name in inside)]
-        for name, path in zip(names, [root, *inside], strict=True):
-            file = f"{path}/{MANIFEST}"
-            if not files.isfile(file):
-                continue
-            try:
-                if files.size(file) > MAX_BYTES:
-                    raise BadCache(f"{name}/{MANIFEST} is damaged (it has {files.size(file)} bytes)")
-                yield _complete(name, parse_manifest(files.cat_file(file), f"{name}/{MANIFEST}"))
-            except DistillError as error:
-                yield Listed(name, DAMAGED, str(error))
-    except ImportError as error:
-        raise MissingExtra(f"{url} needs a package that is not installed ({error}). Install pkd-distill[s3] or [gcs]")
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise BadCache(f"{url} cannot be listed ({reason}). Check the address and your credentials") from error
+    place = Published(url)
+    for name in ["", *(name for name in place.remote.directories() if name not in (BLOBS, MANIFEST))]:
+        at = f"{place.url}/{name}".rstrip("/")
+        try:
+            if (found := Published(at).find()) is not None:
+                yield _complete(at, found[0])
+        except BadPlace as error:
+            if not isinstance(error.__cause__, NotADirectoryError):  # a file beside the caches
+                raise
+        except BadCache as error:
+            yield Listed(at, DAMAGED, str(error))
 
 
 def _complete(place: str, manifest: Manifest) -> Listed:
