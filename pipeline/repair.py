@@ -93,11 +93,13 @@ class Repair:
             damaged = {part.partition("/")[0] for part in damaged_parts(shard)}
         except BadCache:  # missing, or of another size
             damaged = set(shard.types)
+        rows = [name for name in shard if name != "logits" and not name.startswith("cls_")]
+        if damaged.intersection(rows):
+            damaged.update(rows)
         for name in shard:
             if name not in damaged:
                 columns[name] = shard[name]
         start, stop = shard.first_id, shard.first_id + shard.record.rows
-        rows = [name for name in shard if name != "logits" and not name.startswith("cls_")]
         if damaged.intersection(rows):
             columns |= shard_rows(self._splits[shard.split], start, stop)
         if damaged.difference(rows):

@@ -147,15 +147,22 @@ class Shard(Mapping[str, Column]):
 
     def __getitem__(self, name: str) -> Column:
         if name not in self._columns:
-            column_type = self.types[name]
-            parts = [self.source.part(self.record, part) for part in column_type.parts(name)]
+            column = self._view(name)
             try:
-                column = column_type.view(name, parts, self.record.rows)
                 self._check(name, column)
             except ValueError as error:
                 raise self.source.damaged(self.record, error) from error
             self._columns[name] = column
         return self._columns[name]
+
+    def _view(self, name: str) -> Column:
+        """A column whose values nobody has looked at."""
+        column_type = self.types[name]
+        parts = [self.source.part(self.record, part) for part in column_type.parts(name)]
+        try:
+            return column_type.view(name, parts, self.record.rows)
+        except ValueError as error:
+            raise self.source.damaged(self.record, error) from error
 
     def _check(self, name: str, column: Column) -> None:
         model = self.manifest.model
@@ -177,7 +184,7 @@ class Shard(Mapping[str, Column]):
 
     def row_of_other_tokens(self) -> int | None:
         """Id of the first example whose tokens do not have the row hash that is stored for it."""
-        tokens, hashes = self["input_ids"], self["row_hash"]
+        tokens, hashes = self._view("input_ids"), self._view("row_hash")
         assert isinstance(tokens, Ragged) and isinstance(hashes, np.ndarray)
         for row in range(self.record.rows):
             if row_hash(tokens[row]) != hashes[row].tobytes():
