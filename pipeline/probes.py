@@ -15,7 +15,8 @@ def normalised(vectors: np.ndarray) -> np.ndarray:
     """ĥ = h / ‖h‖ of vectors [n, H] in float64, as the patience loss compares them; the zero vector stays."""
     wide = vectors.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
+    with np.errstate(invalid="ignore"):  # what is not finite stays so
+        return np.divide(wide, norms, out=np.zeros_like(wide), where=norms != 0)
 
 
 def chunks(split: Split, column: str) -> Iterator[np.ndarray]:

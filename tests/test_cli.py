@@ -26,7 +26,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
     }
     assert teacher.json["out"] == "runs/toy/teacher" and set(teacher.json["metrics"]) == {"dev"}
 
-    cache = call("cache-teacher", *rows(tiny))
+    cache = call("cache-teacher", *rows(tiny), "--allow-weak-teacher")
     assert set(cache.json) == {
         *("command", "out", "seconds", "identity", "examples", "bytes", "layers"),
         *("teacher_metrics", "examples_per_second"),

@@ -25,7 +25,7 @@ TEACHER = "teacher"
 PARTIAL = ".partial"  # beside the splits of an unfinished cache
 MAX_BYTES = 64 * 2**20  # of a manifest: 10,000 shards of a 24-layer teacher take 50 MB
 _BYTES_AN_OBJECT = 12  # a manifest has fewer objects and lists than one in so many bytes
-TEACHER_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # nothing that is code or a pickle
+TEACHER_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # nothing that is code
 _TAIL = re.compile(r',\n "digest": "([0-9a-f]{64})"\n}\n')
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
