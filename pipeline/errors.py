@@ -7,6 +7,12 @@ class DistillError(Exception):
     exit_code = 2
 
 
+def one_line(reason: object, limit: int = 200) -> str:
+    """A reason from elsewhere as part of that line: what is not printable (a terminal would obey it) is left out."""
+    text = " ".join(str(reason)[: 4 * limit].split())
+    return "".join(c for c in text if c.isprintable())[:limit]
+
+
 class BadOption(DistillError):
     """An option's value, or a combination of options, that cannot be meant."""
 

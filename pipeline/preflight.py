@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,11 @@ def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence
         tokens = int(splits[name].lengths[start:stop].sum())
         total += (stop - start) * (fixed + 8 * ragged) + tokens * token + SHARD_OVERHEAD
     return total
+
+
+def teacher_bytes(model: Any) -> int:
+    """Of the teacher's weights in the cache."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
 def check_space(directory: Path, needed: int, option: str = "--cache") -> int:
@@ -81,7 +87,7 @@ def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray
         return
     fact = f"on {split} the teacher's {metric} is {reached:.3f}, and the most frequent label alone gives {majority:.3f}"
     order, accuracy = best_label_order(task.labels, logits, labels)
-    if accuracy >= counts.max() / len(labels) + MAP_GAIN:
+    if order != tuple(task.labels) and accuracy >= counts.max() / len(labels) + MAP_GAIN:
         names = ",".join(order)
         raise BadModel(
             f"{fact}. With its classes in another order its accuracy is {accuracy:.3f}: add --label-map {names}"

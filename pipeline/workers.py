@@ -25,7 +25,7 @@ import numpy as np
 from pipeline.cache import arrow
 from pipeline.cache.columns import ColumnType
 from pipeline.cache.lease import Lease
-from pipeline.cache.manifest import PARTIAL, TEACHER, Manifest, ShardRecord
+from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, Manifest, ShardRecord
 from pipeline.cache.shards import map_file
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
@@ -61,7 +61,13 @@ def share(writer: CacheWriter, work: Sequence[Work], crew: Crew) -> dict[tuple[s
                 claim = writer.claim(split, index)
                 record = writer.written(split, index)
                 if record is None and claim.acquire() is None:
-                    record = writer.written(split, index)  # another process may have finished it just before
+                    record = writer.written(split, index)  # another process may have finished it just before,
+                    if record is None and (finished := _finished(writer)) is not None:  # or the whole cache
+                        claim.release()
+                        records |= {(s, i): finished.splits[s].shards[i] for s, i, *_ in todo}
+                        crew.advance(sum(last - first for *_, first, last in todo))
+                        todo.clear()
+                        break
                     if record is None:
                         running[_submitted(crew, item, claim)] = item, claim
                         todo.remove(item)
@@ -89,6 +95,11 @@ def share(writer: CacheWriter, work: Sequence[Work], crew: Crew) -> dict[tuple[s
         for _, claim in running.values():
             claim.release()
     return records
+
+
+def _finished(writer: CacheWriter) -> Manifest | None:
+    """The manifest, if another process has written it and removed the records of the shards."""
+    return writer.finished() if (writer.directory / MANIFEST).is_file() else None
 
 
 def _submitted(crew: Crew, item: Work, claim: Lease) -> "Future[ShardRecord]":
@@ -139,7 +150,7 @@ def in_processes(
 
     def advance_by(others: int) -> None:
         nonlocal counted
-        now = counter.value
+        now = counter.get_obj().value  # without the lock, which a worker that was killed may hold
         advance(others)
         computed(now - counted)
         counted = now

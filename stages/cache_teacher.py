@@ -79,6 +79,8 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     preflight.check_shards(len(work))
     left = [item for item in work if writer.recorded(*item[:2]) is None]
     needed = preflight.bytes_needed(manifest, splits, left)
+    if writer.teacher_files() is None:
+        needed += preflight.teacher_bytes(teacher.model)
     free = preflight.check_space(out, needed)
     compute = accelerator(manifest.fields["compute"])
     with teacher_pass(teacher.model, compute, manifest, available_cores()) as running:
@@ -113,25 +115,33 @@ def _write(
     started: float,
 ) -> Manifest:
     """Everything that is written, from the lease to the manifest. A weak teacher leaves nothing behind."""
-    owner = writer.start(config.join)
+
+    def write(to: Path) -> None:
+        write_bundle(to, teacher.model, teacher.tokenizer)
+
     try:
-        if owner:
-            teacher_files = writer.write_teacher(lambda to: write_bundle(to, teacher.model, teacher.tokenizer))
-        else:
+        owner, finished = _lead(writer, config.join)
+        if not owner:
             note(f"{writer.directory}: sharing the work of another process")
+        while not owner and finished is None and writer.teacher_files() is None:  # workers read it from there
+            time.sleep(POLL_SECONDS)
+            owner, finished = _lead(writer, join=True)
+        if finished is not None:
+            return finished
+        if owner:
+            writer.write_teacher(write)
         judge = next((name for name, split in splits.items() if role_of(name) == DEV and split.labelled), None)
         records, forward = _compute(writer, config, manifest, teacher, splits, work, compute, judge)
         while not owner:  # whoever holds the lease finishes; if it dies, the work is there and this process does
-            if (finished := writer.finished()) is not None:
+            owner, finished = _lead(writer, join=True)
+            if finished is not None:
                 return finished
-            if owner := writer.start(join=True):
-                teacher_files = writer.write_teacher(lambda to: write_bundle(to, teacher.model, teacher.tokenizer))
-            else:
+            if not owner:
                 time.sleep(POLL_SECONDS)
         manifest = _with_records(manifest, splits, records)
         manifest = replace(
             manifest,
-            teacher_files=teacher_files,
+            teacher_files=writer.write_teacher(write),
             teacher_metrics={
                 name: _teacher_metrics(writer, manifest, name) for name, split in splits.items() if split.labelled
             },
@@ -140,11 +150,15 @@ def _write(
         writer.finish(manifest)
         return manifest
     except BadModel:  # a teacher that cannot be cached leaves nothing behind
-        if owner and writer.is_new:
-            writer.discard()
+        writer.discard()
         raise
     finally:
         writer.close()
+
+
+def _lead(writer: CacheWriter, join: bool) -> tuple[bool, Manifest | None]:
+    """Whether this process holds the cache's lease now, and the manifest if another one has finished the cache."""
+    return writer.start(join), writer.finished()
 
 
 def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str, Split]) -> Manifest:

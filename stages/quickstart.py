@@ -33,6 +33,7 @@ TASK = "movie-reviews"
 STUDENT_LAYERS = 3
 TEACHER_EPOCHS = 2.0
 ALPHA = 0.7
+FEW_EXAMPLES = 1000  # a teacher of fewer may be no better than the most frequent label
 SPEED_EXAMPLES, SPEED_ROUNDS = 512, 3
 
 
@@ -68,7 +69,8 @@ def run(config: QuickstartConfig) -> QuickstartResult:
     out, examples = Path("runs") / name, 0 if config.full else config.examples
     common: dict[str, Any] = {"seed": config.seed, "max_train_examples": examples, "resume": True}
     teacher = FinetuneTeacherConfig(task=TASK, model="demo", epochs=TEACHER_EPOCHS, out=str(out / "teacher"), **common)
-    cache = CacheTeacherConfig(task=TASK, teacher=str(out / "teacher"), cache=f"data/{name}")
+    few = 0 < examples < FEW_EXAMPLES
+    cache = CacheTeacherConfig(task=TASK, teacher=str(out / "teacher"), cache=f"data/{name}", allow_weak_teacher=few)
     students = [
         TrainStudentConfig(
             cache=f"data/{name}",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.cache.columns import ColumnType
+from pipeline.errors import one_line
 from pipeline.examples import Column
 
 
@@ -37,4 +38,4 @@ def layout(name: str, path: Path, types: Mapping[str, ColumnType], rows: int) ->
     try:
         return container(name).layout(path, types, rows)
     except (struct.error, KeyError, RuntimeError, TypeError, OverflowError, StopIteration, pa.ArrowException) as error:
-        raise ValueError(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
+        raise ValueError(one_line(f"{type(error).__name__}: {error}")) from error

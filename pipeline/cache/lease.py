@@ -36,6 +36,15 @@ def this_host() -> str:
     return " ".join(parts)
 
 
+def _start_of(pid: int) -> float:
+    """When a process of this host began, in seconds: since the boot where the kernel says so, so that setting the
+    clock makes nobody look dead. Raises psutil.Error if there is none."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return float(psutil.Process(pid).create_time())
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds a lease. `started` is when the process began, so that a reused process number is not taken for it."""
@@ -53,14 +62,14 @@ class Holder:
         except (KeyError, OSError):
             user = str(os.getuid())
         name = f"{user}@{socket.gethostname()}"
-        return cls(name, this_host(), os.getpid(), psutil.Process().create_time(), secrets.token_hex(8))
+        return cls(name, this_host(), os.getpid(), _start_of(os.getpid()), secrets.token_hex(8))
 
     def is_dead_here(self) -> bool:
         """Whether this is a process of this host that has ended."""
         if self.host != this_host():
             return False
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) > 1
+            return abs(_start_of(self.pid) - self.started) > 0.1
         except psutil.Error:
             return True
 
@@ -84,7 +93,7 @@ class Lease:
             if found.is_dead_here() or self._silent_seconds() > DEAD_AFTER_SECONDS:
                 return None
             return found
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError):
             return None
 
     def _silent_seconds(self) -> float:
@@ -98,29 +107,44 @@ class Lease:
 
     def acquire(self) -> Holder | None:
         """Take it unless a living process holds it; then that one is returned. Raises OSError if the disk refuses."""
+        for tries_left in reversed(range(5)):
+            try:
+                if (other := self._take()) is not None:
+                    return other
+                break
+            except FileNotFoundError:  # the process that finished has just removed the directory
+                if not tries_left:
+                    raise
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+        return None
+
+    def _take(self) -> Holder | None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(self.path.parent):
             if (other := self.holder()) is not None:
                 return other
             self.me = Holder.me()
             write_json(self.path, asdict(self.me))
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
-        self._thread.start()
         return None
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(OSError):
-                os.utime(self.path)
+                if self._is_mine():  # a new holder has a heartbeat of its own
+                    os.utime(self.path)
+
+    def _is_mine(self) -> bool:
+        try:
+            found: Any = read_json(self.path)["token"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return False
+        return self.me is not None and found == self.me.token
 
     def check(self) -> None:
         """Raises `BadCache` if another process took it over, as after a sleep of this machine."""
-        try:
-            found: Any = read_json(self.path)["token"]
-        except (OSError, ValueError, KeyError, TypeError):
-            found = None
-        if self.me is None or found != self.me.token:
+        if not self._is_mine():
             raise BadCache(
                 f"{self.path.parent.parent} was taken over by another process while this one was silent. "
                 "Run the same command again"

@@ -22,7 +22,7 @@ _SHARD = re.compile(r"\.?(\d{5,})\.(?:arrow|h5)(?:\.[0-9a-f]{8}\.tmp)?")
 _RECORD = re.compile(r"\.?([a-z]\w*)-(\d{5,})\.(?:json|lease)(?:\.[0-9a-f]{8}\.tmp)?", re.ASCII)
 _LEASE_TEMPORARY = re.compile(r"\..*lease(?:\.json)?\.[0-9a-f]{8}\.tmp")
 LOCK = "lock"
-_OWN = ("identity.json", LOCK, "rows")  # in .partial/, for as long as the cache is unfinished
+_OWN = ("identity.json", "teacher.json", LOCK, "rows")  # in .partial/, for as long as the cache is unfinished
 
 
 @dataclass(frozen=True)

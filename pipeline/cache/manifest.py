@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.cache.columns import ColumnType, column_types
 from pipeline.cache.containers import container
-from pipeline.errors import BadCache
+from pipeline.errors import BadCache, one_line
 from pipeline.files import write_text
 from pipeline.fingerprint import canonical_json, json_digest
 
@@ -216,7 +216,7 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
 
 
 def _damaged(name: str, error: Exception) -> BadCache:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+    reason = one_line(f"{type(error).__name__}: {error}", 160)
     return BadCache(
         f"{name} is damaged ({reason}). Take it from a good copy: cli.py cache verify … --repair --from COPY"
     )

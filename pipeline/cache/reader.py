@@ -12,7 +12,7 @@ from pipeline.cache.containers import layout
 from pipeline.cache.manifest import TEACHER, FileRecord, Manifest, ShardRecord, read_manifest
 from pipeline.cache.shards import LocalSource, Shard, Source, file_state
 from pipeline.cache.verification import Verification
-from pipeline.errors import BadCache, BadOption
+from pipeline.errors import BadCache, BadOption, one_line
 from pipeline.examples import Split
 from pipeline.fingerprint import intact
 from pipeline.store import STORE_BYTES, Memory, default_store
@@ -101,7 +101,7 @@ def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | 
             if file in shards:
                 _check_layout(directory / file, manifest, shards[file])
         except (OSError, ValueError) as error:
-            reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+            reason = one_line(getattr(error, "strerror", None) or error)
             problems[file] = BadCache(
                 f"{directory / file} is damaged ({reason}). Run: cli.py cache verify {directory} --repair"
             )

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.cache.manifest import Manifest, ShardRecord
-from pipeline.errors import BadCache
+from pipeline.errors import BadCache, one_line
 from pipeline.examples import Column, Ragged, row_hash
 
 FileState = tuple[int, ...]  # device, inode, size, mtime and ctime in ns
@@ -104,9 +104,8 @@ class LocalSource:
         yield Piece(data, shard.sha256, self.directory / shard.file, state)  # the whole file, whatever is read of it
 
     def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
-        text = " ".join(str(reason).split())[:200]
         return BadCache(
-            f"{self.directory / shard.file} is damaged ({text}). Run: cli.py cache verify {self.directory} --repair"
+            f"{self.directory / shard.file} is damaged ({one_line(reason)}). Run: cli.py cache verify {self.directory} --repair"
         )
 
     def need(self, parts: Sequence[tuple[ShardRecord, str]]) -> None:

@@ -4,10 +4,13 @@ While a cache is unfinished its directory holds `.partial/`: the identity it is 
 a record of each finished shard. The manifest is written last; then `.partial/` goes away.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from pipeline.cache.columns import ColumnType, check_columns, parts_of
 from pipeline.cache.containers import container
@@ -61,19 +64,24 @@ class CacheWriter:
         self.container_name = container_name
         self.container = container(container_name)
         self.lease = Lease(directory / PARTIAL / "lease.json")
-        self.is_new = True
+        self.is_new = False  # whether `start` found nothing of an earlier call
+
+    @property
+    def _started(self) -> Path:
+        return self.directory / PARTIAL / "identity.json"
 
     def finished(self) -> Manifest | None:
         """The manifest if the directory already is this cache, complete; None if there is work to do.
 
         Raises `BadCache` if the directory holds anything else; nothing is changed before that is known.
         """
-        started = self.directory / PARTIAL / "identity.json"
+        started = self._started
         if (self.directory / MANIFEST).is_file():
             manifest = read_manifest(self.directory)
             self._refuse_other(manifest.fields, manifest.container)
             for problem in schema_problems(self.directory, manifest).values():
                 raise problem
+            self._tidy()
             return manifest
         if started.is_file():
             try:
@@ -83,12 +91,21 @@ class CacheWriter:
                 raise BadCache(
                     f"{started} is damaged. Remove {self.directory}, or name another {self.option}"
                 ) from error
-            self.is_new = False
         elif self.directory.is_dir() and any(entry.name != PARTIAL for entry in self.directory.iterdir()):
             raise BadCache(f"{self.directory} is not empty and no cache. Name another {self.option}")
         elif self.directory.exists() and not self.directory.is_dir():
             raise BadCache(f"{self.directory} is a file. Name another {self.option}")
         return None
+
+    def _tidy(self) -> None:
+        """Remove .partial/ of a writer that died, or is about to remove it, after the manifest was written."""
+        partial = self.directory / PARTIAL
+        if not partial.is_dir() or partial.is_symlink():
+            return
+        with contextlib.suppress(OSError):  # a directory that cannot be written is complete all the same
+            if self.lease.me is not None or self.lease.acquire() is None:
+                remove(partial)
+                self.lease.release()
 
     def _refuse_other(self, fields: Mapping[str, Any], container_name: str) -> None:
         differences = different_fields(self.fields, fields)
@@ -105,30 +122,45 @@ class CacheWriter:
         Raises `BadCache` for a directory that another process is writing, or that cannot be written.
         """
         try:
-            while (holder := self.lease.acquire()) is not None:
+            if (holder := self.lease.acquire()) is not None:
                 if join:
                     return False
-                way = "Wait for it, or add --join to share its work" if self.option == "--cache" else "Wait for it"
+                way = (
+                    "Wait for it, or add --join to share its work"
+                    if self.option == "--cache"
+                    else "Wait for it, then run the same command again"
+                )
                 raise BadCache(f"{self.directory} is being written by {holder}. {way}")
-            for path in self.directory.glob("*/.*"):  # what dead writers left
-                if is_temporary(path) and path.parent.name != PARTIAL:
+            if (self.directory / MANIFEST).is_file():
+                return True  # another process has finished it since this one looked
+            for path in [*self.directory.glob(".*"), *self.directory.glob("*/.*")]:  # what dead writers left
+                if is_temporary(path) and path.parent.name != PARTIAL and not self._is_being_written(path):
                     remove(path)
             started = {"fields": self.fields, "container": self.container_name, "identity": json_digest(self.fields)}
-            write_json(self.directory / PARTIAL / "identity.json", started)
+            self.is_new = not self._started.is_file()
+            write_json(self._started, started)
         except OSError as error:
             raise BadCache(
                 f"{self.directory} cannot be written ({error.strerror}). Name another {self.option}"
             ) from error
         return True
 
+    def _is_being_written(self, temporary: Path) -> bool:
+        """Whether a living process, having joined, is writing this file of a shard."""
+        number = temporary.name[1:].partition(".")[0]
+        return number.isdigit() and self.claim(temporary.parent.name, int(number)).holder() is not None
+
     def close(self) -> None:
         """Give the lease back; what was written stays, for the next call to go on with."""
         self.lease.release()
 
     def discard(self) -> None:
-        """Remove what this call began, where nothing was before it."""
-        self.lease.release()
-        remove(self.directory)
+        """Remove what this call began, where nothing was before it, or what is left of a cache that its owner
+        discarded."""
+        manifest_or_owner = (self.directory / MANIFEST).is_file() or self.lease.holder() is not None
+        if self.is_new or not (self._started.is_file() or manifest_or_owner):
+            self.lease.release()
+            remove(self.directory)
 
     def _record_path(self, split: str, index: int) -> Path:
         return self.directory / PARTIAL / f"{split}-{index:05d}.json"
@@ -169,10 +201,36 @@ class CacheWriter:
         write_json(self._record_path(split, index), dataclasses.asdict(record))
 
     def write_teacher(self, write: Callable[[Path], None]) -> dict[str, FileRecord]:
-        """Write teacher/ and return the record of each of its files."""
+        """Write teacher/ unless an earlier call did, and return the record of each of its files.
+
+        Raises `BadCache` when the disk refuses.
+        """
+        if (there := self.teacher_files()) is not None:
+            return there
         directory = self.directory / TEACHER
-        write_directory(directory, write)
-        return {p.name: FileRecord(p.stat().st_size, file_digest(p)) for p in sorted(directory.iterdir())}
+        try:
+            write_directory(directory, write)
+            files = {p.name: FileRecord(p.stat().st_size, file_digest(p)) for p in sorted(directory.iterdir())}
+            write_json(self._teacher_record, {name: dataclasses.asdict(record) for name, record in files.items()})
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+            raise BadCache(
+                f"{directory} cannot be written ({reason}). Make room and run the same command again"
+            ) from error
+        return files
+
+    @property
+    def _teacher_record(self) -> Path:
+        return self.directory / PARTIAL / "teacher.json"
+
+    def teacher_files(self) -> dict[str, FileRecord] | None:
+        """The record of each file of teacher/ if it was written and still is what was written."""
+        try:
+            files = {name: FileRecord(**record) for name, record in read_json(self._teacher_record).items()}
+            whole = all(intact(self.directory / TEACHER / name, record.sha256) for name, record in files.items())
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+        return files if whole else None
 
     def finish(self, manifest: Manifest, data: bytes | None = None) -> None:
         """Write the manifest, as `data` where its bytes are given: the cache is complete.

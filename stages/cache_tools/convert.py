@@ -69,8 +69,7 @@ def run(config: CacheConvertConfig) -> ConvertResult:
         manifest = replace(manifest, made={**manifest.made, **made})
         writer.finish(manifest)
     except NotFinite:
-        if writer.is_new:
-            writer.discard()
+        writer.discard()
         raise
     finally:
         writer.close()

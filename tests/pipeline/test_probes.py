@@ -34,9 +34,9 @@ def test_the_zero_vector_stays():
 
 
 def test_values_that_are_not_finite_and_no_rows():
-    with pytest.raises(ValueError, match="^values that are not finite$"):
+    with pytest.raises(ValueError, match=r"^values that are not finite$"):
         variation([np.array([[np.nan, 1.0]])])
-    with pytest.raises(ValueError, match="^no rows$"):
+    with pytest.raises(ValueError, match=r"^no rows$"):
         variation([])
 
 

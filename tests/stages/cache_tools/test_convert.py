@@ -2,7 +2,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rewriting import begun, contents, flip_byte, rewritten
 
@@ -223,8 +222,12 @@ def test_somebody_else_is_writing_there(call, tiny, tmp_path):
     manifest = open_cache(tiny.arrow).manifest
     writer = CacheWriter(out, manifest.fields, "arrow")
     writer.start()
+    holder = writer.lease.holder()
     try:
         result = call("cache", "convert", tiny.arrow, out)
     finally:
         writer.close()
-    assert (result.code, result.error) == (2, f"Error: {out} is being written by {writer.lease.holder() or ''}. Wait")
+    assert (result.code, result.error) == (
+        2,
+        f"Error: {out} is being written by {holder}. Wait for it, then run the same command again",
+    )

@@ -94,7 +94,7 @@ def test_splits_that_only_one_has(call, tiny, tmp_path):
 
 def test_labels_in_another_order_are_compared_by_name(call, tiny, tmp_path):
     """The same classes numbered otherwise, with labels and logits turned round: no row and no number differs."""
-    manifest = open_cache(tiny.arrow).manifest
+
     def change(split, index, columns):
         columns["label"][:] = 1 - columns["label"]
         columns["logits"][:] = columns["logits"][:, ::-1].copy()

@@ -91,7 +91,10 @@ def test_a_finished_cache(call, cache):
     assert dry.json["removed"] == leftovers
     assert dry.json["bytes"] == 5 * len(leftovers)
     assert dry.json["kept"] == ["README.md", "more"]
-    assert dry.stdout.splitlines()[:2] == ["would remove  .manifest.json.0123abcd.tmp  5 bytes", "would remove  .partial  5 bytes"]
+    assert dry.stdout.splitlines()[:2] == [
+        "would remove  .manifest.json.0123abcd.tmp  5 bytes",
+        "would remove  .partial  5 bytes",
+    ]
     result = call("cache", "gc", cache)
     assert result.json == dry.json | {"dry_run": False}
     assert "removed  train/notes  5 bytes\nunknown, kept  README.md\nunknown, kept  more\n" in result.stdout
@@ -225,7 +228,9 @@ def test_what_is_no_cache_is_refused_and_not_touched(call, tmp_path):
     directory = put(tmp_path / "data" / "train" / ".00000.arrow.0123abcd.tmp").parents[1]
     put(directory / ".manifest.json.0123abcd.tmp")
     before = contents(tmp_path)
-    refused = f"Error: {directory} is no cache (it has neither manifest.json nor .partial/): nothing in it was touched. "
+    refused = (
+        f"Error: {directory} is no cache (it has neither manifest.json nor .partial/): nothing in it was touched. "
+    )
     result = call("cache", "gc", directory)
     assert (result.code, result.error) == (2, f"{refused}Name the directory of a cache")
     (directory / ".partial").symlink_to(directory / "train")

@@ -1,0 +1,145 @@
+"""What someone who gives a damaged cache right digests would do, and a small cache to do it to."""
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.cache.columns import column_types
+from pipeline.cache.containers import container, layout
+from pipeline.cache.manifest import FileRecord, Manifest, ModelRecord, SplitRecord, TaskRecord
+from pipeline.cache.writer import CacheWriter
+from pipeline.examples import Columns, Ragged, row_hash
+from pipeline.fingerprint import json_digest
+
+LABELS = ("no", "yes", "perhaps")
+
+
+def random_columns(rows: int, first: int, hidden: int, layers: int, seed: int = 0) -> dict[str, Any]:
+    draw = np.random.default_rng(seed)
+    tokens = Ragged.from_lists([draw.integers(0, 32, draw.integers(1, 9)) for _ in range(rows)], np.int32)
+    hashes = b"".join(row_hash(tokens[row]) for row in range(rows))
+    columns: dict[str, Any] = {
+        "example_id": np.arange(first, first + rows),
+        "row_hash": np.frombuffer(hashes, np.uint8).reshape(rows, 16),
+        "input_ids": tokens,
+        "token_type_ids": Ragged(draw.integers(0, 2, tokens.offsets[-1]).astype(np.int8), tokens.offsets),
+        "label": draw.integers(0, 3, rows),
+        "logits": draw.random((rows, 3), np.float32),
+    }
+    return columns | {
+        f"cls_{n:02d}": draw.random((rows, hidden), np.float32).astype(np.float16) for n in range(1, layers + 1)
+    }
+
+
+def write_cache(
+    directory: Path, container_name: str, splits: dict[str, int], shard_rows: int, hidden: int = 4, layers: int = 2
+) -> Manifest:
+    """A finished cache of random columns whose teacher is a record only."""
+    types = column_types(
+        classes=3, regression=False, token_types=True, layers=range(1, layers + 1), hidden=hidden, dtype="float16"
+    )
+    files = {f"layer-{n:02d}.safetensors": FileRecord(8, "0" * 64) for n in range(1, layers + 2)}
+    writer = CacheWriter(directory, {}, container_name)
+    writer.start()
+    records = {}
+    for name, rows in splits.items():
+        starts = range(0, rows, shard_rows)
+        shards = [
+            writer.write_shard(
+                name, n, random_columns(min(shard_rows, rows - start), start, hidden, layers, seed=n), types
+            )
+            for n, start in enumerate(starts)
+        ]
+        records[name] = SplitRecord(True, tuple(shards))
+    fields = {
+        "format": 2,
+        "teacher_weights": "1" * 64,
+        "teacher_config": "2" * 64,
+        "teacher_tokenizer": "3" * 64,
+        "splits": {name: _split_digest([shard.rows_digest for shard in r.shards]) for name, r in records.items()},
+        "max_length": 16,
+        "layers": list(range(1, layers + 1)),
+        "labels": list(LABELS),
+        "shard_rows": shard_rows,
+        "dtype": "float16",
+        "compute": "float32",
+        "batching": "by length, 64",
+        "sequences": 1,
+    }
+    manifest = Manifest(
+        fields,
+        container_name,
+        TaskRecord("toy", LABELS, ("accuracy",)),
+        ModelRecord("bert", layers + 1, hidden, 3, 0, 2, 32),
+        records,
+        files,
+        {"dev": {"accuracy": 0.5}},
+        made={"command": "none"},
+    )
+    writer.finish(manifest)
+    return manifest
+
+
+def _split_digest(digests: list[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def seal(cache: Path, change: Any) -> None:
+    """Change a manifest as someone would who recomputes every digest in it: `change` gets its JSON value."""
+    value = json.loads((cache / "manifest.json").read_text())
+    change(value)
+    with contextlib.suppress(Exception):
+        value["identity"] = json_digest(value["fields"])
+        shards = [shard for split in value["splits"].values() for shard in split["shards"]]
+        digests = [json_digest({name: part["sha256"] for name, part in shard["parts"].items()}) for shard in shards]
+        value["content"] = hashlib.sha256("".join(digests).encode()).hexdigest()
+    body = json.dumps({name: item for name, item in value.items() if name != "digest"}, indent=1, ensure_ascii=False)
+    body = body[:-2]
+    digest = hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()
+    data = f'{body},\n "digest": "{digest}"\n}}\n'.encode(errors="surrogatepass")
+    (cache / "manifest.json").write_bytes(data)
+
+
+def seal_shard(cache: Path, file: str, moved: bool = True, columns: Columns | None = None) -> None:
+    """Give a shard's file the digests of what now lies in it, up to the identity; its parts too where it is `moved`."""
+    data = (cache / file).read_bytes()
+
+    def change(value: Any) -> None:
+        split, shard = next(
+            (split, shard) for split in value["splits"].values() for shard in split["shards"] if shard["file"] == file
+        )
+        shard.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        if moved:
+            with contextlib.suppress(ValueError, OSError):
+                found = layout(value["container"], cache / file, _types(value), shard["rows"])
+                for part, (offset, size) in found.items():
+                    shard["parts"][part].update(offset=offset, bytes=size)
+        held = {}
+        for part, extent in shard["parts"].items():
+            held[part] = data[extent["offset"] : extent["offset"] + extent["bytes"]]
+            extent["sha256"] = hashlib.sha256(held[part]).hexdigest()
+        labels = np.frombuffer(held["label"][: len(held["label"]) // 8 * 8], "<i8").astype("<f8").tobytes()
+        shard["rows_digest"] = hashlib.sha256(held["example_id"] + held["row_hash"] + labels).hexdigest()
+        name = next(name for name in value["splits"] if value["splits"][name] is split)
+        value["fields"]["splits"][name] = _split_digest([one["rows_digest"] for one in split["shards"]])
+
+    seal(cache, change)
+
+
+def _types(value: Any) -> Any:
+    return column_types(
+        classes=value["model"]["classes"],
+        regression=value["task"]["labels"] is None,
+        token_types=value["model"]["token_types"] > 0,
+        layers=value["fields"]["layers"],
+        hidden=value["model"]["hidden"],
+        dtype=value["fields"]["dtype"],
+    )
+
+
+def container_suffix(name: str) -> str:
+    return container(name).SUFFIX
