@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline.checkpoints import build_classifier, load_config
+from pipeline.bundle_config import CONFIG, checked_config, damaged_teacher
+from pipeline.checkpoints import build_classifier
 from pipeline.encoders import cut_config, depth_of, layer_list
-from pipeline.errors import BadCache, BadModel
 from pipeline.files import read_json
 
-CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
 
@@ -59,10 +58,7 @@ def student_from_bundle(directory: Path, layers: int, depth: int) -> nn.Module:
     those of the weights that lie there. Raises `BadCache` for anything else.
     """
     try:
-        for name in (CONFIG, "tokenizer_config.json"):
-            if "auto_map" in read_json(directory / name):
-                raise ValueError(f"{name} asks for code of its own (auto_map)")
-        config = load_config(str(directory))
+        config = checked_config(directory)
         if depth_of(config) != depth:
             raise ValueError(f"{CONFIG} says {depth_of(config)} layers, and there are {depth}")
         weight_map = read_json(directory / INDEX)["weight_map"]
@@ -73,18 +69,29 @@ def student_from_bundle(directory: Path, layers: int, depth: int) -> nn.Module:
         for file in sorted({weight_map[name] for name in wanted}):
             if Path(file).name != file or Path(file).suffix != ".safetensors":
                 raise ValueError(f"{file!r} is no file of weights")
-            state.update({k: v for k, v in load_file(directory / file).items() if k in wanted})
-        for name, shape in wanted.items():
-            if tuple(state[name].shape) != shape or state[name].dtype != torch.float32:
-                raise ValueError(f"{name} is {state[name].dtype} {tuple(state[name].shape)}, not {shape}")
+            with safe_open(directory / file, "pt") as weights:
+                there = set(weights.keys())
+                for name in [name for name in wanted if name in there]:
+                    part = weights.get_slice(name)
+                    if tuple(part.get_shape()) != wanted[name] or part.get_dtype() != "F32":
+                        raise ValueError(f"{name} is {part.get_dtype()} {part.get_shape()}, not {wanted[name]}")
+                    state[name] = weights.get_tensor(name)
         student = build_classifier(cut)
         student.load_state_dict(state)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError, BadModel) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadCache(
-            f"{directory}: the teacher in this cache is damaged ({reason}). See: cli.py cache verify {directory.parent}"
-        ) from error
+        _try(student, config.num_labels)
+    except Exception as error:  # of transformers, for a configuration made to be bad: anything
+        raise damaged_teacher(directory, error) from error
     return student
+
+
+def _try(student: nn.Module, classes: int) -> None:
+    """One input of one token. Raises whatever a model raises that cannot take it."""
+    training = student.training
+    with torch.inference_mode():
+        output = student.eval()(input_ids=torch.zeros((1, 1), dtype=torch.long))
+    if tuple(output.logits.shape) != (1, classes):
+        raise ValueError(f"its logits are {list(output.logits.shape)}")
+    student.train(training)
 
 
 def copy_tokenizer(directory: Path, names: Iterable[str], target: Path) -> None:

@@ -84,11 +84,15 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def position_limit(config: Any) -> int:
+    """Tokens of the longest input that the model has positions for."""
+    positions: int = getattr(config, "max_position_embeddings", _UNSET)
+    # There, position ids start behind the padding index.
+    return positions - 2 if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else positions
+
+
 def check_max_length(max_length: int, tokenizer: Any, config: Any) -> None:
     """Raises `BadOption` for inputs longer than the model has positions for."""
-    positions = getattr(config, "max_position_embeddings", _UNSET)
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        positions -= 2  # position ids start behind the padding index
-    limit = min(positions, tokenizer.model_max_length)
+    limit = min(position_limit(config), tokenizer.model_max_length)
     if limit < _UNSET and max_length > limit:
         raise BadOption(f"--max-length {max_length}: this model takes {limit} tokens at most. Try --max-length {limit}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def bytes_digest(values: Any) -> str:
 def intact(path: Path, digest: str) -> bool:
     """Whether `path` is a plain file (no link) with this digest."""
     try:
-        return not path.is_symlink() and file_digest(path) == digest
+        return stat.S_ISREG(path.lstat().st_mode) and file_digest(path) == digest
     except OSError:
         return False
 

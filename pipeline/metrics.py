@@ -8,6 +8,13 @@ import numpy as np
 from pipeline.examples import Split
 
 
+def metrics_of(classes: int) -> tuple[str, ...]:
+    """The metrics that can be measured of so many logits."""
+    if classes == 1:
+        return ("pearson", "spearman")
+    return ("accuracy", "matthews_correlation", "f1") if classes == 2 else ("accuracy", "matthews_correlation")
+
+
 def predictions(logits: np.ndarray) -> np.ndarray:
     """[n] from logits [n, C]: the label of the largest, or the score itself for C = 1."""
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)

@@ -13,7 +13,7 @@ from pipeline.configs import RowsConfig
 from pipeline.errors import BadOption, BadRows, HubUnreachable
 from pipeline.extras import package_directory
 from pipeline.tables import read_table
-from pipeline.tasks import DEV, TASKS, TEST, SplitSource, Task, find_task
+from pipeline.tasks import DEV, TASK_NAME, TASKS, TEST, SplitSource, Task, find_task
 
 MOVIE_DEV_ROWS = 1500
 MOVIE_SPLIT_SEED = 20190
@@ -150,7 +150,7 @@ def _own_rows(config: RowsConfig) -> TaskRows:
     if config.task in TASKS or config.data_dir:
         problem = f"{config.task} is a task of its own" if config.task in TASKS else "--data-dir is for GLUE tasks"
         raise BadOption(f"--train-file brings your own rows, but {problem}. Choose another --task name for them")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", config.task):
+    if not TASK_NAME.fullmatch(config.task):
         raise BadOption(f"--task {config.task!r} names directories: use letters, digits, '.', '_' and '-'")
     if not config.text_columns or not config.label_column:
         raise BadOption("own rows need --text-columns A (or A,B) and --label-column C")

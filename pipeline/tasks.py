@@ -3,10 +3,12 @@
 GLUE: Wang et al., 2019, https://gluebenchmark.com; label order and splits as in the hub data set `nyu-mll/glue`.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 from pipeline.errors import BadOption
 
+TASK_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # it names directories
 TRAIN, DEV, TEST = "train", "dev", "test"
 
 

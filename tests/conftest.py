@@ -1,7 +1,5 @@
 """A real tiny encoder, real rows and real caches, made once a session."""
 
-import contextlib
-import hashlib
 import json
 import os
 import random
@@ -18,10 +16,10 @@ os.environ["PKD_STORE"] = tempfile.mkdtemp(prefix="pkd-store-")  # what tests re
 import torch
 import transformers
 from click.testing import CliRunner
+from sealing import seal, write_sealed  # noqa: F401
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from cli import main
-from pipeline.fingerprint import json_digest
 from stages import cache_teacher, finetune_teacher
 from stages.configs import CacheTeacherConfig, FinetuneTeacherConfig
 
@@ -116,26 +114,6 @@ def tiny(tmp_path_factory) -> SimpleNamespace:
         cache_teacher.run(CacheTeacherConfig(**rows | defaults | options, cache=str(root / name)))
         setattr(made, name, root / name)
     return made
-
-
-def seal(cache: Path, change) -> None:
-    """Change a manifest as someone would who recomputes every digest in it: `change` gets its JSON value."""
-    value = json.loads((cache / "manifest.json").read_text())
-    change(value)
-    with contextlib.suppress(Exception):
-        value["identity"] = json_digest(value["fields"])
-        shards = [shard for split in value["splits"].values() for shard in split["shards"]]
-        digests = [json_digest({name: part["sha256"] for name, part in shard["parts"].items()}) for shard in shards]
-        value["content"] = hashlib.sha256("".join(digests).encode()).hexdigest()
-    write_sealed(cache, value)
-
-
-def write_sealed(cache: Path, value) -> None:
-    """Write a manifest with the digest of its own bytes."""
-    value = {name: item for name, item in value.items() if name != "digest"}
-    body = json.dumps(value, indent=1, ensure_ascii=False)[:-2]
-    digest = hashlib.sha256(body.encode()).hexdigest()
-    (cache / "manifest.json").write_text(f'{body},\n "digest": "{digest}"\n}}\n')
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pipeline.cache.columns import ColumnType
 from pipeline.examples import ROW_HASH_BYTES, Column, Ragged
 
 SUFFIX = ".arrow"
+_SOME, _BYTES_A_COLUMN = 4096, 1024  # of metadata, at most: pyarrow decodes the footer before it can be compared
 _MAGIC, _CONTINUATION = b"ARROW1", b"\xff\xff\xff\xff"
 
 
@@ -28,13 +29,14 @@ def write(path: Path, columns: Mapping[str, Column]) -> None:
 
 def layout(path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]:
     """(offset, bytes) of each part in the file. Raises ValueError, struct.error, OSError or pa.ArrowException."""
+    size = path.stat().st_size
+    start, metadata = _record_batch(path, size, _SOME + _BYTES_A_COLUMN * len(types))
     with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
         if not reader.schema.equals(_schema(types), check_metadata=True):
-            raise ValueError(f"its columns are {', '.join(map(str, reader.schema))}")
+            found_columns = ", ".join(f"{field.name} {field.type}" for field in reader.schema)
+            raise ValueError(f"its columns are not those of the manifest but {found_columns}")
         if reader.num_record_batches != 1:
             raise ValueError(f"{reader.num_record_batches} record batches, not 1")
-        size = file.size()
-    start, metadata = _record_batch(path, size)
     message = _Table.root(metadata)
     batch = message.table(2)
     if message.scalar(1, "<B") != 3 or batch.scalar(0, "<q") != rows or batch.field(3):
@@ -64,12 +66,12 @@ def layout(path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, 
     return found
 
 
-def _record_batch(path: Path, size: int) -> tuple[int, bytes]:
-    """Where the body of the file's record batch begins, and the batch's metadata."""
+def _record_batch(path: Path, size: int, most: int) -> tuple[int, bytes]:
+    """Where the body of the file's record batch begins, and the batch's metadata: no more than `most` bytes of it."""
     with path.open("rb") as file:
         file.seek(size - 10)
         (footer_length,) = struct.unpack("<i", file.read(4))
-        if file.read(6) != _MAGIC or not 0 < footer_length <= size - 18:
+        if file.read(6) != _MAGIC or not 0 < footer_length <= min(size - 18, most):
             raise ValueError("no Arrow footer")
         file.seek(size - 10 - footer_length)
         blocks = _Table.root(file.read(footer_length)).vector(3, 24)
@@ -77,6 +79,8 @@ def _record_batch(path: Path, size: int) -> tuple[int, bytes]:
             raise ValueError("not one record batch")
         offset, metadata_length, body_length = struct.unpack("<qi4xq", blocks)
         if min(offset, metadata_length, body_length) < 8 or offset + metadata_length + body_length > size:
+            raise ValueError("the record batch does not lie in the file")
+        if metadata_length > most:
             raise ValueError("the record batch does not lie in the file")
         file.seek(offset)
         head = file.read(metadata_length)

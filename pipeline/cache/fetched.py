@@ -56,8 +56,8 @@ class Fetched:
             needed = {**self.needed, **files}
             if (total := sum(needed.values())) > self.limit:
                 raise BadOption(
-                    f"{location}: {total:,} bytes of it are needed here, and --store-bytes is {self.limit:,}. Raise "
-                    f"--store-bytes, or train from a whole copy: cli.py cache pull {location} DIR"
+                    f"{location}: at least {total:,} bytes of it are needed, and --store-bytes is {self.limit:,}. "
+                    f"Raise --store-bytes, or train from a whole copy: cli.py cache pull {location} DIR"
                 )
             self.needed = needed
             missing = sum(size for path, size in files.items() if _size(path) != size)

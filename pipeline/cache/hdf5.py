@@ -4,6 +4,7 @@ A ragged column is a group of two data sets, `values` and `offsets`. h5py writes
 sets lie; no handle stays open, so that processes may fork.
 """
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,9 +20,11 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n\x03"  # superblock version 3: every piece of me
 
 
 def write(path: Path, columns: Mapping[str, Column]) -> None:
-    with h5py.File(path, "w", libver="v110", alignment_threshold=1, alignment_interval=ALIGNMENT) as file:
+    made = io.BytesIO()  # a disk that fills up while HDF5 writes to it ends the process with a segmentation fault
+    with h5py.File(made, "w", libver="v110", alignment_threshold=1, alignment_interval=ALIGNMENT) as file:
         for part, values in parts_of(columns).items():
             file.create_dataset(part, data=values, track_times=False)
+    path.write_bytes(made.getbuffer())
 
 
 def layout(path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]:
@@ -31,13 +34,13 @@ def layout(path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, 
             raise ValueError("no HDF5 file of version 1.10")
     found = {}
     with h5py.File(path, "r", locking=False) as file:
-        if sorted(file) != sorted(types):
-            raise ValueError(f"columns are {', '.join(sorted(file))}, not {', '.join(sorted(types))}")
+        if len(file) != len(types) or sorted(file) != sorted(types):
+            raise ValueError(f"its columns are not {', '.join(sorted(types))}")
         for name, column_type in types.items():
             group: h5py.Group = file
             if column_type.width is None:
                 group = _child(file, name, h5py.Group)
-                if sorted(group) != ["offsets", "values"]:
+                if len(group) != 2 or sorted(group) != ["offsets", "values"]:
                     raise ValueError(f"{name} is no ragged column")
             for part in column_type.parts(name):
                 data = _child(group, part.rpartition("/")[2], h5py.Dataset)

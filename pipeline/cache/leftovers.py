@@ -17,7 +17,6 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.files import is_temporary, read_json
 
-_SPLIT = re.compile(r"[a-z]\w*", re.ASCII)
 _SHARD = re.compile(r"\.?(\d{5,})\.(?:arrow|h5)(?:\.[0-9a-f]{8}\.tmp)?")
 _RECORD = re.compile(r"\.?([a-z]\w*)-(\d{5,})\.(?:json|lease)(?:\.[0-9a-f]{8}\.tmp)?", re.ASCII)
 _LEASE_TEMPORARY = re.compile(r"\..*lease(?:\.json)?\.[0-9a-f]{8}\.tmp")
@@ -133,7 +132,7 @@ def _writer(directory: Path) -> tuple[CacheWriter, set[str]]:
     path = directory / PARTIAL / "identity.json"
     try:
         value = read_json(path)
-        splits = {name for name in value["fields"]["splits"] if _SPLIT.fullmatch(name) and name != TEACHER}
+        splits = set(value["fields"]["splits"]) - {TEACHER}
         return CacheWriter(directory, value["fields"], value["container"]), splits
     except FileNotFoundError:
         return CacheWriter(directory, {}, "arrow"), set()

@@ -18,15 +18,35 @@ from pipeline.cache.containers import container
 from pipeline.errors import BadCache, one_line
 from pipeline.files import write_text
 from pipeline.fingerprint import canonical_json, json_digest
+from pipeline.metrics import metrics_of
+from pipeline.tasks import TASK_NAME
 
 FORMAT_VERSION = 2
+COMPUTE = ("bfloat16", "float32")
 MANIFEST = "manifest.json"
 TEACHER = "teacher"
 PARTIAL = ".partial"  # beside the splits of an unfinished cache
 MAX_BYTES = 64 * 2**20  # of a manifest: 10,000 shards of a 24-layer teacher take 50 MB
-_BYTES_AN_OBJECT = 12  # a manifest has fewer objects and lists than one in so many bytes
+# Parsed JSON takes more memory than its text: for an honest manifest, with one object in 150 bytes, three times as much.
+_BYTES_AN_OBJECT, _BYTES_A_VALUE = 100, 32
 TEACHER_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # nothing that is code
-_TAIL = re.compile(r',\n "digest": "([0-9a-f]{64})"\n}\n')
+_TAIL = re.compile(rb',\n "digest": "([0-9a-f]{64})"\n}\n')
+_UNFIT = re.compile(r"\\u(00[01]|007f|d[89a-f])|[\x7f-\x9f]", re.I)  # what a terminal obeys, halves of characters
+_FIELDS = {
+    "format": int,
+    "teacher_weights": str,
+    "teacher_config": str,
+    "teacher_tokenizer": str,
+    "splits": dict,
+    "max_length": int,
+    "layers": list,
+    "labels": list | None,
+    "shard_rows": int,
+    "dtype": str,
+    "compute": str,
+    "batching": str,
+    "sequences": int,
+}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -192,19 +212,20 @@ def read_manifest(directory: Path) -> Manifest:
 def parse_manifest(data: bytes, name: str) -> Manifest:
     """The manifest in these bytes. Raises `BadCache` naming `name` unless every field is sound and in agreement."""
     try:
+        check_nesting(data)
         text = data.decode()
-        if text.count("{") + text.count("[") > 16 + len(text) // _BYTES_AN_OBJECT:
-            raise ValueError("it is nested too finely")
+        if _UNFIT.search(text):
+            raise ValueError("it holds control characters")
         value = json.loads(text)
         if value["format"] != FORMAT_VERSION:
             raise BadCache(
-                f"{name}: its format is version {value['format']!s:.20}, and this program reads version "
+                f"{name}: its format is version {one_line(value['format'], 20)}, and this program reads version "
                 f"{FORMAT_VERSION}. Make the cache again with cache-teacher"
             )
-        tail = _TAIL.search(text, max(0, len(text) - 90))
-        if tail is None or tail.end() != len(text):
+        tail = _TAIL.search(data, max(0, len(data) - 90))
+        if tail is None or tail.end() != len(data):
             raise ValueError("it does not end with its digest")
-        if hashlib.sha256(text[: tail.start()].encode()).hexdigest() != tail[1]:
+        if hashlib.sha256(memoryview(data)[: tail.start()]).hexdigest() != tail[1].decode():
             raise ValueError("its bytes are not those of its digest")
         manifest = _parse(value)
         _check(manifest)
@@ -213,6 +234,14 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _damaged(name, error) from error
     return manifest
+
+
+def check_nesting(data: bytes) -> None:
+    """Raises ValueError for JSON that would take much more memory than its text does."""
+    few = 2**14
+    objects, values = data.count(b"{") + data.count(b"["), data.count(b",")
+    if objects > few + len(data) // _BYTES_AN_OBJECT or values > few + len(data) // _BYTES_A_VALUE:
+        raise ValueError("it holds too many values for its size")
 
 
 def _damaged(name: str, error: Exception) -> BadCache:
@@ -278,20 +307,40 @@ def _record(kind: Any, value: Mapping[str, Any]) -> Any:
 def _check(manifest: Manifest) -> None:
     """Raises ValueError where parts of a manifest contradict each other or would lead outside the directory."""
     fields, model, suffix = manifest.fields, manifest.model, container(manifest.container).SUFFIX
-    if list(manifest.splits) != list(fields["splits"]):
+    if set(fields) != set(_FIELDS):
+        raise ValueError(f"its fields are {', '.join(fields)!s:.100}")
+    for name, kind in _FIELDS.items():
+        if not isinstance(fields[name], kind) or (kind is int and not 0 < _typed(fields[name], int) < 2**31):
+            raise ValueError(f"{name} is {fields[name]!r:.30}")
+    if fields["format"] != FORMAT_VERSION or fields["sequences"] != 1 or fields["compute"] not in COMPUTE:
+        raise ValueError("its fields are of another kind of cache")
+    if not fields["splits"] or list(manifest.splits) != list(fields["splits"]):
         raise ValueError("its splits are not those of its fields")
-    for layer in _typed(fields["layers"], list):
+    layer_files = sum(re.fullmatch(r"layer-\d\d+\.safetensors", file) is not None for file in manifest.teacher_files)
+    if layer_files != model.depth:  # so that there are no more layers than the manifest has lines
+        raise ValueError(f"teacher/ has {layer_files} layers, not {model.depth}")
+    for layer in fields["layers"]:
         _typed(layer, int)
     if sorted(set(manifest.layers)) != list(manifest.layers) or not all(0 < n < model.depth for n in manifest.layers):
         raise ValueError(f"layers {manifest.layers!s:.60} of a teacher of {model.depth}")
-    labels = manifest.task.labels
-    if (list(labels) if labels else None) != fields["labels"] or model.classes != (len(labels) if labels else 1):
+    task, labels = manifest.task, manifest.task.labels
+    if (None if labels is None else list(labels)) != fields["labels"]:
         raise ValueError("its labels are not those of its fields")
+    if model.classes != (1 if labels is None else len(set(labels))) or (labels is not None and len(labels) < 2):
+        raise ValueError(f"{model.classes} logits for {len(labels or ())} labels")
+    if not TASK_NAME.fullmatch(task.name):
+        raise ValueError(f"{task.name!r:.60} is no name of a task")
+    if not task.metrics or not set(task.metrics) <= set(metrics_of(model.classes)):
+        raise ValueError(f"metrics {', '.join(task.metrics)!s:.60} of {model.classes} logits")
+    if not model.pad_id < model.vocabulary < 2**31 or model.token_types > 128 or not 0 < model.hidden < 2**31:
+        raise ValueError("its model has sizes that cannot be")
     if manifest.dtype not in ("float16", "float32"):
         raise ValueError(f"dtype {manifest.dtype!r:.30}")
     types, shard_rows = manifest.column_types(), _typed(fields["shard_rows"], int)
     parts = {part for name, column in types.items() for part in column.parts(name)}
     for name, split in manifest.splits.items():
+        if not split.shards:
+            raise ValueError(f"split {name!r:.30} has no shards")
         digests = "".join(shard.rows_digest for shard in split.shards)
         if hashlib.sha256(digests.encode()).hexdigest() != fields["splits"][name]:
             raise ValueError(f"the rows of split {name} are not those of the identity")
@@ -306,9 +355,6 @@ def _check(manifest: Manifest) -> None:
             for part, extent in shard.parts.items():
                 if extent.offset + extent.bytes > shard.bytes:
                     raise ValueError(f"{part} of {shard.file} does not lie in the file")
-    layer_files = sum(re.fullmatch(r"layer-\d\d+\.safetensors", file) is not None for file in manifest.teacher_files)
-    if layer_files != model.depth:
-        raise ValueError(f"teacher/ has {layer_files} layers, not {model.depth}")
     for file in manifest.teacher_files:
         if Path(file).name != file or Path(file).suffix not in TEACHER_SUFFIXES:
             raise ValueError(f"teacher file {file!r:.60}")

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.bundle import layer_of
+from pipeline.bundle_config import check_bundle
 from pipeline.cache.columns import cls_column
 from pipeline.cache.containers import layout
 from pipeline.cache.manifest import TEACHER, FileRecord, Manifest, ShardRecord, read_manifest
@@ -51,27 +52,27 @@ class Cache:
     def check_teacher(self, layers: int) -> None:
         """Compare the files of teacher/ that a student of `layers` layers starts from with their digests.
 
-        Raises `BadCache` naming the first that differs.
+        Raises `BadCache` naming the first that differs, or if their model is not the one that the manifest describes.
         """
         records = {name: r for name, r in self.manifest.teacher_files.items() if layer_of(name) <= layers}
         self.source.need_teacher(records)
         for name, record in records.items():
             _check_file(self.teacher / name, record, self.memory, self.location)
+        check_bundle(self.teacher, self.manifest)
 
 
 def _check_file(path: Path, record: FileRecord, memory: Memory, location: str) -> None:
     try:
+        _check_size(path, record)
         state = file_state(path.lstat())
         if record.sha256 in memory.known(path, state):
             return
-    except OSError:
-        state = None
-    if not intact(path, record.sha256):
-        raise BadCache(
-            f"{path} is damaged (its bytes are not those of the manifest). Run: cli.py cache verify {location} --repair"
-        )
-    if state:
-        memory.remember(path, state, [record.sha256])
+        if not intact(path, record.sha256):
+            raise ValueError("its bytes are not those of the manifest")
+    except (OSError, ValueError) as error:
+        reason = one_line(getattr(error, "strerror", None) or error)
+        raise BadCache(f"{path} is damaged ({reason}). Run: cli.py cache verify {location} --repair") from error
+    memory.remember(path, state, [record.sha256])
 
 
 def open_cache(location: str | Path, store: Path | None = None, store_bytes: int = STORE_BYTES) -> Cache:

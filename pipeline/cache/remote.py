@@ -174,7 +174,7 @@ class Remote:
         if self.scheme_name == "file":
             self._attempt(lambda _: write_file(Path(path), lambda temporary: _copy(file, temporary)))
             return
-        options = {"chunksize": PART} if self.scheme_name == "s3" else {}
+        options = {"chunksize": PART, "max_concurrency": 2} if self.scheme_name == "s3" else {}
         self._attempt(lambda fs: fs.put_file(str(file), path, **options))
 
     def create(self, path: str, data: bytes) -> None:
@@ -213,6 +213,8 @@ class Remote:
             except (FileNotFoundError, FileExistsError):
                 self._answered = True
                 raise
+            except NotADirectoryError as error:
+                raise FileNotFoundError(str(error)) from error
             except Exception as error:  # each store's client has errors of its own
                 if not waits or not _is_transient(error):
                     raise BadPlace(self._told(error)) from error

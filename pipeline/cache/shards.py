@@ -128,7 +128,7 @@ class Shard(Mapping[str, Column]):
     def __init__(self, source: Source, manifest: Manifest, split: str, index: int):
         self.source, self.manifest, self.split = source, manifest, split
         self.record = manifest.splits[split].shards[index]
-        self.first_id = index * int(manifest.fields["shard_rows"])
+        self.first_id = index * manifest.fields["shard_rows"]
         self.types = manifest.column_types()
         self._columns: dict[str, Column] = {}
 
@@ -176,6 +176,9 @@ class Shard(Mapping[str, Column]):
             _within("label", column, lowest, model.classes)  # type: ignore[arg-type]
         elif name == "input_ids":
             _within("input_ids", column.values, 0, model.vocabulary)  # type: ignore[union-attr]
+            longest, allowed = np.diff(column.offsets).max(), self.manifest.fields["max_length"]  # type: ignore[union-attr]
+            if longest > allowed:
+                raise ValueError(f"a row of input_ids has {longest} tokens, and the longest may have {allowed}")
         elif name == "token_type_ids":
             _within("token_type_ids", column.values, 0, model.token_types)  # type: ignore[union-attr]
             if not np.array_equal(column.offsets, self["input_ids"].offsets):  # type: ignore[union-attr]

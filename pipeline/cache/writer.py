@@ -6,6 +6,8 @@ a record of each finished shard. The manifest is written last; then `.partial/` 
 
 import contextlib
 import dataclasses
+import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,13 @@ def different_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix:
 def _short(value: Any) -> str:
     text = str(value)
     return text[:8] + "…" if len(text) == 64 else text
+
+
+def _reason(error: Exception) -> str:
+    """Why the disk refuses, in the system's words, where the libraries have words of their own."""
+    found = re.search(r"os error (\d+)", str(error))
+    number = int(found[1]) if found else getattr(error, "errno", None)
+    return os.strerror(number) if number else " ".join(str(error).split())[:200]
 
 
 class CacheWriter:
@@ -191,7 +200,7 @@ class CacheWriter:
             self.record(split, index, record)
         except OSError as error:
             raise BadCache(
-                f"{self.directory / file} cannot be written ({error.strerror or error}). Make room and run the same "
+                f"{self.directory / file} cannot be written ({_reason(error)}). Make room and run the same "
                 "command again: finished shards are kept"
             ) from error
         return record
@@ -213,9 +222,8 @@ class CacheWriter:
             files = {p.name: FileRecord(p.stat().st_size, file_digest(p)) for p in sorted(directory.iterdir())}
             write_json(self._teacher_record, {name: dataclasses.asdict(record) for name, record in files.items()})
         except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
             raise BadCache(
-                f"{directory} cannot be written ({reason}). Make room and run the same command again"
+                f"{directory} cannot be written ({_reason(error)}). Make room and run the same command again"
             ) from error
         return files
 

@@ -64,6 +64,8 @@ def run(config: CacheConvertConfig) -> ConvertResult:
     source.check_teacher(manifest.model.depth)
     writer.start()
     try:
+        if (finished := writer.finished()) is not None:  # by another process, since this one looked
+            return _result(out, finished, source, started)
         manifest = replace(manifest, splits=_splits(writer, source, manifest), teacher_files=_teacher(writer, source))
         made = {"seconds": round(time.monotonic() - started, 2), "environment": environment()}
         manifest = replace(manifest, made={**manifest.made, **made})

@@ -59,6 +59,15 @@ def test_a_probe_of_classes_finds_a_direction_and_not_a_length():
     assert (probe(lengths[:200], labels[:200], lengths[200:], 3).argmax(1) == labels[200:]).mean() < 0.6
 
 
+def test_a_probe_sees_what_hardly_varies():
+    """As in the lower layers of an encoder: one common direction, and a thousandth of it that tells."""
+    draw = np.random.default_rng(3)
+    labels = draw.integers(0, 2, 300)
+    vectors = np.ones((300, 12)) + draw.normal(size=(300, 12)) * 1e-4
+    vectors[:, 4] += 1e-3 * labels
+    assert (probe(vectors[:200], labels[:200], vectors[200:], 2).argmax(1) == labels[200:]).all()
+
+
 def test_a_probe_of_one_class_only_says_that_class():
     outputs = probe(np.eye(4), np.array([2, 2, 2, 2]), np.eye(4)[:3], 3)
     assert outputs.tolist() == one_hot(np.array([2, 2, 2]), 3).tolist()

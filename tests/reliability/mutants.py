@@ -7,12 +7,15 @@ that one that kills the process is known; the last line of stdout is a JSON obje
 
 import contextlib
 import json
+import resource
 import shutil
+import signal
 import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from sealing import seal, seal_shard
@@ -22,9 +25,27 @@ from pipeline.cache.shards import Shard
 from pipeline.errors import BadCache
 from pipeline.examples import Ragged
 
+T = TypeVar("T")
 SLACK = 2**20  # bytes by which a process grows whatever it reads: arenas of allocators
 NUMBERS = [0, 1, -1, 2, 7, 8, 63, 64, 127, 128, 255, 2**15, 2**16, 2**31 - 1, 2**31, 2**32, 2**40, 2**62, 2**63 - 1]
-ODD = [*NUMBERS, -(2**63), 2**63, 10**30, 1.5, True, None, "", "a", "../..", "/etc/passwd", "\n", [], {}, [[]], "f" * 64]
+ODD = [
+    *NUMBERS,
+    -(2**63),
+    2**63,
+    10**30,
+    1.5,
+    True,
+    None,
+    "",
+    "a",
+    "../..",
+    "/etc/passwd",
+    "\n",
+    [],
+    {},
+    [[]],
+    "f" * 64,
+]
 
 
 # -- bytes ------------------------------------------------------------------------------------------------------------
@@ -290,8 +311,8 @@ def opened_outside(*allowed: Path) -> list[str]:
     return seen
 
 
-def peak(read: Callable[[], str]) -> tuple[str, int]:
-    """What `read` returns, and by how many bytes this process grew meanwhile at most."""
+def peak(read: Callable[[], T]) -> tuple[T, int]:
+    """What `read` returns, and by how many bytes this process grew meanwhile at most, mapped files included."""
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     result = read()
@@ -307,16 +328,21 @@ def main(root: Path, first: int, count: int) -> None:
     mutants = Mutants(root)
     seen: Counter[str] = Counter()
     failures, grown = [], 0
-    for number in (first, first + 5):  # libraries are imported
+    for number in range(first, first + len(KINDS)):  # libraries are imported
         mutants.read(mutants.make(number)[1])
     outside = opened_outside(root, Path("/proc"))
+    resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + 2**30, resource.RLIM_INFINITY))
     for number in range(first, first + count):
         kind, sealed = mutants.make(number)
         (root / "at").write_text(f"{number} ({kind}, {mutants.container})")
+        signal.alarm(20)  # a mutant that hangs kills the process
         try:
-            result, bytes_more = peak(lambda sealed=sealed: mutants.read(sealed))  # type: ignore[misc]
-            size = sum(path.stat().st_size for path in mutants.cache.rglob("*.*"))
-            assert bytes_more < 2 * size + SLACK, f"grew by {bytes_more} bytes"
+            allowed = SLACK + 2 * sum(path.stat().st_size for path in mutants.cache.rglob("*.*"))
+            for _ in range(3):  # what an allocator keeps for later is not asked for again
+                result, more = peak(lambda sealed=sealed: mutants.read(sealed))  # type: ignore[misc]
+                if more < allowed:
+                    break
+            assert more < allowed, f"grew by {more} bytes, not {allowed}"
             assert not outside, f"opened {outside}"
         except BaseException as error:
             failures.append(f"{number} ({kind}, {mutants.container}): {type(error).__name__}: {error}"[:400])
@@ -324,8 +350,9 @@ def main(root: Path, first: int, count: int) -> None:
             if len(failures) > 20:
                 break
             continue
-        grown = max(grown, bytes_more)
+        grown = max(grown, more)
         seen[f"{kind}: {result}"] += 1
+    signal.alarm(0)
     shutil.rmtree(mutants.cache)
     print(json.dumps({"seen": seen, "failures": failures, "grown": grown}))
 

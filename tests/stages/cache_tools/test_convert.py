@@ -141,8 +141,15 @@ def test_a_damaged_source_is_not_copied(call, tiny, tmp_path, part):
     assert call("cache", "convert", source, tmp_path / "out", "--dtype", "float16").code == 0
 
 
-@pytest.mark.parametrize("kind", ["flipped", "gone", "link"])
-def test_a_damaged_teacher_is_not_copied(call, tiny, tmp_path, kind):
+@pytest.mark.parametrize(
+    "kind,reason",
+    [
+        ("flipped", "its bytes are not those of the manifest"),
+        ("gone", "No such file or directory"),
+        ("link", "it is no plain file"),
+    ],
+)
+def test_a_damaged_teacher_is_not_copied(call, tiny, tmp_path, kind, reason):
     source = shutil.copytree(tiny.arrow, tmp_path / "source")
     file = source / "teacher" / "layer-04.safetensors"
     if kind == "flipped":
@@ -154,8 +161,7 @@ def test_a_damaged_teacher_is_not_copied(call, tiny, tmp_path, kind):
     result = call("cache", "convert", source, tmp_path / "out")
     assert (result.code, result.error) == (
         2,
-        f"Error: {file} is damaged (its bytes are not those of the manifest). "
-        f"Run: cli.py cache verify {source} --repair",
+        f"Error: {file} is damaged ({reason}). Run: cli.py cache verify {source} --repair",
     )
     assert not (tmp_path / "out").exists()
 

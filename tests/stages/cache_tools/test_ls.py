@@ -116,12 +116,14 @@ def test_an_unfinished_one_that_says_nonsense(call, in_directory):
         assert (cache["state"], cache["identity"]) == ("unfinished", None)
 
 
-def test_a_manifest_cannot_speak_to_the_terminal(call, tiny, tmp_path):
-    made = {"teacher": "\x1b]0;owned\x07", "environment": {"time": ["\x1b"]}}
-    rewritten(tiny.arrow, tmp_path / "hostile", lambda *_: None, made=made)
-    result = call("cache", "ls", tmp_path)
-    assert result.json["caches"][0]["made"] is None
-    assert "\x1b" not in result.stdout and "�]0;owned�" in result.stdout
+def test_nothing_speaks_to_the_terminal(call, tiny, in_directory):
+    rewritten(tiny.arrow, in_directory / "data" / "a", lambda *_: None, made={"teacher": "\x1b]0;owned\x07"})
+    hostile = begun(tiny.arrow, in_directory / "data" / "b\x1b[2J", 1)
+    path = hostile / ".partial" / "identity.json"
+    path.write_text(path.read_text().replace('"container": "arrow"', '"container": "\\u001b]0;owned\\u0007"'))
+    result = call("cache", "ls")
+    assert [cache["state"] for cache in result.json["caches"]] == ["damaged", "unfinished"]
+    assert "\x1b" not in result.stdout and "data/b�[2J" in result.stdout and "�]0;owned�" in result.stdout
 
 
 def test_a_published_place(call, data, monkeypatch):

@@ -3,16 +3,17 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.cache.columns import column_types
-from pipeline.cache.containers import container, layout
+from pipeline.cache.containers import layout
 from pipeline.cache.manifest import FileRecord, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
-from pipeline.examples import Columns, Ragged, row_hash
+from pipeline.examples import Ragged, row_hash
 from pipeline.fingerprint import json_digest
 
 LABELS = ("no", "yes", "perhaps")
@@ -60,7 +61,7 @@ def write_cache(
         "teacher_weights": "1" * 64,
         "teacher_config": "2" * 64,
         "teacher_tokenizer": "3" * 64,
-        "splits": {name: _split_digest([shard.rows_digest for shard in r.shards]) for name, r in records.items()},
+        "splits": {name: split_digest([shard.rows_digest for shard in r.shards]) for name, r in records.items()},
         "max_length": 16,
         "layers": list(range(1, layers + 1)),
         "labels": list(LABELS),
@@ -84,34 +85,55 @@ def write_cache(
     return manifest
 
 
-def _split_digest(digests: list[str]) -> str:
+def split_digest(digests: list[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def seal(cache: Path, change: Any) -> None:
+def seal(cache: Path, change: Callable[[Any], object]) -> None:
     """Change a manifest as someone would who recomputes every digest in it: `change` gets its JSON value."""
     value = json.loads((cache / "manifest.json").read_text())
     change(value)
+    with contextlib.suppress(Exception):
+        for name, split in value["splits"].items():
+            value["fields"]["splits"][name] = split_digest([shard["rows_digest"] for shard in split["shards"]])
     with contextlib.suppress(Exception):
         value["identity"] = json_digest(value["fields"])
         shards = [shard for split in value["splits"].values() for shard in split["shards"]]
         digests = [json_digest({name: part["sha256"] for name, part in shard["parts"].items()}) for shard in shards]
         value["content"] = hashlib.sha256("".join(digests).encode()).hexdigest()
-    body = json.dumps({name: item for name, item in value.items() if name != "digest"}, indent=1, ensure_ascii=False)
-    body = body[:-2]
-    digest = hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()
-    data = f'{body},\n "digest": "{digest}"\n}}\n'.encode(errors="surrogatepass")
-    (cache / "manifest.json").write_bytes(data)
+    write_sealed(cache, value)
 
 
-def seal_shard(cache: Path, file: str, moved: bool = True, columns: Columns | None = None) -> None:
+def write_sealed(cache: Path, value: Any) -> None:
+    """Write a manifest with the digest of its own bytes."""
+    value = {name: item for name, item in value.items() if name != "digest"}
+    seal_text(cache, json.dumps(value, indent=1, ensure_ascii=False)[:-2])
+
+
+def seal_text(cache: Path, text: str) -> None:
+    """Write as a manifest a text of which only the digest and the closing bracket are missing."""
+    body = text.encode(errors="surrogatepass")
+    digest = hashlib.sha256(body).hexdigest()
+    (cache / "manifest.json").write_bytes(body + f',\n "digest": "{digest}"\n}}\n'.encode())
+
+
+def seal_teacher(cache: Path) -> None:
+    """Give the files of teacher/ the digests of what now lies there."""
+
+    def change(value: Any) -> None:
+        for path in (cache / "teacher").iterdir():
+            data = path.read_bytes()
+            value["teacher_files"][path.name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    seal(cache, change)
+
+
+def seal_shard(cache: Path, file: str, moved: bool = True) -> None:
     """Give a shard's file the digests of what now lies in it, up to the identity; its parts too where it is `moved`."""
     data = (cache / file).read_bytes()
 
     def change(value: Any) -> None:
-        split, shard = next(
-            (split, shard) for split in value["splits"].values() for shard in split["shards"] if shard["file"] == file
-        )
+        shard = next(s for split in value["splits"].values() for s in split["shards"] if s["file"] == file)
         shard.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         if moved:
             with contextlib.suppress(ValueError, OSError):
@@ -124,8 +146,6 @@ def seal_shard(cache: Path, file: str, moved: bool = True, columns: Columns | No
             extent["sha256"] = hashlib.sha256(held[part]).hexdigest()
         labels = np.frombuffer(held["label"][: len(held["label"]) // 8 * 8], "<i8").astype("<f8").tobytes()
         shard["rows_digest"] = hashlib.sha256(held["example_id"] + held["row_hash"] + labels).hexdigest()
-        name = next(name for name in value["splits"] if value["splits"][name] is split)
-        value["fields"]["splits"][name] = _split_digest([one["rows_digest"] for one in split["shards"]])
 
     seal(cache, change)
 
@@ -139,7 +159,3 @@ def _types(value: Any) -> Any:
         hidden=value["model"]["hidden"],
         dtype=value["fields"]["dtype"],
     )
-
-
-def container_suffix(name: str) -> str:
-    return container(name).SUFFIX
