@@ -80,8 +80,9 @@ def share(writer: CacheWriter, work: Sequence[Work], crew: Crew) -> dict[tuple[s
             if running:
                 done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
                 for future in done:
-                    (split, index, *_), claim = running.pop(future)
+                    (split, index, *_), claim = running[future]
                     records[split, index] = future.result()
+                    del running[future]
                     claim.release()
                 crew.advance(0)
             elif todo:

@@ -90,18 +90,23 @@ def split_digest(digests: list[str]) -> str:
 
 
 def seal(cache: Path, change: Callable[[Any], object]) -> None:
-    """Change a manifest as someone would who recomputes every digest in it: `change` gets its JSON value."""
+    """Change a manifest as someone would who recomputes the digests in it (of splits too: `seal_splits`): `change`
+    gets its JSON value."""
     value = json.loads((cache / "manifest.json").read_text())
     change(value)
-    with contextlib.suppress(Exception):
-        for name, split in value["splits"].items():
-            value["fields"]["splits"][name] = split_digest([shard["rows_digest"] for shard in split["shards"]])
     with contextlib.suppress(Exception):
         value["identity"] = json_digest(value["fields"])
         shards = [shard for split in value["splits"].values() for shard in split["shards"]]
         digests = [json_digest({name: part["sha256"] for name, part in shard["parts"].items()}) for shard in shards]
         value["content"] = hashlib.sha256("".join(digests).encode()).hexdigest()
     write_sealed(cache, value)
+
+
+def seal_splits(value: Any) -> None:
+    """Give each split of a manifest the digest of its shards' rows."""
+    with contextlib.suppress(Exception):
+        for name, split in value["splits"].items():
+            value["fields"]["splits"][name] = split_digest([shard["rows_digest"] for shard in split["shards"]])
 
 
 def write_sealed(cache: Path, value: Any) -> None:
@@ -146,6 +151,7 @@ def seal_shard(cache: Path, file: str, moved: bool = True) -> None:
             extent["sha256"] = hashlib.sha256(held[part]).hexdigest()
         labels = np.frombuffer(held["label"][: len(held["label"]) // 8 * 8], "<i8").astype("<f8").tobytes()
         shard["rows_digest"] = hashlib.sha256(held["example_id"] + held["row_hash"] + labels).hexdigest()
+        seal_splits(value)
 
     seal(cache, change)
 

@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 TEACHER = "teacher"
 PARTIAL = ".partial"  # beside the splits of an unfinished cache
 MAX_BYTES = 64 * 2**20  # of a manifest: 10,000 shards of a 24-layer teacher take 50 MB
-# Parsed JSON takes more memory than its text: for an honest manifest, with one object in 150 bytes, three times as much.
+# Parsed JSON takes more memory than its text: an honest manifest, with one object in 150 bytes, three times as much.
 _BYTES_AN_OBJECT, _BYTES_A_VALUE = 100, 32
 TEACHER_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # nothing that is code
 _TAIL = re.compile(rb',\n "digest": "([0-9a-f]{64})"\n}\n')

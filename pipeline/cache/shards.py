@@ -104,8 +104,9 @@ class LocalSource:
         yield Piece(data, shard.sha256, self.directory / shard.file, state)  # the whole file, whatever is read of it
 
     def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
+        text = one_line(reason)
         return BadCache(
-            f"{self.directory / shard.file} is damaged ({one_line(reason)}). Run: cli.py cache verify {self.directory} --repair"
+            f"{self.directory / shard.file} is damaged ({text}). Run: cli.py cache verify {self.directory} --repair"
         )
 
     def need(self, parts: Sequence[tuple[ShardRecord, str]]) -> None:

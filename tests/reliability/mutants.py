@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from sealing import seal, seal_shard
+from sealing import seal, seal_shard, seal_splits
 
 from pipeline.cache.reader import Cache, open_cache
 from pipeline.cache.shards import Shard
@@ -220,7 +220,7 @@ class Mutants:
         if kind == "manifest bytes":
             (self.cache / "manifest.json").write_bytes(of_bytes(draw, files["manifest.json"]))
         elif kind == "manifest sealed":
-            seal(self.cache, lambda value: of_json(draw, value))
+            seal(self.cache, lambda value: (of_json(draw, value), seal_splits(value)))
         else:
             file = sorted(file for file in files if file != "manifest.json")[draw.integers(len(files) - 1)]
             if kind == "metadata sealed":

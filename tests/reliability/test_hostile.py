@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sealing import seal, seal_shard, seal_teacher, seal_text, write_cache, write_sealed
+from sealing import seal, seal_shard, seal_splits, seal_teacher, seal_text, write_cache, write_sealed
 
 from pipeline.cache.containers import container
 from pipeline.cache.manifest import read_manifest
@@ -198,7 +198,7 @@ NUMBERS = {
         value["model"].update(depth=10**6),
         value["fields"].update(layers=list(range(1, 10**6, 97))),
     ),
-    "no shards": lambda value: value["splits"]["train"].update(shards=[]),
+    "no shards": lambda value: (value["splits"]["train"].update(shards=[]), seal_splits(value)),
     "no splits": lambda value: (value.update(splits={}), value["fields"].update(splits={})),
     "padding outside the vocabulary": lambda value: value["model"].update(pad_id=10**9),
     "vocabulary": lambda value: value["model"].update(vocabulary=10),
