@@ -16,12 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline.bundle_config import CONFIG, checked_config, damaged_teacher
+from pipeline.bundle_config import CONFIG, INDEX, checked_config, damaged_teacher
 from pipeline.checkpoints import build_classifier
 from pipeline.encoders import cut_config, depth_of, layer_list
 from pipeline.files import read_json
 
-INDEX = "model.safetensors.index.json"
 SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
 
 

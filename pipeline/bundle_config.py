@@ -15,6 +15,7 @@ from pipeline.encoders import depth_of, position_limit
 from pipeline.errors import BadCache, one_line
 
 CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 # What makes transformers load code: a module of the checkpoint, or a kernel from the hub.
 _CODE = {f"{prefix}{key}" for prefix in ("", "_") for key in ("attn_implementation", "experts_implementation")}
@@ -26,15 +27,7 @@ def checked_config(directory: Path) -> Any:
     """The transformers configuration in a teacher/ directory. Raises OSError, ValueError, TypeError or `BadModel` for
     one that asks for code or for lists of any length."""
     for name in (CONFIG, TOKENIZER_CONFIG):
-        path = directory / name
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"{name} has {path.stat().st_size} bytes")
-        data = path.read_bytes()
-        check_nesting(data)
-        value = json.loads(data)
-        if not isinstance(value, dict):
-            raise ValueError(f"{name} is no JSON object")
-        for key, item in _entries(value):
+        for key, item in _entries(_read(directory / name)):
             if key in _CODE:
                 raise ValueError(f"{name} asks for code of its own ({key})")
             if name == TOKENIZER_CONFIG and key.endswith("_file") and item is not None:
@@ -42,6 +35,18 @@ def checked_config(directory: Path) -> Any:
             if name == CONFIG and isinstance(item, int) and abs(item) > _most(key):
                 raise ValueError(f"{key} of {name} is {item}")
     return load_config(str(directory))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A small JSON object."""
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes")
+    data = path.read_bytes()
+    check_nesting(data)
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"{path.name} is no JSON object")
+    return value
 
 
 def _most(key: str) -> int:
@@ -67,6 +72,9 @@ def check_bundle(directory: Path, manifest: Manifest) -> None:
     record = manifest.model
     try:
         config = checked_config(directory)
+        for file in _read(directory / INDEX)["weight_map"].values():
+            if file not in manifest.teacher_files or not file.endswith(".safetensors"):
+                raise ValueError(f"{file!r:.60} is no file of weights")
         facts = {"model_type": record.type, "hidden_size": record.hidden, "num_labels": record.classes}
         for name, expected in facts.items():
             if (found := getattr(config, name, None)) != expected:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.bundle_config import check_bundle
 from pipeline.cache.checking import damaged_parts
 from pipeline.cache.manifest import PARTIAL, TEACHER, FileRecord, Manifest
 from pipeline.cache.shards import LocalSource, Shard
@@ -120,6 +121,7 @@ class Repair:
         for name, record in self.manifest.teacher_files.items():
             if not intact(self.directory / TEACHER / name, record.sha256):
                 raise BadCache(f"the teacher in it is damaged too ({TEACHER}/{name}): name another copy with --from")
+        check_bundle(self.directory / TEACHER, self.manifest)
 
     @cached_property
     def _splits(self) -> dict[str, Split]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.bundle_config import check_bundle
 from pipeline.cache.columns import cls_column
 from pipeline.cache.manifest import TEACHER, Manifest
 from pipeline.cache.reader import Cache
@@ -38,6 +39,7 @@ def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
     sizes = {name: record.examples for name, record in manifest.splits.items()}
     total = sum(sizes.values())
     drawn = np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))
+    check_bundle(directory / TEACHER, manifest)
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
     worst = {"logits": (0.0, ""), "cls": (0.0, "")}
     first = 0

@@ -112,7 +112,7 @@ def seal_splits(value: Any) -> None:
 def write_sealed(cache: Path, value: Any) -> None:
     """Write a manifest with the digest of its own bytes."""
     value = {name: item for name, item in value.items() if name != "digest"}
-    seal_text(cache, json.dumps(value, indent=1, ensure_ascii=False)[:-2])
+    seal_text(cache, json.dumps(value, ensure_ascii=False)[:-1])
 
 
 def seal_text(cache: Path, text: str) -> None:

@@ -4,6 +4,7 @@ It is written last, by rename: a directory without it is no cache.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -286,9 +287,14 @@ def _typed(value: Any, kind: Any) -> Any:
     return value
 
 
+@functools.cache
+def _types(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def _record(kind: Any, value: Mapping[str, Any]) -> Any:
     """A dataclass from a JSON object that has exactly its fields: numbers not negative and below 2^63."""
-    types: dict[str, Any] = get_type_hints(kind)
+    types = _types(kind)
     if set(_typed(value, dict)) != set(types):
         raise ValueError(f"{kind.__name__} has fields {', '.join(value)}")
     values = dict(value)

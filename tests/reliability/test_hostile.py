@@ -672,3 +672,23 @@ def test_weights_that_are_none(cache, refused, in_directory, name):
     line = refused(cache)
     assert line.startswith(f"Error: {cache}/teacher: the teacher in this cache is damaged (")
     assert not (in_directory / "harm").exists()
+
+
+HARM_IN_SAMPLING = {
+    "labels": lambda cache: with_config(cache, id2label=..., num_labels=10**9),
+    "layers": lambda cache: with_config(cache, num_hidden_layers=10**6),
+    "kernels": lambda cache: with_config(cache, attn_implementation="a/b"),
+    "outside": lambda cache: index_of(cache, lambda name: "../../other/teacher/layer-01.safetensors"),
+    "pickle": WEIGHTS["torch pickle"],
+}
+
+
+@pytest.mark.parametrize("name", HARM_IN_SAMPLING)
+def test_a_teacher_that_is_run_again_on_a_sample(cache, tiny, tmp_path, call, in_directory, name):
+    """`cache verify --sample` loads all of the teacher."""
+    (tmp_path / "other").symlink_to(tiny.arrow)
+    HARM_IN_SAMPLING[name](cache)
+    seal_teacher(cache)
+    result = call("cache", "verify", cache, "--sample", 5)
+    assert result.code == 2 and "Traceback" not in result.stderr and not (in_directory / "harm").exists()
+    assert f"{cache}/teacher" in result.error and result.error.isprintable()
