@@ -20,6 +20,7 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 # What makes transformers load code: a module of the checkpoint, or a kernel from the hub.
 _CODE = {f"{prefix}{key}" for prefix in ("", "_") for key in ("attn_implementation", "experts_implementation")}
 _CODE |= {"auto_map", "custom_pipelines", "quantization_config", "kernel_config"}
+_FILES = ("tokenizer_file", "vocab_file", "merges_file")  # of anywhere: save_pretrained leaves them out
 _MOST_BYTES = 4 * 2**20
 
 
@@ -30,7 +31,7 @@ def checked_config(directory: Path) -> Any:
         for key, item in _entries(_read(directory / name)):
             if key in _CODE:
                 raise ValueError(f"{name} asks for code of its own ({key})")
-            if name == TOKENIZER_CONFIG and key.endswith("_file") and item is not None:
+            if name == TOKENIZER_CONFIG and key in _FILES and item is not None:
                 raise ValueError(f"{name} names a file ({key})")
             if name == CONFIG and isinstance(item, int) and abs(item) > _most(key):
                 raise ValueError(f"{key} of {name} is {item}")

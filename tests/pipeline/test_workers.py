@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from writers import config, contents, recorded, unchanged
+from writers import config, contents, recorded, unchanged, words
 
 from pipeline import workers
 from pipeline.cache.manifest import MANIFEST
@@ -43,10 +43,11 @@ def made(tiny, tmp_path_factory):
 @pytest.mark.parametrize(("precision", "container"), KINDS)
 def test_bytes_do_not_depend_on_the_number_of_cores(tiny, tmp_path, made, monkeypatch, precision, container, cores):
     monkeypatch.setattr(cache_teacher, "available_cores", lambda: cores)
-    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     cache_teacher.run(config(tiny, tmp_path / "cache", precision=precision, format=container, shard_rows=256))
     assert contents(tmp_path / "cache") == made(precision, container)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +163,6 @@ def test_who_gets_the_lease_of_a_finished_cache_leaves_it_alone(tiny, tmp_path, 
 
 def test_outputs_that_are_not_finite_in_a_worker(call, tiny, tmp_path):
     """The worker's error is the command's: one line with the example, and nothing is left."""
-    from writers import words
-
     teacher = shutil.copytree(tiny.teacher / "model", tmp_path / "nan")
     model = load_classifier(str(teacher))
     word = load_tokenizer(str(teacher)).convert_tokens_to_ids("plot")

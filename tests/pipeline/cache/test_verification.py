@@ -1,6 +1,7 @@
 """A run counts only on verified bytes: nothing that stays is written before every shard that was read was checked."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -13,8 +14,11 @@ import pytest
 from pipeline import store
 from pipeline.cache import verification
 from pipeline.cache.containers import container
+from pipeline.cache.manifest import read_manifest
 from pipeline.cache.reader import open_cache
+from pipeline.cache.writer import write_shard
 from pipeline.errors import BadCache, Interrupted
+from pipeline.examples import Ragged
 from stages import train_student
 from stages.configs import TrainStudentConfig
 
@@ -40,12 +44,14 @@ def cache(tiny, tmp_path, monkeypatch):
 
 @pytest.fixture
 def gate(monkeypatch):
-    """The check of each shard waits until `gate.set()`."""
+    """The check of each shard waits until `gate.set()`; `gate.checked` are the files of those checked since."""
     gate, verify = threading.Event(), verification.verify_shard
+    gate.checked = []
 
-    def slow(*arguments):
+    def slow(shard, *arguments):
         assert gate.wait(60)
-        verify(*arguments)
+        verify(shard, *arguments)
+        gate.checked.append(shard.record.file)
 
     monkeypatch.setattr(verification, "verify_shard", slow)
     yield gate
@@ -105,8 +111,11 @@ def damage(cache, column, shard="00002", split="train", where=0):
     path.write_bytes(data)
 
 
-def test_the_end_waits_for_the_check(cache, tmp_path, gate):
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_end_waits_for_the_check(cache, tmp_path, gate, damaged):
     out, seen = tmp_path / "run", []
+    if damaged:
+        damage(cache, "logits", "00001", "dev")  # the last one to be checked
 
     def watch():
         wait_for(lambda: len([line for line in logged(out) if line["kind"] == "eval"]) == 2)  # the last step is done
@@ -114,10 +123,12 @@ def test_the_end_waits_for_the_check(cache, tmp_path, gate):
         seen.append([name for name in KEPT if (out / name).exists()])
         gate.set()
 
-    with meanwhile(watch):
+    with meanwhile(watch), pytest.raises(BadCache) if damaged else contextlib.nullcontext():
         train(cache, out)
     assert seen == [[]]
-    assert [name for name in KEPT if (out / name).exists()] == ["run.json", "model"]
+    shards = [f"{path.parent.name}/{path.name}" for path in cache.glob("*/0*.arrow") if path.parent.name != "test"]
+    assert sorted(gate.checked) == sorted({*shards} - ({"dev/00001.arrow"} if damaged else set()))
+    assert [name for name in KEPT if (out / name).exists()] == ([] if damaged else ["run.json", "model"])
 
 
 @pytest.mark.parametrize("why", ["time", "signal"])
@@ -193,10 +204,6 @@ def test_a_damaged_dev_split_counts_too(cache, tmp_path):
 
 def test_rows_in_another_order_with_new_digests(cache, tmp_path):
     """Whoever computes every digest of a shard again is caught by the identity's."""
-    from pipeline.cache.manifest import read_manifest
-    from pipeline.cache.writer import write_shard
-    from pipeline.examples import Ragged
-
     manifest = read_manifest(cache)
     shard = open_cache(cache).splits["train"].shards[0]
     order = np.arange(64)[::-1]
@@ -212,8 +219,6 @@ def test_rows_in_another_order_with_new_digests(cache, tmp_path):
     made = write_shard(cache / file, file, "arrow", columns, manifest.column_types())
     record = manifest.splits["train"].shards[0]
     assert made.rows_digest != record.rows_digest
-    import dataclasses
-
     shards = (dataclasses.replace(made, rows_digest=record.rows_digest), *manifest.splits["train"].shards[1:])
     splits = {**manifest.splits, "train": dataclasses.replace(manifest.splits["train"], shards=shards)}
     dataclasses.replace(manifest, splits=splits).write(cache)
