@@ -16,9 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline.bundle_config import CONFIG, INDEX, checked_config, damaged_teacher
+from pipeline.bundle_config import CONFIG, INDEX, TOKENIZER_CONFIG, checked_config, damaged_teacher, is_private
+from pipeline.cache.manifest import TEACHER_SUFFIXES
 from pipeline.checkpoints import build_classifier
 from pipeline.encoders import cut_config, depth_of, layer_list
+from pipeline.errors import BadModel
 from pipeline.files import read_json
 
 SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
@@ -31,7 +33,11 @@ def layer_of(file: str) -> int:
 
 
 def write_bundle(directory: Path, model: Any, tokenizer: Any) -> None:
-    """Write the teacher so that its bytes depend on nothing but the model and the tokenizer."""
+    """Write the teacher so that its bytes depend on nothing but the model and the tokenizer.
+
+    What its configurations say of code of its own, or of places on this machine, is left out: the model is here,
+    and others will read it. Raises `BadModel` for a teacher that a reader would refuse all the same.
+    """
     prefix, _ = layer_list(model)
     files: dict[str, dict[str, Tensor]] = {}
     for name, tensor in sorted(model.state_dict().items()):
@@ -47,6 +53,16 @@ def write_bundle(directory: Path, model: Any, tokenizer: Any) -> None:
     (directory / INDEX).write_text(json.dumps(index, indent=1) + "\n")
     model.config.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    for name in (CONFIG, TOKENIZER_CONFIG):
+        value = {key: item for key, item in read_json(directory / name).items() if not is_private(key)}
+        (directory / name).write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    for path in directory.iterdir():
+        if path.is_file() and path.suffix not in TEACHER_SUFFIXES:  # code, as a tokenizer of its own may bring
+            path.unlink()
+    try:
+        checked_config(directory)
+    except ValueError as error:
+        raise BadModel(f"this teacher cannot be cached: {error}. Save it without that first") from error
 
 
 def student_from_bundle(directory: Path, layers: int, depth: int) -> nn.Module:

@@ -24,6 +24,11 @@ _FILES = ("tokenizer_file", "vocab_file", "merges_file")  # of anywhere: save_pr
 _MOST_BYTES = 4 * 2**20
 
 
+def is_private(key: str) -> bool:
+    """Whether a key of a configuration names code, or a place where the model once was."""
+    return (key in _CODE and key != "quantization_config") or key.endswith("_file") or key in ("name_or_path", "_name_or_path")
+
+
 def checked_config(directory: Path) -> Any:
     """The transformers configuration in a teacher/ directory. Raises OSError, ValueError, TypeError or `BadModel` for
     one that asks for code or for lists of any length."""

@@ -48,6 +48,24 @@ def test_layer_j_of_a_cut_model_is_layer_j_of_the_whole_to_the_last_bit(teacher,
     assert all(torch.equal(tensor, whole_state[name]) for name, tensor in student.state_dict().items())
 
 
+def test_a_bundle_tells_neither_of_code_nor_of_places(tmp_path):
+    """What a teacher's own files say of code or of directories stays behind: a reader would refuse it."""
+    model, words = load_classifier(str(save_pretrained_encoder(tmp_path / "teacher")), classes=2), tokenizer()
+    model.config.auto_map = {"AutoModel": "evil.Model"}
+    words.init_kwargs |= {
+        "special_tokens_map_file": "/home/ann/map.json",
+        "auto_map": {"AutoTokenizer": ["evil.T", None]},
+    }
+    (tmp_path / "bundle").mkdir()
+    write_bundle(tmp_path / "bundle", model, words)
+    for path in (tmp_path / "bundle").glob("*.json"):
+        assert "evil" not in path.read_text() and "/home" not in path.read_text()
+    student_from_bundle(tmp_path / "bundle", 2, 4)
+    model.config.quantization_config = {"quant_method": "gptq"}
+    with pytest.raises(BadModel, match="this teacher cannot be cached: config.json asks for code"):
+        write_bundle(tmp_path / "bundle", model, words)
+
+
 def test_a_student_does_not_read_the_upper_layers(teacher, tmp_path):
     write_bundle(tmp_path, teacher, tokenizer())
     for layer in (3, 4):
