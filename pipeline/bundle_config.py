@@ -26,7 +26,11 @@ _MOST_BYTES = 4 * 2**20
 
 def is_private(key: str) -> bool:
     """Whether a key of a configuration names code, or a place where the model once was."""
-    return (key in _CODE and key != "quantization_config") or key.endswith("_file") or key in ("name_or_path", "_name_or_path")
+    return (
+        (key in _CODE and key != "quantization_config")
+        or key.endswith("_file")
+        or key in ("name_or_path", "_name_or_path")
+    )
 
 
 def checked_config(directory: Path) -> Any:

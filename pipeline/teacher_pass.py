@@ -122,7 +122,8 @@ def teacher_pass(model: Any, compute: Any, manifest: Manifest, cores: int) -> It
 def _check_finite(what: str, values: np.ndarray, split: str, start: int) -> None:
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
+        advice = "Try --dtype float32, or another teacher" if values.dtype == np.float16 else "Try another teacher"
         raise BadModel(
             f"the teacher's {what} are not finite for example {start + int(bad.argmax())} of {split} "
-            f"(stored as {values.dtype}). Try --dtype float32, or another teacher"
+            f"(stored as {values.dtype}). {advice}"
         )

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import signal
+import threading
 import time
 
 import psutil
@@ -28,6 +29,7 @@ from stages import cache_teacher
 
 SHARDS = 108  # of `tiny` in fours
 PHASES = ("start", "teacher", "shards", "shards", "manifest")
+SHORT = ("start", "teacher", "shards", "manifest")
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +58,9 @@ def test_one_writer_killed_at_random_moments(tiny, tmp_path, whole, counts, reco
     kills, ends, resumed, draw = 0, 0, 0, random.Random(0)
     out, started = tmp_path / "cache", time.monotonic()
     with Reader(out) as reader:
-        while kills < counts(5, 20):
+        while kills < counts(3, 20):
             finished = {}
-            for phase in PHASES:
+            for phase in counts(SHORT, PHASES):
                 process = start(tiny, out)
                 until(phase, process, out, draw)
                 kills += kill(process)
@@ -70,7 +72,7 @@ def test_one_writer_killed_at_random_moments(tiny, tmp_path, whole, counts, reco
             assert contents(out) == whole
             resumed += len(finished)
             ends += 1
-            if kills < counts(5, 20):
+            if kills < counts(3, 20):
                 shutil.rmtree(out)
     assert resumed and reader.refused and not reader.problem, reader.problem
     record(
@@ -135,8 +137,9 @@ def is_free(lock):
     return False
 
 
-def shared(tiny, out):
-    """An owner stopped in the middle, and a process that has joined and taken shards over from there."""
+def joined(tiny, out, then):
+    """This process joins an owner that was stopped in the middle, and takes shards over from there; `then` is done to
+    the owner meanwhile. The owner, the shards of each, and the result here."""
     owner = start(tiny, out, "--join")  # alone on an empty directory it is the owner
     wait_for(lambda: len(recorded(out)) >= 30, owner)  # the dev split is done, which judges the teacher
     while True:
@@ -145,26 +148,28 @@ def shared(tiny, out):
             break
         owner.send_signal(signal.SIGCONT)
         time.sleep(0.002)
-    by_owner = recorded(out)
-    joiner = start(tiny, out, "--join")
-    wait_for(lambda: len(recorded(out)) >= len(by_owner) + 20, joiner)
-    return owner, joiner, by_owner
+    by_owner, by_both = recorded(out), {}
+
+    def watch():
+        wait_for(lambda: len(recorded(out)) >= len(by_owner) + 20)
+        by_both.update(recorded(out))
+        then(owner)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    result = cache_teacher.run(config(tiny, out, join=True))
+    watcher.join()
+    return owner, by_owner, by_both, result
 
 
-def result(process):
-    said, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return json.loads(said.splitlines()[-1]), errors
-
-
-def test_two_joined_processes_share_the_shards(tiny, tmp_path, whole):
+def test_two_joined_processes_share_the_shards(tiny, tmp_path, whole, capsys):
     out = tmp_path / "cache"
-    owner, joiner, by_owner = shared(tiny, out)
-    by_both = recorded(out)
-    owner.send_signal(signal.SIGCONT)
-    (one, _), (other, said) = result(owner), result(joiner)
-    assert f"{out}: sharing the work of another process" in said
-    assert one["identity"] == other["identity"] == open_cache(out).manifest.identity
+    owner, by_owner, by_both, result = joined(tiny, out, lambda owner: owner.send_signal(signal.SIGCONT))
+    said, errors = owner.communicate(timeout=120)
+    assert owner.returncode == 0, errors
+    assert f"{out}: sharing the work of another process" in capsys.readouterr().err
+    identity = json.loads(said.splitlines()[-1])["identity"]
+    assert identity == result.identity == open_cache(out).manifest.identity
     assert unchanged(out, by_both)  # neither computed what the other had
     assert contents(out) == whole
     computed = open_cache(out).manifest.made["computed_examples"]  # by the owner, who wrote the manifest
@@ -173,8 +178,8 @@ def test_two_joined_processes_share_the_shards(tiny, tmp_path, whole):
 
 def test_the_joined_process_finishes_for_a_killed_owner(tiny, tmp_path, whole):
     out = tmp_path / "cache"
-    owner, joiner, by_owner = shared(tiny, out)
-    assert kill(owner)
-    assert result(joiner)[0]["identity"] == open_cache(out).manifest.identity
-    assert unchanged(out, by_owner)
+    owner, by_owner, by_both, result = joined(tiny, out, kill)
+    assert owner.returncode == -signal.SIGKILL
+    assert result.identity == open_cache(out).manifest.identity
+    assert by_owner and unchanged(out, by_both)
     assert contents(out) == whole

@@ -82,7 +82,7 @@ def stopped(said):
     return said.error
 
 
-MODES = [("arrow", 1), ("hdf5", 1), *([("arrow", 2), ("hdf5", 2)] if SOAK else [("arrow", 2)])]
+MODES = [("arrow", 1), ("hdf5", 1), *([("arrow", 2), ("hdf5", 2)] if SOAK else [])]
 
 
 @pytest.mark.parametrize(("container", "workers"), MODES)
