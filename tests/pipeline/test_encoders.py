@@ -62,7 +62,7 @@ def test_a_bundle_tells_neither_of_code_nor_of_places(tmp_path):
         assert "evil" not in path.read_text() and "/home" not in path.read_text()
     student_from_bundle(tmp_path / "bundle", 2, 4)
     model.config.quantization_config = {"quant_method": "gptq"}
-    with pytest.raises(BadModel, match="this teacher cannot be cached: config.json asks for code"):
+    with pytest.raises(BadModel, match=r"this teacher cannot be cached: config\.json asks for code"):
         write_bundle(tmp_path / "bundle", model, words)
 
 
