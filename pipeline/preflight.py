@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.manifest import Manifest
-from pipeline.errors import BadCache, BadModel, BadOption
+from pipeline.cache.manifest import Manifest, checked_text
+from pipeline.errors import BadCache, BadModel, BadOption, BadRows
 from pipeline.examples import Split
 from pipeline.metrics import measure
 from pipeline.tasks import Task
@@ -47,6 +47,17 @@ def check_space(directory: Path, needed: int, option: str = "--cache") -> int:
             "keep less with --layers or --dtype float16"
         )
     return free
+
+
+def check_labels(manifest: Manifest) -> None:
+    """Raises `BadRows` for labels that a reader would refuse in a manifest."""
+    try:
+        checked_text(manifest.text().encode())
+    except ValueError as error:  # characters without an encoding too
+        raise BadRows(
+            f"the {manifest.model.classes:,} labels of {manifest.task.name} cannot stand in a manifest ({error}). "
+            "Rename them, or name another --label-column"
+        ) from error
 
 
 def check_shards(count: int) -> None:

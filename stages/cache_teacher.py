@@ -76,21 +76,8 @@ def run(config: CacheTeacherConfig) -> CacheResult:
         note(f"{out} is already this cache, complete")
         return _result(out, finished, started)
     work = _work(splits, config.shard_rows)
-    preflight.check_shards(len(work))
-    left = [item for item in work if writer.recorded(*item[:2]) is None]
-    needed = preflight.bytes_needed(manifest, splits, left)
-    if writer.teacher_files() is None:
-        needed += preflight.teacher_bytes(teacher.model)
-    free = preflight.check_space(out, needed)
     compute = accelerator(manifest.fields["compute"])
-    with teacher_pass(teacher.model, compute, manifest, available_cores()) as running:
-        rate = running.tokens_a_second(splits[left[0][0]], *left[0][2:]) if left else 0.0
-    tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in left)
-    note(
-        f"{out}: {sum(stop - start for *_, start, stop in left):,} examples in {len(left)} shards, [CLS] of layers "
-        f"{', '.join(map(str, manifest.layers)) or 'none'}; {preflight.size(needed)} needed, {preflight.size(free)} "
-        f"free; about {preflight.duration(tokens / rate if rate else 0)} by a measured batch"
-    )
+    _preflight(writer, manifest, teacher, splits, work, compute)
     seen = shareable(config)
     made = {
         "command": command_line("cache-teacher", seen),
@@ -101,6 +88,32 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     remember_rows(manifest.identity, config)
     manifest = _write(writer, config, manifest, teacher, splits, work, compute, made, started)
     return _result(out, manifest, started)
+
+
+def _preflight(
+    writer: CacheWriter,
+    manifest: Manifest,
+    teacher: Teacher,
+    splits: Mapping[str, Split],
+    work: Sequence[Work],
+    compute: Any,
+) -> None:
+    """Say what the rest of the work needs. Raises a `DistillError` if it cannot be had; nothing is written yet."""
+    preflight.check_shards(len(work))
+    preflight.check_labels(manifest)
+    left = [item for item in work if writer.recorded(*item[:2]) is None]
+    needed = preflight.bytes_needed(manifest, splits, left)
+    if writer.teacher_files() is None:
+        needed += preflight.teacher_bytes(teacher.model)
+    free = preflight.check_space(writer.directory, needed)
+    with teacher_pass(teacher.model, compute, manifest, available_cores()) as running:
+        rate = running.tokens_a_second(splits[left[0][0]], *left[0][2:]) if left else 0.0
+    tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in left)
+    note(
+        f"{writer.directory}: {sum(stop - start for *_, start, stop in left):,} examples in {len(left)} shards, "
+        f"[CLS] of layers {', '.join(map(str, manifest.layers)) or 'none'}; {preflight.size(needed)} needed, "
+        f"{preflight.size(free)} free; about {preflight.duration(tokens / rate if rate else 0)} by a measured batch"
+    )
 
 
 def _write(

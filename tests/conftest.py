@@ -77,6 +77,12 @@ def write_rows(path: Path, count: int, seed: int, labels=("neg", "pos")) -> Path
     return path
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """The longest files first, so that no process is left alone with one at the end."""
+    longest = ("test_quickstart.py", "test_kills.py", "test_fuzz.py", "test_push_pull.py")
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> SimpleNamespace:
     """Paths of a tiny pre-trained BERT, own rows, a float32 teacher, and its caches: float32 in both containers,

@@ -214,11 +214,7 @@ def read_manifest(directory: Path) -> Manifest:
 def parse_manifest(data: bytes, name: str) -> Manifest:
     """The manifest in these bytes. Raises `BadCache` naming `name` unless every field is sound and in agreement."""
     try:
-        check_nesting(data)
-        text = data.decode()
-        if _UNFIT.search(text):
-            raise ValueError("it holds control characters")
-        value = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        value = json.loads(checked_text(data), parse_float=_finite, parse_constant=_finite)
         if value["format"] != FORMAT_VERSION:
             raise BadCache(
                 f"{name}: its format is version {one_line(value['format'], 20)}, and this program reads version "
@@ -236,6 +232,15 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _damaged(name, error) from error
     return manifest
+
+
+def checked_text(data: bytes) -> str:
+    """The text of a manifest. Raises ValueError for one that would take much memory or harm a terminal."""
+    check_nesting(data)
+    text = data.decode()
+    if _UNFIT.search(text):
+        raise ValueError("it holds control characters")
+    return text
 
 
 def check_nesting(data: bytes) -> None:

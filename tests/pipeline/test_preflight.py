@@ -11,9 +11,10 @@ import torch
 from conftest import save_pretrained_encoder
 
 from pipeline import preflight
+from pipeline.cache.manifest import read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.checkpoints import load_classifier, load_tokenizer
-from pipeline.errors import BadCache, BadModel
+from pipeline.errors import BadCache, BadModel, BadRows
 from pipeline.tasks import TASKS
 
 SST2, MRPC, COLA = (TASKS[name] for name in ("sst2", "mrpc", "cola"))
@@ -159,6 +160,18 @@ def test_too_little_space_stops_before_anything_is_written(call, tiny, tmp_path,
         said.error,
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("labels", [("good", "\x1b[2Jbad"), ("good", "\ud800"), tuple(map(str, range(60_000)))])
+def test_labels_that_no_reader_would_take(tiny, labels):
+    """Said before the teacher runs, not when the manifest is written."""
+    manifest = read_manifest(tiny.arrow)
+    preflight.check_labels(manifest)
+    changed = replace(
+        manifest, task=replace(manifest.task, labels=labels), model=replace(manifest.model, classes=len(labels))
+    )
+    with pytest.raises(BadRows, match=f"the {len(labels):,} labels of toy cannot stand in a manifest"):
+        preflight.check_labels(changed)
 
 
 @pytest.fixture
