@@ -48,12 +48,13 @@ def test_quickstart(call, in_directory):
 def killed_before_the_manifest(cache):
     """The cache as its writer leaves it that dies when all shards are there."""
     manifest = read_manifest(cache)
+    (cache / "manifest.json").unlink()
+    (cache / ".partial").mkdir()
     writer = CacheWriter(cache, manifest.fields, manifest.container)
     writer.start()
     for name, split in manifest.splits.items():
         for index, shard in enumerate(split.shards):
             writer.record(name, index, shard)
-    (cache / "manifest.json").unlink()
     writer.close()
 
 
