@@ -1,15 +1,24 @@
 """Run the teacher once over every split of a task and write the cache. Nothing after this needs the teacher."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline import preflight
 from pipeline.bundle import write_bundle
-from pipeline.cache.manifest import FORMAT_VERSION, Manifest, ModelRecord, ShardRecord, SplitRecord, TaskRecord
+from pipeline.cache.manifest import (
+    FORMAT_VERSION,
+    FileRecord,
+    Manifest,
+    ModelRecord,
+    ShardRecord,
+    SplitRecord,
+    TaskRecord,
+)
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.cache.writer import CacheWriter
 from pipeline.compute import accelerator, resolve_precision, single_process
@@ -49,6 +58,39 @@ class CacheResult:
     examples_per_second: float
 
 
+@dataclass(frozen=True)
+class Job:
+    """A cache to be made: what of it is known before the teacher runs, and what makes it."""
+
+    config: CacheTeacherConfig
+    writer: CacheWriter
+    manifest: Manifest
+    teacher: Teacher
+    splits: Mapping[str, Split]
+    compute: Any
+
+    @cached_property
+    def work(self) -> list[Work]:
+        """All shards, those of dev splits first: they say whether the teacher is worth the rest."""
+        ordered = sorted(self.splits, key=lambda name: role_of(name) != DEV)
+        rows = self.config.shard_rows
+        return [(n, i, *shard) for n in ordered for i, shard in enumerate(shard_ranges(len(self.splits[n]), rows))]
+
+    def write_teacher(self) -> dict[str, FileRecord]:
+        """Write teacher/ unless it is there."""
+        return self.writer.write_teacher(lambda to: write_bundle(to, self.teacher.model, self.teacher.tokenizer))
+
+    def with_records(self, records: Records) -> Manifest:
+        """The manifest with the shards that there are."""
+        found = {
+            name: SplitRecord(
+                split.labelled, tuple(record for (of, _), record in sorted(records.items()) if of == name)
+            )
+            for name, split in self.splits.items()
+        }
+        return replace(self.manifest, splits=found)
+
+
 def run(config: CacheTeacherConfig) -> CacheResult:
     """Write the cache, or go on with an interrupted one; a finished one of the same identity is left as it is.
 
@@ -75,9 +117,8 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     if (finished := writer.finished()) is not None:
         note(f"{out} is already this cache, complete")
         return _result(out, finished, started)
-    work = _work(splits, config.shard_rows)
-    compute = accelerator(manifest.fields["compute"])
-    _preflight(writer, manifest, teacher, splits, work, compute)
+    job = Job(config, writer, manifest, teacher, splits, accelerator(manifest.fields["compute"]))
+    _preflight(job)
     seen = shareable(config)
     made = {
         "command": command_line("cache-teacher", seen),
@@ -86,27 +127,20 @@ def run(config: CacheTeacherConfig) -> CacheResult:
         "rows": {field.name: getattr(seen, field.name) for field in fields(RowsConfig)},
     }
     remember_rows(manifest.identity, config)
-    manifest = _write(writer, config, manifest, teacher, splits, work, compute, made, started)
-    return _result(out, manifest, started)
+    return _result(out, _write(job, made, started), started)
 
 
-def _preflight(
-    writer: CacheWriter,
-    manifest: Manifest,
-    teacher: Teacher,
-    splits: Mapping[str, Split],
-    work: Sequence[Work],
-    compute: Any,
-) -> None:
+def _preflight(job: Job) -> None:
     """Say what the rest of the work needs. Raises a `DistillError` if it cannot be had; nothing is written yet."""
-    preflight.check_shards(len(work))
+    writer, manifest, splits = job.writer, job.manifest, job.splits
+    preflight.check_shards(len(job.work))
     preflight.check_labels(manifest)
-    left = [item for item in work if writer.recorded(*item[:2]) is None]
+    left = [item for item in job.work if writer.recorded(*item[:2]) is None]
     needed = preflight.bytes_needed(manifest, splits, left)
     if writer.teacher_files() is None:
-        needed += preflight.teacher_bytes(teacher.model)
+        needed += preflight.teacher_bytes(job.teacher.model)
     free = preflight.check_space(writer.directory, needed)
-    with teacher_pass(teacher.model, compute, manifest, available_cores()) as running:
+    with teacher_pass(job.teacher.model, job.compute, manifest, available_cores()) as running:
         rate = running.tokens_a_second(splits[left[0][0]], *left[0][2:]) if left else 0.0
     tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in left)
     note(
@@ -116,24 +150,11 @@ def _preflight(
     )
 
 
-def _write(
-    writer: CacheWriter,
-    config: CacheTeacherConfig,
-    manifest: Manifest,
-    teacher: Teacher,
-    splits: Mapping[str, Split],
-    work: Sequence[Work],
-    compute: Any,
-    made: Mapping[str, Any],
-    started: float,
-) -> Manifest:
+def _write(job: Job, made: Mapping[str, Any], started: float) -> Manifest:
     """Everything that is written, from the lease to the manifest. A weak teacher leaves nothing behind."""
-
-    def write(to: Path) -> None:
-        write_bundle(to, teacher.model, teacher.tokenizer)
-
+    writer, splits = job.writer, job.splits
     try:
-        owner, finished = _lead(writer, config.join)
+        owner, finished = _lead(writer, job.config.join)
         if not owner:
             note(f"{writer.directory}: sharing the work of another process")
         while not owner and finished is None and writer.teacher_files() is None:  # workers read it from there
@@ -142,19 +163,19 @@ def _write(
         if finished is not None:
             return finished
         if owner:
-            writer.write_teacher(write)
+            job.write_teacher()
         judge = next((name for name, split in splits.items() if role_of(name) == DEV and split.labelled), None)
-        records, forward = _compute(writer, config, manifest, teacher, splits, work, compute, judge)
+        records, forward = _compute(job, judge)
         while not owner:  # whoever holds the lease finishes; if it dies, the work is there and this process does
             owner, finished = _lead(writer, join=True)
             if finished is not None:
                 return finished
             if not owner:
                 time.sleep(POLL_SECONDS)
-        manifest = _with_records(manifest, splits, records)
+        manifest = job.with_records(records)
         manifest = replace(
             manifest,
-            teacher_files=writer.write_teacher(write),
+            teacher_files=job.write_teacher(),
             teacher_metrics={
                 name: _teacher_metrics(writer, manifest, name) for name, split in splits.items() if split.labelled
             },
@@ -210,23 +231,9 @@ def _token_types(tokenizer: Any, config: Any) -> int:
     return getattr(config, "type_vocab_size", 2) if "token_type_ids" in tokenizer.model_input_names else 0
 
 
-def _work(splits: Mapping[str, Split], rows: int) -> list[Work]:
-    """All shards, those of dev splits first: they say whether the teacher is worth the rest."""
-    ordered = sorted(splits, key=lambda name: role_of(name) != DEV)
-    return [(name, i, *shard) for name in ordered for i, shard in enumerate(shard_ranges(len(splits[name]), rows))]
-
-
-def _compute(
-    writer: CacheWriter,
-    config: CacheTeacherConfig,
-    manifest: Manifest,
-    teacher: Teacher,
-    splits: Mapping[str, Split],
-    work: Sequence[Work],
-    compute: Any,
-    judge: str | None,
-) -> tuple[Records, dict[str, float]]:
+def _compute(job: Job, judge: str | None) -> tuple[Records, dict[str, float]]:
     """The records of all shards; the split `judge` is computed first, and a teacher that is weak there is refused."""
+    config, writer, manifest, splits = job.config, job.writer, job.manifest, job.splits
     done, begun = [0], time.monotonic()
     with ExitStack() as stack:
         progress = stack.enter_context(bar(sum(map(len, splits.values())), f"cache {manifest.task.name}", "ex"))
@@ -240,24 +247,15 @@ def _compute(
                 in_processes(writer, manifest, splits, config.workers, progress.update, computed)
             )
         else:
-            running = stack.enter_context(teacher_pass(teacher.model, compute, manifest, available_cores()))
+            running = stack.enter_context(teacher_pass(job.teacher.model, job.compute, manifest, available_cores()))
             crew = in_this_process(writer, splits, running, progress.update, computed)
-        first = [item for item in work if item[0] == judge]
+        first = [item for item in job.work if item[0] == judge]
         records = share(writer, first, crew)
         if judge and manifest.task.labels and not config.allow_weak_teacher:
-            known = _with_records(manifest, {judge: splits[judge]}, records)
-            logits = _open(writer, known, judge).whole("logits")
-            preflight.check_teacher(teacher.task, judge, logits, splits[judge].labels)
-        records |= share(writer, [item for item in work if item[0] != judge], crew)
+            logits = _open(writer, job.with_records(records), judge).whole("logits")
+            preflight.check_teacher(job.teacher.task, judge, logits, splits[judge].labels)
+        records |= share(writer, [item for item in job.work if item[0] != judge], crew)
     return records, {"computed_examples": done[0], "computing_seconds": round(time.monotonic() - begun, 3)}
-
-
-def _with_records(manifest: Manifest, splits: Mapping[str, Split], records: Records) -> Manifest:
-    found = {
-        name: SplitRecord(split.labelled, tuple(record for (of, _), record in sorted(records.items()) if of == name))
-        for name, split in splits.items()
-    }
-    return replace(manifest, splits=found)
 
 
 def _open(writer: CacheWriter, manifest: Manifest, name: str) -> Split:
