@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.bundle_config import check_bundle
-from pipeline.cache.checking import damaged_parts
 from pipeline.cache.manifest import PARTIAL, TEACHER, FileRecord, Manifest
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.cache.writer import write_shard
@@ -91,7 +90,7 @@ class Repair:
         """The columns of a shard: intact ones as they are, rows from their source, targets from the teacher."""
         columns: dict[str, Column] = {}
         try:
-            damaged = {part.partition("/")[0] for part in damaged_parts(shard)}
+            damaged = {part.partition("/")[0] for part in shard.damaged_parts()}
         except BadCache:  # missing, or of another size
             damaged = set(shard.types)
         rows = [name for name in shard if name != "logits" and not name.startswith("cls_")]

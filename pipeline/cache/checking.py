@@ -10,7 +10,7 @@ from pipeline.cache.reader import schema_problems
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.errors import BadCache
 from pipeline.examples import rows_digest
-from pipeline.fingerprint import bytes_digest, intact
+from pipeline.fingerprint import intact
 
 
 def damage(directory: Path, manifest: Manifest, advance: Callable[[int], object]) -> dict[str, str]:
@@ -37,29 +37,19 @@ def _reason(problem: BadCache) -> str:
 
 def shard_damage(shard: Shard) -> str | None:
     """The first thing that is wrong with what a shard holds; None if nothing is."""
-    damaged = damaged_parts(shard)
-    reason = f"the bytes of {', '.join(damaged)} are not those of the manifest" if damaged else None
     try:
-        example = shard.row_of_other_tokens()
-        if example is not None:
-            told = f"the tokens of example {example} have another row_hash"
-            return f"{reason}; {told}" if reason else told
+        if reason := shard.what_differs():
+            return reason
         if rows_digest(shard) != shard.record.rows_digest:
-            return reason or f"its rows are not those that the identity has for split {shard.split}"
+            return f"its rows are not those that the identity has for split {shard.split}"
         for name in shard:
             column = shard[name]
             if isinstance(column, np.ndarray) and column.dtype.kind == "f" and not np.isfinite(column).all():
                 rows = np.isfinite(column.reshape(len(column), -1)).all(axis=1)
-                return reason or f"{name} is not finite for example {shard.first_id + int(rows.argmin())}"
+                return f"{name} is not finite for example {shard.first_id + int(rows.argmin())}"
     except BadCache as problem:
-        return reason or _reason(problem)
-    return reason
-
-
-def damaged_parts(shard: Shard) -> list[str]:
-    """The parts of a shard whose bytes are not those of the manifest. The file has its right size."""
-    parts = shard.record.parts.items()
-    return [p for p, extent in parts if bytes_digest(shard.source.part(shard.record, p)) != extent.sha256]
+        return _reason(problem)
+    return None
 
 
 def unknown_files(directory: Path, manifest: Manifest) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.cache.manifest import Manifest, ShardRecord
 from pipeline.errors import BadCache, one_line
 from pipeline.examples import Column, Ragged, row_hash
+from pipeline.fingerprint import bytes_digest
 
 FileState = tuple[int, ...]  # device, inode, size, mtime and ctime in ns
 
@@ -184,6 +185,23 @@ class Shard(Mapping[str, Column]):
             _within("token_type_ids", column.values, 0, model.token_types)  # type: ignore[union-attr]
             if not np.array_equal(column.offsets, self["input_ids"].offsets):  # type: ignore[union-attr]
                 raise ValueError("the ragged columns differ in the lengths of their rows")
+
+    def damaged_parts(self) -> list[str]:
+        """The parts whose bytes are not those of the manifest. Raises `BadCache` where the file cannot be read."""
+        parts = self.record.parts.items()
+        return [part for part, extent in parts if bytes_digest(self.source.part(self.record, part)) != extent.sha256]
+
+    def what_differs(self) -> str | None:
+        """Which parts have other bytes than in the manifest, and the first row that is seen to have other tokens."""
+        damaged = self.damaged_parts()
+        told = [f"the bytes of {', '.join(damaged)} are not those of the manifest"] if damaged else []
+        try:
+            example = self.row_of_other_tokens()
+        except BadCache:  # bytes that are no tokens at all
+            example = None
+        if example is not None:
+            told.append(f"the tokens of example {example} have another row_hash")
+        return "; ".join(told) or None
 
     def row_of_other_tokens(self) -> int | None:
         """Id of the first example whose tokens do not have the row hash that is stored for it."""

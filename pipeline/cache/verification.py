@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.cache.columns import ROW_COLUMNS
 from pipeline.cache.shards import Shard
-from pipeline.errors import BadCache
 from pipeline.examples import rows_digest
 from pipeline.fingerprint import bytes_digest
 from pipeline.store import Memory
@@ -86,25 +85,7 @@ def verify_shard(shard: Shard, names: Collection[str], memory: Memory) -> None:
         if piece.sha256 in known:
             continue
         if bytes_digest(piece.data) != piece.sha256:
-            raise source.damaged(record, _what_differs(shard))
+            raise source.damaged(record, shard.what_differs() or "its bytes are not those of the manifest")
         memory.remember(piece.path, piece.state, [piece.sha256])
     if rows_digest(shard) != record.rows_digest:
         raise source.damaged(record, f"its rows are not those that the identity has for split {shard.split}")
-
-
-def _what_differs(shard: Shard) -> str:
-    """The first column whose bytes are not those of the manifest, and the first row that is seen to be another."""
-    record = shard.record
-    for part, extent in record.parts.items():
-        try:
-            differs = bytes_digest(shard.source.part(record, part)) != extent.sha256
-        except BadCache:  # of a published cache, not all parts may be had
-            continue
-        if differs:
-            text = f"the bytes of {part} are not those of the manifest"
-            try:
-                example = shard.row_of_other_tokens() if part.startswith(("input_ids", "row_hash")) else None
-            except BadCache:  # bytes that are no tokens at all
-                example = None
-            return text if example is None else f"{text}; example {example} has other tokens than its row_hash says"
-    return "its bytes are not those of the manifest"
