@@ -190,8 +190,8 @@ def test_other_tokens_name_their_row(cache, tmp_path):
     with pytest.raises(BadCache) as error:
         train(cache, tmp_path / "run", method="ft")
     assert str(error.value) == (
-        f"{cache}/train/00001.arrow is damaged (the bytes of input_ids/values are not those of the manifest; the tokens "
-        f"of example {64 + row} have another row_hash). Run: cli.py cache verify {cache} --repair"
+        f"{cache}/train/00001.arrow is damaged (the bytes of input_ids/values are not those of the manifest; the "
+        f"tokens of example {64 + row} have another row_hash). Run: cli.py cache verify {cache} --repair"
     )
 
 
