@@ -11,6 +11,7 @@ from pipeline.cache.manifest import TEACHER, Manifest
 from pipeline.cache.reader import Cache
 from pipeline.checkpoints import load_classifier
 from pipeline.compute import accelerator
+from pipeline.probes import normalised
 from pipeline.teacher_pass import available_cores, teacher_pass
 
 # Largest difference of a logit, relative to the largest logit of the rows or 1, and largest ‖ĥ − ĥ'‖ of a normalised
@@ -53,8 +54,8 @@ def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
             stored = cache.splits[name].gather("logits", ids)
             differences = {"logits": np.abs(logits - stored).max(1) / max(1.0, float(np.abs(stored).max()))}
             for number, layer in enumerate(manifest.layers):
-                there = _normalised(cache.splits[name].gather(cls_column(layer), ids).astype(np.float32))
-                apart = np.linalg.norm(_normalised(cls[:, number]) - there, axis=1)
+                there = normalised(cache.splits[name].gather(cls_column(layer), ids))
+                apart = np.linalg.norm(normalised(cls[:, number]) - there, axis=1)
                 differences["cls"] = np.maximum(differences.get("cls", apart), apart)
             for kind, values in differences.items():
                 place = int(values.argmax())
@@ -62,8 +63,3 @@ def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
     (logits_apart, a), (cls_apart, b) = worst["logits"], worst["cls"]
     tolerance = TOLERANCE[manifest.fields["compute"]]
     return Sample(len(drawn), logits_apart, cls_apart, tolerance, a if logits_apart > cls_apart else b)
-
-
-def _normalised(vectors: np.ndarray) -> np.ndarray:
-    """[n, H] divided by their norms."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

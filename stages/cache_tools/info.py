@@ -186,7 +186,7 @@ def _print(result: InfoResult) -> None:
     if result.layers:
         print()
         print(
-            table(("layer", "variation", "probe"), [(la.layer, _3(la.variation), _3(la.probe)) for la in result.layers])
+            table(("layer", "variation", "probe"), [(la.layer, _2(la.variation), _3(la.probe)) for la in result.layers])
         )
         print(_how_to_read(result.probes))
 
@@ -196,6 +196,10 @@ def _scores(metrics: Mapping[str, Mapping[str, float]]) -> str:
         f"{split} " + ", ".join(f"{name} {value:.3f}" for name, value in found.items())
         for split, found in metrics.items()
     )
+
+
+def _2(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}"
 
 
 def _3(value: float | None) -> str:

@@ -68,7 +68,7 @@ def test_probes_beside_the_teacher_and_the_majority(call, tiny, tmp_path):
     lines = result.stdout.splitlines()
     assert lines[lines.index("layer  variation  probe") + 2].split() == [
         "2",
-        f"{noise['variation']:.3f}",
+        f"{noise['variation']:.2g}",
         f"{noise['probe']:.3f}",
     ]
 
