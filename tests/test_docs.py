@@ -88,6 +88,24 @@ def test_the_table_is_the_one_that_was_measured():
         assert f"| {row['model']} | {row['layers']} | {row['accuracy']:.1%} |" in measured
 
 
+def test_the_counts_of_reliability_are_those_that_were_seen():
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    figures = json.loads((ROOT / "results" / "reliability.json").read_text())["figures"]
+    one, two = figures["SIGKILL of one cache-teacher"], figures["SIGKILL with --workers 2"]
+    assert f"{one['kills']} alone, {two['parents_killed']} parents and {two['workers_killed']} workers" in page
+    assert f"{one['opens_refused'] + two['opens_refused']:,}" in page and two["orphans"] == 0
+    mutations = figures["mutations"]
+    kinds = [sum(n for kind, n in mutations.items() if kind.endswith(end)) for end in ("refused", "equal", "sound")]
+    assert f"| {mutations['count']:,} | 10,000 |" in page and sum(kinds) == mutations["count"]
+    assert " / ".join(f"{kind:,}" for kind in kinds) in page
+    for container in ("arrow", "hdf5"):
+        memory = figures[f"memory of 8 readers, {container}"]
+        assert f"{memory['Pss'] / memory['bytes_of_the_cache']:.2f}" == "1.00" and "1.00 Arrow, 1.00 HDF5" in page
+    cost = figures["cost of the background check, as a share of an epoch"]
+    assert f"{cost['processor_share_checked']:.2%}".replace("%", " %") in page
+    assert f"{cost['processor_share_remembered']:.2%}".replace("%", " %") in page
+
+
 def test_the_make_commands_of_the_readme_are_targets():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)$", README, re.MULTILINE):
