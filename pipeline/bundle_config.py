@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.cache.manifest import Manifest, check_nesting
 from pipeline.checkpoints import load_config
 from pipeline.encoders import depth_of, position_limit
-from pipeline.errors import BadCache, one_line
+from pipeline.errors import BadCache, one_line, to_type
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -106,5 +106,5 @@ def check_bundle(directory: Path, manifest: Manifest) -> None:
 def damaged_teacher(directory: Path, error: Exception) -> BadCache:
     return BadCache(
         f"{directory}: the teacher in this cache is damaged ({one_line(error)}). "
-        f"See: cli.py cache verify {directory.parent}"
+        f"See: {to_type('cache', 'verify', directory.parent)}"
     )

@@ -1,5 +1,12 @@
 """Every way in which a user's input can be refused, and the one line that each of them becomes."""
 
+import shlex
+
+
+def to_type(*words: object) -> str:
+    """A command line of this program, as it can be typed."""
+    return shlex.join(["python", "cli.py", *map(str, words)])
+
 
 class DistillError(Exception):
     """A problem told in one line: the fact, then the next command. The command line exits with `exit_code`."""

@@ -133,7 +133,7 @@ class Split:
                 raise BadCache(
                     f"split {self.name}, example {example}: the stored row belongs to other tokens "
                     f"(example_id {stored}, row_hash {digest.tobytes().hex()}, expected {expected.hex()}). "
-                    "The cache is damaged: see cli.py cache verify"
+                    "The cache is damaged: see {to_type('cache', 'verify', '--help')}"
                 )
 
 

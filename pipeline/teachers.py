@@ -68,7 +68,9 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
     if task.hub and not rows.data_dir:
         options["data_dir"] = "DIR"
     given = "".join(f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in options.items() if value)
-    advice = f"Make one: cli.py finetune-teacher --task {task.name}{given} --model demo (or any BERT-like encoder)"
+    advice = (
+        f"Make one: python cli.py finetune-teacher --task {task.name}{given} --model demo (or any BERT-like encoder)"
+    )
     if task.published_teacher is None:
         raise BadModel(f"there is no teacher for {task.name} in {own}. {advice}")
     note(f"no teacher in {own}: taking {task.published_teacher} from the hub")

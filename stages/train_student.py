@@ -12,7 +12,7 @@ from pipeline.checkpoints import load_classifier, load_config, load_tokenizer, l
 from pipeline.compute import accelerator, resolve_precision
 from pipeline.encoders import depth_of, parameter_count
 from pipeline.environment import environment
-from pipeline.errors import BadCache, BadModel, BadOption
+from pipeline.errors import BadCache, BadModel, BadOption, to_type
 from pipeline.fingerprint import config_digest, json_digest, tokenizer_digest, weights_digest
 from pipeline.learner import EncoderLearner, seed_everything
 from pipeline.loop import Training
@@ -142,7 +142,7 @@ def _check_identity(config: TrainStudentConfig, identity: str) -> None:
     if len(expected) < 12 or not identity.startswith(expected.lower()):
         raise BadCache(
             f"{config.cache} has the identity {identity}, not {expected or 'an empty one'} (12 digits or more). "
-            "See what differs with: cli.py cache diff"
+            f"See what it is: {to_type('cache', 'info', config.cache)}"
         )
 
 

@@ -79,7 +79,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         ),
         (
             "train-student --cache none",
-            "none: there is no such cache. Make it: cli.py cache-teacher --cache none --task …",
+            "none: there is no such cache. Make it: python cli.py cache-teacher --cache none --task TASK",
         ),
         (
             "train-student --cache .",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.shards import FileState, map_file
-from pipeline.errors import BadOption
+from pipeline.errors import BadOption, to_type
 from pipeline.files import is_temporary, remove, write_file
 from pipeline.fingerprint import bytes_digest
 from pipeline.store import Memory
@@ -57,7 +57,7 @@ class Fetched:
             if (total := sum(needed.values())) > self.limit:
                 raise BadOption(
                     f"{location}: at least {total:,} bytes of it are needed, and --store-bytes is {self.limit:,}. "
-                    f"Raise --store-bytes, or train from a whole copy: cli.py cache pull {location} DIR"
+                    f"Raise --store-bytes, or train from a whole copy: {to_type('cache', 'pull', location, 'DIR')}"
                 )
             self.needed = needed
             missing = sum(size for path, size in files.items() if _size(path) != size)

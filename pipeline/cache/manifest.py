@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.cache.columns import ColumnType, column_types
 from pipeline.cache.containers import container
-from pipeline.errors import BadCache, one_line
+from pipeline.errors import BadCache, one_line, to_type
 from pipeline.files import write_text
 from pipeline.fingerprint import json_digest
 from pipeline.metrics import metrics_of
@@ -195,11 +195,16 @@ def read_manifest(directory: Path) -> Manifest:
         raise BadCache(f"{directory} is a file, no cache. Name the directory of a cache")
     if not directory.is_dir():
         raise BadCache(
-            f"{directory}: there is no such cache. Make it: cli.py cache-teacher --cache {directory} --task …"
+            f"{directory}: there is no such cache. "
+            f"Make it: {to_type('cache-teacher', '--cache', directory, '--task', 'TASK')}"
         )
     if not path.is_file():
-        state = "an unfinished cache" if (directory / PARTIAL).is_dir() else "no cache (it has no manifest.json)"
-        raise BadCache(f"{directory} is {state}. Run cache-teacher, again if it was stopped, or name another --cache")
+        if (directory / PARTIAL).is_dir():
+            raise BadCache(
+                f"{directory} is an unfinished cache. Run again the command that began it (cache-teacher, cache pull "
+                "or cache convert), or name another cache"
+            )
+        raise BadCache(f"{directory} is no cache (it has no manifest.json). Name the directory of a cache")
     try:
         if path.is_symlink():
             raise ValueError("it is a link")
@@ -253,9 +258,9 @@ def check_nesting(data: bytes) -> None:
 
 def _damaged(name: str, error: Exception) -> BadCache:
     reason = one_line(f"{type(error).__name__}: {error}", 160)
-    return BadCache(
-        f"{name} is damaged ({reason}). Take it from a good copy: cli.py cache verify … --repair --from COPY"
-    )
+    repair = ("cache", "verify", Path(name).parent, "--repair", "--from", "COPY")
+    way_on = "Push the cache to another URL" if "://" in name else f"Take it from a good copy: {to_type(*repair)}"
+    return BadCache(f"{name} is damaged ({reason}). {way_on}")
 
 
 def _parse(value: Any) -> Manifest:

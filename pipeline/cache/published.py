@@ -20,7 +20,7 @@ from pipeline.cache.reader import Cache
 from pipeline.cache.remote import Remote
 from pipeline.cache.shards import Piece
 from pipeline.cache.transfers import TRANSFERS, Transfers
-from pipeline.errors import BadCache, BadOption
+from pipeline.errors import BadCache, BadOption, to_type
 from pipeline.fingerprint import json_digest
 from pipeline.preflight import size
 from pipeline.progress import note
@@ -69,14 +69,15 @@ class Published:
         found = self.find()
         if found is None:
             above = self.url.rpartition("/")[0] if not self.remote.is_bucket else self.url
-            raise BadCache(f"{self.url}: there is no such cache. See what there is: cli.py cache ls {above}")
+            raise BadCache(f"{self.url}: there is no such cache. See what there is: {to_type('cache', 'ls', above)}")
         return found
 
     def damaged(self, file: str, reason: object) -> BadCache:
         """The error for a file of this cache that is not what the manifest says."""
         text = " ".join(str(reason).split())[:200]
         return BadCache(
-            f"{self.url}: {file} is damaged ({text}). Push it again from a good copy: cli.py cache push DIR {self.url}"
+            f"{self.url}: {file} is damaged ({text}). "
+            f"Push it again from a good copy: {to_type('cache', 'push', 'DIR', self.url)}"
         )
 
     def download(

@@ -13,7 +13,7 @@ from pipeline.cache.containers import layout
 from pipeline.cache.manifest import TEACHER, FileRecord, Manifest, ShardRecord, read_manifest
 from pipeline.cache.shards import LocalSource, Shard, Source, file_state
 from pipeline.cache.verification import Verification
-from pipeline.errors import BadCache, BadOption, one_line
+from pipeline.errors import BadCache, BadOption, one_line, to_type
 from pipeline.examples import Split
 from pipeline.fingerprint import intact
 from pipeline.store import STORE_BYTES, Memory, default_store
@@ -71,7 +71,9 @@ def _check_file(path: Path, record: FileRecord, memory: Memory, location: str) -
             raise ValueError("its bytes are not those of the manifest")
     except (OSError, ValueError) as error:
         reason = one_line(getattr(error, "strerror", None) or error)
-        raise BadCache(f"{path} is damaged ({reason}). Run: cli.py cache verify {location} --repair") from error
+        raise BadCache(
+            f"{path} is damaged ({reason}). Run: {to_type('cache', 'verify', location, '--repair')}"
+        ) from error
     memory.remember(path, state, [record.sha256])
 
 
@@ -104,7 +106,7 @@ def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | 
         except (OSError, ValueError) as error:
             reason = one_line(getattr(error, "strerror", None) or error)
             problems[file] = BadCache(
-                f"{directory / file} is damaged ({reason}). Run: cli.py cache verify {directory} --repair"
+                f"{directory / file} is damaged ({reason}). Run: {to_type('cache', 'verify', directory, '--repair')}"
             )
     return problems
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.cache.manifest import Manifest, ShardRecord
-from pipeline.errors import BadCache, one_line
+from pipeline.errors import BadCache, one_line, to_type
 from pipeline.examples import Column, Ragged, row_hash
 from pipeline.fingerprint import bytes_digest
 
@@ -107,7 +107,8 @@ class LocalSource:
     def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
         text = one_line(reason)
         return BadCache(
-            f"{self.directory / shard.file} is damaged ({text}). Run: cli.py cache verify {self.directory} --repair"
+            f"{self.directory / shard.file} is damaged ({text}). "
+            f"Run: {to_type('cache', 'verify', self.directory, '--repair')}"
         )
 
     def need(self, parts: Sequence[tuple[ShardRecord, str]]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.cache.manifest import FileRecord
 from pipeline.cache.published import Published
 from pipeline.cache.remote import PART, Remote
-from pipeline.errors import BadCache, BadPlace
+from pipeline.errors import BadCache, BadPlace, to_type
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -21,7 +21,7 @@ def upload(published: Published, file: Path, record: FileRecord) -> bool:
     if sha256 != record.sha256:
         raise BadCache(
             f"{file} is damaged (its bytes are not those of the manifest). "
-            f"Run: cli.py cache verify {file.parents[1]} --repair"
+            f"Run: {to_type('cache', 'verify', file.parents[1], '--repair')}"
         )
     path = published.blob(sha256)
     if _arrived(published.remote, path, record, etags, sure=published.remote.scheme_name == "file"):

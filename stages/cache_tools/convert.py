@@ -20,7 +20,7 @@ from pipeline.cache.shards import Shard
 from pipeline.cache.verification import verify_shard
 from pipeline.cache.writer import CacheWriter
 from pipeline.environment import environment, shareable
-from pipeline.errors import BadCache, BadOption
+from pipeline.errors import BadCache, BadOption, to_type
 from pipeline.examples import Column, Ragged
 from pipeline.patience import parse_layers
 from pipeline.preflight import check_space
@@ -132,7 +132,7 @@ def _teacher(writer: CacheWriter, source: Cache) -> Mapping[str, Any]:
         if written.get(name) != record:
             raise BadCache(
                 f"{source.teacher / name} is damaged (its bytes are not those of the manifest). "
-                f"Run: cli.py cache verify {source.location} --repair"
+                f"Run: {to_type('cache', 'verify', source.location, '--repair')}"
             )
     return written
 

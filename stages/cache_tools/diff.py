@@ -179,4 +179,6 @@ def _print(result: DiffResult) -> None:
         print()
         print(table(("split", "column", "equal rows", "largest |A − B|", "mean |A − B|"), numbers))
     if result.same:
-        print("One cache: equal by the digests of every shard. cli.py cache verify checks the bytes against them.")
+        print(
+            "One cache: equal by the digests of every shard. python cli.py cache verify checks the bytes against them."
+        )

@@ -56,7 +56,7 @@ def run(config: CacheLsConfig) -> LsResult:
             if cache.note:
                 print(f"{printable(cache.place)}: {printable(cache.note)}")
     else:
-        print(f"{printable(config.location)}: no caches here. Make one: cli.py cache-teacher --task …")
+        print(f"{printable(config.location)}: no caches here. Make one: python cli.py cache-teacher --task TASK")
     return LsResult("cache ls", config.location, found)
 
 

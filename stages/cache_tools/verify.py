@@ -10,7 +10,7 @@ from pipeline.cache.lease import Lease
 from pipeline.cache.manifest import MANIFEST, PARTIAL, FileRecord, Manifest, parse_manifest, read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.compute import single_process
-from pipeline.errors import BadCache, BadOption
+from pipeline.errors import BadCache, BadOption, to_type
 from pipeline.files import remove
 from pipeline.fingerprint import intact
 from pipeline.progress import bar, note
@@ -58,13 +58,13 @@ def run(config: CacheVerifyConfig) -> VerifyResult:
         raise BadCache(
             f"{directory}: {len(damaged)} of {len(manifest.files())} files are damaged "
             f"({', '.join(list(damaged)[:5])}{', …' if len(damaged) > 5 else ''}). "
-            f"Run: cli.py cache verify {directory} --repair"
+            f"Run: {to_type('cache', 'verify', directory, '--repair')}"
         )
     if damaged or repaired:
         repaired += _repair(config, directory, manifest, damaged, bool(repaired))
     unknown = unknown_files(directory, manifest)
     if unknown:
-        note(f"not in the manifest: {', '.join(unknown[:10])}. See: cli.py cache gc {directory} --dry-run")
+        note(f"not in the manifest: {', '.join(unknown[:10])}. See: {to_type('cache', 'gc', directory, '--dry-run')}")
     return VerifyResult(
         "cache verify",
         str(directory),

@@ -74,7 +74,7 @@ def test_a_student_does_not_read_the_upper_layers(teacher, tmp_path):
     with pytest.raises(BadCache) as error:
         student_from_bundle(tmp_path, 3, 4)
     assert str(error.value).startswith(f"{tmp_path}: the teacher in this cache is damaged (")
-    assert str(error.value).endswith(f"See: cli.py cache verify {tmp_path.parent}")
+    assert str(error.value).endswith(f"See: python cli.py cache verify {tmp_path.parent}")
 
 
 def test_a_bundle_loads_with_plain_transformers_and_has_the_same_digests(teacher, tmp_path):
@@ -165,7 +165,7 @@ def test_a_checkpoint_without_a_head_is_no_teacher(tmp_path):
         load_classifier(str(directory))
     assert str(error.value) == (
         f"{directory} has no trained classification head (classifier.bias is missing). Fine-tune it first: "
-        f"cli.py finetune-teacher --model {directory} --task …"
+        f"cli.py finetune-teacher --model {directory} --task TASK"
     )
 
 

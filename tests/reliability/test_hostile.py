@@ -138,7 +138,7 @@ def test_a_shard_that_is_no_plain_file_of_the_directory(small, tmp_path, attack)
     with untouched(other):
         attack(small / file, other)
         assert problem(small) == (
-            f"{small}/{file} is damaged (it is no plain file). Run: cli.py cache verify {small} --repair"
+            f"{small}/{file} is damaged (it is no plain file). Run: python cli.py cache verify {small} --repair"
         )
 
 
@@ -154,7 +154,9 @@ def test_a_manifest_that_is_no_plain_file(small, tmp_path, attack):
 def test_a_teacher_that_is_no_plain_file_of_the_directory(cache, tiny, refused, attack, name):
     path = cache / "teacher" / name
     attack(path, tiny.arrow / "teacher")
-    assert "teacher/" in (line := refused(cache)) and "is damaged (it is no plain file). Run: cli.py cache" in line
+    assert (
+        "teacher/" in (line := refused(cache)) and "is damaged (it is no plain file). Run: python cli.py cache" in line
+    )
 
 
 @pytest.mark.parametrize(
@@ -580,7 +582,7 @@ def test_a_configuration_made_to_do_harm(cache, refused, name):
     with_config(cache, **changed)
     line = refused(cache)
     assert line.startswith(f"Error: {cache}/teacher: the teacher in this cache is damaged (")
-    assert text in line and line.endswith(f"See: cli.py cache verify {cache}")
+    assert text in line and line.endswith(f"See: python cli.py cache verify {cache}")
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_cache_with_a_file_missing_is_refused(tiny, tmp_path):
         cache_teacher.run(config(tiny, cache))
     assert str(error.value) == (
         f"{cache}/teacher/layer-02.safetensors is damaged (No such file or directory). "
-        f"Run: cli.py cache verify {cache} --repair"
+        f"Run: python cli.py cache verify {cache} --repair"
     )
 
 
@@ -231,7 +231,7 @@ def test_no_teacher_to_be_found(tiny, in_directory):
         cache_teacher.run(config(tiny, "cache", teacher=None))
     rows = " ".join(f"--{n.replace('_', '-')} {tiny.rows[n]}" for n in ("train_file", "dev_file"))
     assert str(error.value) == (
-        "there is no teacher for toy in runs/toy/teacher. Make one: cli.py finetune-teacher --task toy "
+        "there is no teacher for toy in runs/toy/teacher. Make one: python cli.py finetune-teacher --task toy "
         f"{rows} --text-columns text --label-column label --model demo (or any BERT-like encoder)"
     )
 
@@ -246,7 +246,7 @@ def test_the_published_teacher_out_of_reach(in_directory, monkeypatch):
         cache_teacher.run(CacheTeacherConfig(task="rte", data_dir="RTE"))
     assert str(error.value) == (
         "there is no teacher in runs/rte/teacher, and textattack/bert-base-uncased-RTE cannot be had from the hub. "
-        "Make one: cli.py finetune-teacher --task rte --data-dir RTE --model demo (or any BERT-like encoder)"
+        "Make one: python cli.py finetune-teacher --task rte --data-dir RTE --model demo (or any BERT-like encoder)"
     )
 
 
@@ -257,7 +257,7 @@ def test_the_users_own_line_without_a_hub(in_directory, monkeypatch):
         cache_teacher.run(CacheTeacherConfig(task="mnli"))
     assert str(error.value) == (
         "there is no teacher in runs/mnli/teacher, and textattack/bert-base-uncased-MNLI cannot be had from the hub. "
-        "Make one: cli.py finetune-teacher --task mnli --data-dir DIR --model demo (or any BERT-like encoder)"
+        "Make one: python cli.py finetune-teacher --task mnli --data-dir DIR --model demo (or any BERT-like encoder)"
     )
     with pytest.raises(HubUnreachable, match=r"the data set nyu-mll/glue \(mnli\) cannot be had from the hub"):
         cache_teacher.run(CacheTeacherConfig(task="mnli", teacher="anything"))

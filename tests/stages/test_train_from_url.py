@@ -77,7 +77,7 @@ def test_a_damaged_blob_stops_training(tiny, s3, call, tmp_path):  # noqa: F811
     problem = train(call, f"{s3.url}/toy", tmp_path / "run", "--student-layers", 2, "--store", tmp_path / "store")
     assert problem.code == 2 and problem.error == (
         f"Error: {s3.url}/toy: train/00003.arrow is damaged (its bytes are not those of the manifest). "
-        f"Push it again from a good copy: cli.py cache push DIR {s3.url}/toy"
+        f"Push it again from a good copy: python cli.py cache push DIR {s3.url}/toy"
     )
     assert not (tmp_path / "run" / "run.json").exists() and not (tmp_path / "run" / "model").exists()
     assert not (tmp_path / "store" / "columns" / extent.sha256[:2] / extent.sha256).exists()
@@ -92,7 +92,7 @@ def test_a_store_that_is_too_small_is_said_before_anything_is_fetched(tiny, tmp_
         problem = train(call, url, tmp_path / "run", *options, limit)
         assert problem.code == 2 and problem.error == (
             f"Error: {url}: at least {count:,} bytes of it are needed, and --store-bytes is {limit:,}. Raise "
-            f"--store-bytes, or train from a whole copy: cli.py cache pull {url} DIR"
+            f"--store-bytes, or train from a whole copy: python cli.py cache pull {url} DIR"
         )
         assert stored(store, "columns") == stored(store, "teachers") == 0 and not (tmp_path / "run").exists()
     assert train(call, url, tmp_path / "run", *options, columns + teacher).code == 0
@@ -133,7 +133,7 @@ def test_rows_that_are_not_those_of_the_identity(tiny, tmp_path, call):
     problem = train(call, url, tmp_path / "run", "--store", tmp_path / "store")
     assert problem.code == 2 and problem.error == (
         f"Error: {url}: train/00000.arrow is damaged (its rows are not those that the identity has for split train). "
-        f"Push it again from a good copy: cli.py cache push DIR {url}"
+        f"Push it again from a good copy: python cli.py cache push DIR {url}"
     )
     assert not (tmp_path / "run" / "run.json").exists()
 

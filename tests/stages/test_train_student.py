@@ -219,7 +219,8 @@ def test_a_damaged_shard(tiny, tmp_path):
         train(cache, tmp_path / "run")
     size = (tiny.arrow / "train" / "00001.arrow").stat().st_size
     assert str(error.value) == (
-        f"{shard} is damaged (its size is {size - 8}, not {size} bytes). Run: cli.py cache verify {cache} --repair"
+        f"{shard} is damaged (its size is {size - 8}, not {size} bytes). "
+        f"Run: python cli.py cache verify {cache} --repair"
     )
     assert not (tmp_path / "run").exists()
 
@@ -236,6 +237,6 @@ def test_one_flipped_bit_in_any_file_that_is_read(tiny, tmp_path, file, place):
     with pytest.raises(BadCache) as error:
         train(cache, tmp_path / "run")
     assert str(error.value).startswith(f"{cache / file} is damaged (")
-    assert str(error.value).endswith(f"). Run: cli.py cache verify {cache} --repair")
+    assert str(error.value).endswith(f"). Run: python cli.py cache verify {cache} --repair")
     assert not (tmp_path / "run" / "run.json").exists() and not (tmp_path / "run" / "model").exists()
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()

@@ -26,7 +26,8 @@ def test_no_cache(tmp_path):
     with pytest.raises(BadCache) as error:
         open_cache(tmp_path / "none")
     assert str(error.value) == (
-        f"{tmp_path}/none: there is no such cache. Make it: cli.py cache-teacher --cache {tmp_path}/none --task …"
+        f"{tmp_path}/none: there is no such cache. "
+        f"Make it: python cli.py cache-teacher --cache {tmp_path}/none --task TASK"
     )
     with pytest.raises(BadCache) as error:
         open_cache(tmp_path)
@@ -115,7 +116,7 @@ def test_a_manifest_that_does_not_hold_together(cache, damage):
     with pytest.raises(BadCache) as error:
         open_cache(cache)
     assert str(error.value).startswith(f"{cache}/manifest.json is damaged (")
-    assert str(error.value).endswith("). Take it from a good copy: cli.py cache verify … --repair --from COPY")
+    assert str(error.value).endswith("). Take it from a good copy: python cli.py cache verify … --repair --from COPY")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "[[]," * 100_000, "null", '{"format": 2}'])
@@ -135,7 +136,7 @@ def test_a_shard_whose_columns_lie_elsewhere_than_the_manifest_says(cache):
         open_cache(cache)
     assert str(error.value) == (
         f"{cache}/train/00000.arrow is damaged (cls_01 lies elsewhere than the manifest says). "
-        f"Run: cli.py cache verify {cache} --repair"
+        f"Run: python cli.py cache verify {cache} --repair"
     )
 
 

@@ -79,7 +79,7 @@ def test_what_this_process_needs_stays_and_too_much_is_refused(fetched):
         keep(fetched, 3)
     assert str(caught.value) == (
         "URL: at least 1,200 bytes of it are needed, and --store-bytes is 1,000. Raise --store-bytes, or train from a "
-        "whole copy: cli.py cache pull URL DIR"
+        "whole copy: python cli.py cache pull URL DIR"
     )
     assert len(list(fetched.store.glob("columns/*/*"))) == 3
 

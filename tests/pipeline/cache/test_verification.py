@@ -162,7 +162,7 @@ def test_a_damaged_shard_found_late(call, cache, tiny, tmp_path, checkpoint_seco
         train(cache, out, checkpoint_seconds=checkpoint_seconds)
     assert str(error.value) == (
         f"{cache}/train/00002.arrow is damaged (the bytes of cls_02 are not those of the manifest). "
-        f"Run: cli.py cache verify {cache} --repair"
+        f"Run: python cli.py cache verify {cache} --repair"
     )
     assert [name for name in KEPT if (out / name).exists()] == []
     with pytest.raises(BadCache):
@@ -191,7 +191,7 @@ def test_other_tokens_name_their_row(cache, tmp_path):
         train(cache, tmp_path / "run", method="ft")
     assert str(error.value) == (
         f"{cache}/train/00001.arrow is damaged (the bytes of input_ids/values are not those of the manifest; the "
-        f"tokens of example {64 + row} have another row_hash). Run: cli.py cache verify {cache} --repair"
+        f"tokens of example {64 + row} have another row_hash). Run: python cli.py cache verify {cache} --repair"
     )
 
 
@@ -226,7 +226,7 @@ def test_rows_in_another_order_with_new_digests(cache, tmp_path):
         train(cache, tmp_path / "run", method="ft")
     assert str(error.value) == (
         f"{cache}/train/00000.arrow is damaged (its rows are not those that the identity has for split train). "
-        f"Run: cli.py cache verify {cache} --repair"
+        f"Run: python cli.py cache verify {cache} --repair"
     )
 
 
@@ -310,7 +310,7 @@ def test_an_expected_identity(cache, tiny, tmp_path):
             train(cache, tmp_path / "wrong", expect_identity=expected)
         assert str(error.value) == (
             f"{cache} has the identity {identity}, not {said} (12 digits or more). "
-            "See what differs with: cli.py cache diff"
+            "See what differs with: python cli.py cache diff"
         )
     assert not (tmp_path / "wrong").exists()
 
@@ -346,5 +346,5 @@ def test_hdf5_is_checked_likewise(tiny, tmp_path, monkeypatch):
         train(cache, tmp_path / "run")
     assert str(error.value) == (
         f"{path} is damaged (the bytes of cls_02 are not those of the manifest). "
-        f"Run: cli.py cache verify {cache} --repair"
+        f"Run: python cli.py cache verify {cache} --repair"
     )

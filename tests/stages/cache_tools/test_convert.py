@@ -90,7 +90,8 @@ def test_bad_inputs(call, tiny, tmp_path):
         ),
         (tiny.arrow, "out", "--layers", "all"): "--layers takes layer numbers as 2,4, not 'all'",
         (tmp_path / "gone", "out"): (
-            f"{tmp_path}/gone: there is no such cache. Make it: cli.py cache-teacher --cache {tmp_path}/gone --task …"
+            f"{tmp_path}/gone: there is no such cache. "
+            f"Make it: python cli.py cache-teacher --cache {tmp_path}/gone --task TASK"
         ),
         (tiny.arrow, "file"): f"{tmp_path}/file is a file. Name another OUT",
         (tiny.arrow, "full"): f"{tmp_path}/full is not empty and no cache. Name another OUT",
@@ -135,7 +136,7 @@ def test_a_damaged_source_is_not_copied(call, tiny, tmp_path, part):
     result = call("cache", "convert", source, tmp_path / "out", "--dtype", "float16")
     assert result.code == 2
     assert result.error.startswith(f"Error: {source}/dev/00001.arrow is damaged (")
-    assert result.error.endswith(f"). Run: cli.py cache verify {source} --repair")
+    assert result.error.endswith(f"). Run: python cli.py cache verify {source} --repair")
     assert not (tmp_path / "out" / "manifest.json").exists()
     flip_byte(source / shard.file, shard.parts[part].offset + 1)
     assert call("cache", "convert", source, tmp_path / "out", "--dtype", "float16").code == 0
@@ -161,7 +162,7 @@ def test_a_damaged_teacher_is_not_copied(call, tiny, tmp_path, kind, reason):
     result = call("cache", "convert", source, tmp_path / "out")
     assert (result.code, result.error) == (
         2,
-        f"Error: {file} is damaged ({reason}). Run: cli.py cache verify {source} --repair",
+        f"Error: {file} is damaged ({reason}). Run: python cli.py cache verify {source} --repair",
     )
     assert not (tmp_path / "out").exists()
 

@@ -29,7 +29,7 @@ def test_one_cache_in_two_containers(call, tiny, monkeypatch):
     }
     assert result.stdout.splitlines()[:2] == ["identity same, content same", "container: arrow ≠ hdf5"]
     assert result.stdout.splitlines()[-2] == (
-        "One cache: equal by the digests of every shard. cli.py cache verify checks the bytes against them."
+        "One cache: equal by the digests of every shard. python cli.py cache verify checks the bytes against them."
     )
 
 
@@ -119,7 +119,7 @@ def test_what_is_compared_is_verified(call, tiny, tmp_path):
     flip_byte(other / shard.file, shard.parts["cls_02"].offset)
     error = (
         f"Error: {other}/dev/00000.arrow is damaged (the bytes of cls_02 are not those of the manifest). "
-        f"Run: cli.py cache verify {other} --repair"
+        f"Run: python cli.py cache verify {other} --repair"
     )
     for a, b in ((tiny.float16, other), (other, tiny.float16)):
         result = call("cache", "diff", a, b)
@@ -140,6 +140,6 @@ def test_what_is_no_cache(call, tiny, in_directory):
     result = call("cache", "diff", tiny.arrow, "nothing")
     assert (result.code, result.error) == (
         2,
-        "Error: nothing: there is no such cache. Make it: cli.py cache-teacher --cache nothing --task …",
+        "Error: nothing: there is no such cache. Make it: python cli.py cache-teacher --cache nothing --task TASK",
     )
     assert list(in_directory.iterdir()) == []

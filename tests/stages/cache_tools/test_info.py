@@ -104,7 +104,7 @@ def test_damage_is_named(call, tiny, tmp_path):
     assert (result.code, result.json) == (2, None)
     assert result.error == (
         f"Error: {cache}/train/00001.arrow is damaged (the bytes of cls_03 are not those of the manifest). "
-        f"Run: cli.py cache verify {cache} --repair"
+        f"Run: python cli.py cache verify {cache} --repair"
     )
 
 
@@ -135,5 +135,5 @@ def test_what_is_no_cache(call, in_directory):
     result = call("cache", "info", "data/toy")
     assert result.code == 2
     assert result.error == (
-        "Error: data/toy: there is no such cache. Make it: cli.py cache-teacher --cache data/toy --task …"
+        "Error: data/toy: there is no such cache. Make it: python cli.py cache-teacher --cache data/toy --task TASK"
     )

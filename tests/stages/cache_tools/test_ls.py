@@ -57,7 +57,10 @@ def test_nothing_there(call, in_directory):
         result = call("cache", "ls", *([] if place == "data" else [place]))
         assert result.code == 0
         assert result.json == {"command": "cache ls", "location": place, "caches": []}
-        assert result.stdout.splitlines()[0] == f"{place}: no caches here. Make one: cli.py cache-teacher --task …"
+        assert (
+            result.stdout.splitlines()[0]
+            == f"{place}: no caches here. Make one: python cli.py cache-teacher --task TASK"
+        )
 
 
 def test_a_file(call, in_directory):

@@ -82,7 +82,10 @@ def test_a_killed_push_goes_on(tiny, s3, call):  # noqa: F811
     assert 3 <= len(there) < len(sizes(tiny.arrow)) and not (s3.directory / "toy").exists()
     s3.relay.hold_after = None
     problem = call("cache", "pull", f"{s3.url}/toy", s3.directory / "never")
-    assert problem.error == f"Error: {s3.url}/toy: there is no such cache. See what there is: cli.py cache ls {s3.url}"
+    assert (
+        problem.error
+        == f"Error: {s3.url}/toy: there is no such cache. See what there is: python cli.py cache ls {s3.url}"
+    )
     pushed = call("cache", "push", tiny.arrow, f"{s3.url}/toy")
     missing = sum(r.bytes for r in read_manifest(tiny.arrow).files().values() if r.sha256 not in there)
     assert pushed.json["bytes_moved"] == missing + (tiny.arrow / "manifest.json").stat().st_size
@@ -221,7 +224,8 @@ def test_a_damaged_local_file_is_not_published(tiny, s3, call, tmp_path):  # noq
     file.write_bytes(data)
     problem = call("cache", "push", cache, f"{s3.url}/toy")
     assert problem.code == 2 and problem.error == (
-        f"Error: {file} is damaged (its bytes are not those of the manifest). Run: cli.py cache verify {cache} --repair"
+        f"Error: {file} is damaged (its bytes are not those of the manifest). "
+        f"Run: python cli.py cache verify {cache} --repair"
     )
     assert not (s3.directory / "toy").exists()
     assert read_manifest(cache).files()["train/00002.arrow"].sha256 not in {b.name for b in blobs_in(s3.directory)}
@@ -235,7 +239,7 @@ def test_a_damaged_blob_is_found_and_sent_again(tiny, s3, call, tmp_path):  # no
     problem = call("cache", "pull", f"{s3.url}/toy", tmp_path / "copy")
     assert problem.code == 2 and problem.error == (
         f"Error: {s3.url}/toy: dev/00001.arrow is damaged (its bytes are not those of the manifest). "
-        f"Push it again from a good copy: cli.py cache push DIR {s3.url}/toy"
+        f"Push it again from a good copy: python cli.py cache push DIR {s3.url}/toy"
     )
     assert (
         not (tmp_path / "copy" / "manifest.json").exists() and not (tmp_path / "copy" / "dev" / "00001.arrow").exists()

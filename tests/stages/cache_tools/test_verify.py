@@ -74,7 +74,7 @@ def test_what_is_wrong_is_told_for_each_file(call, cache):
     total = len(read_manifest(cache).files())
     assert done.error == (
         f"Error: {cache}: 5 of {total} files are damaged (train/00000.arrow, train/00001.arrow, train/00002.arrow, "
-        f"train/00003.arrow, dev/00000.arrow). Run: cli.py cache verify {cache} --repair"
+        f"train/00003.arrow, dev/00000.arrow). Run: python cli.py cache verify {cache} --repair"
     )
 
 
@@ -240,7 +240,7 @@ def test_a_sample_sees_targets_of_other_rows(call, tiny, tmp_path):
 def test_what_cannot_be_verified(call, tmp_path, tiny, cache):
     assert call("cache", "verify", tmp_path / "none").error == (
         f"Error: {tmp_path}/none: there is no such cache. "
-        f"Make it: cli.py cache-teacher --cache {tmp_path}/none --task …"
+        f"Make it: python cli.py cache-teacher --cache {tmp_path}/none --task TASK"
     )
     assert call("cache", "verify", cache, "--from", tiny.hdf5).error == (
         "Error: --from names a copy to repair from: add --repair"
@@ -250,7 +250,10 @@ def test_what_cannot_be_verified(call, tmp_path, tiny, cache):
         f"Error: --from {tmp_path}/x: there is no such directory. Name another copy of the cache, or a URL"
     )
     (cache / "notes.txt").touch()
-    assert "not in the manifest: notes.txt. See: cli.py cache gc" in call("cache", "verify", cache, "--repair").stderr
+    assert (
+        "not in the manifest: notes.txt. See: python cli.py cache gc"
+        in call("cache", "verify", cache, "--repair").stderr
+    )
 
 
 def test_where_the_rows_are(tiny, monkeypatch, tmp_path):
