@@ -238,7 +238,10 @@ def cache_convert(**options: Any) -> None:
 @cache.command("gc")
 @options_of(CacheGcConfig)
 def cache_gc(**options: Any) -> None:
-    """Remove what dead writers left, and files that the manifest does not name. Look first with --dry-run."""
+    """Remove what dead writers left, and shards that the manifest does not name. Look first with --dry-run.
+
+    Files of other kinds are listed and kept.
+    """
     run_stage("cache_tools.gc", CacheGcConfig, options)
 
 

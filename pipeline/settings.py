@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 from pipeline.errors import BadOption
 
 REQUIRED: Any = object()
+LOCAL = ("DIR", "FILE", "OUT", "RUN")  # metavars of options that are paths of this machine
 
 
 def setting(
@@ -82,6 +83,11 @@ class Settings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, str) and "://" in value and field.metadata.get("metavar") in LOCAL:
+                raise BadOption(
+                    f"{value} is a URL, and a local path belongs there. Caches go to a URL with cache push, and come "
+                    "from one with cache pull"
+                )
             if value is None or not field.metadata or _is_allowed(value, field.metadata):
                 continue
             default = field.default

@@ -67,6 +67,11 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
             "cache-teacher --task rte --data-dir none",
             "--data-dir none has no train.tsv, dev.tsv. Give the directory of the official rte files of GLUE",
         ),
+        (
+            "cache-teacher --task rte --cache s3://bucket/rte",
+            "s3://bucket/rte is a URL, and a local path belongs there. Caches go to a URL with cache push, and come "
+            "from one with cache pull",
+        ),
         ("cache-teacher --task rte --shard-rows 0", "--shard-rows must be 1 or more, not 0. Try --shard-rows 16384"),
         (
             "finetune-teacher --task movie-reviews --model nowhere/to-be-found",
