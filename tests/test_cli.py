@@ -88,8 +88,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         ),
         (
             "train-student --cache .",
-            ". is no cache (it has no manifest.json). Run cache-teacher, again if it was stopped, or name another "
-            "--cache",
+            ". is no cache (it has no manifest.json). Name the directory of a cache",
         ),
         ("train-student --cache c --alpha 1.5", "--alpha must be a number from 0 to 1, not 1.5. Try --alpha 0.5"),
         ("train-student --cache c --alpha nan", "--alpha must be a number from 0 to 1, not nan. Try --alpha 0.5"),

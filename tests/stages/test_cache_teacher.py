@@ -133,7 +133,8 @@ def test_a_killed_writer_goes_on_and_ends_with_the_same_bytes(tiny, tmp_path):
     with pytest.raises(BadCache) as error:
         open_cache(out)
     assert str(error.value) == (
-        f"{out} is an unfinished cache. Run cache-teacher, again if it was stopped, or name another --cache"
+        f"{out} is an unfinished cache. Run again the command that began it (cache-teacher, "
+        "cache pull or cache convert), or name another cache"
     )
     with pytest.raises(BadCache, match="was made from something else"):
         cache_teacher.run(config(tiny, out, train_file=rows["train_file"], dtype="float16", shard_rows=256))

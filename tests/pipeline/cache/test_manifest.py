@@ -31,10 +31,7 @@ def test_no_cache(tmp_path):
     )
     with pytest.raises(BadCache) as error:
         open_cache(tmp_path)
-    assert str(error.value) == (
-        f"{tmp_path} is no cache (it has no manifest.json). Run cache-teacher, again if it was stopped, "
-        "or name another --cache"
-    )
+    assert str(error.value) == (f"{tmp_path} is no cache (it has no manifest.json). Name the directory of a cache")
 
 
 def test_another_format_version(cache):
@@ -116,7 +113,8 @@ def test_a_manifest_that_does_not_hold_together(cache, damage):
     with pytest.raises(BadCache) as error:
         open_cache(cache)
     assert str(error.value).startswith(f"{cache}/manifest.json is damaged (")
-    assert str(error.value).endswith("). Take it from a good copy: python cli.py cache verify … --repair --from COPY")
+    way_on = f"Take it from a good copy: python cli.py cache verify {cache} --repair --from COPY"
+    assert str(error.value).endswith(f"). {way_on}")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "[[]," * 100_000, "null", '{"format": 2}'])

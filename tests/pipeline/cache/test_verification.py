@@ -310,7 +310,7 @@ def test_an_expected_identity(cache, tiny, tmp_path):
             train(cache, tmp_path / "wrong", expect_identity=expected)
         assert str(error.value) == (
             f"{cache} has the identity {identity}, not {said} (12 digits or more). "
-            "See what differs with: python cli.py cache diff"
+            f"See what it is: python cli.py cache info {cache}"
         )
     assert not (tmp_path / "wrong").exists()
 

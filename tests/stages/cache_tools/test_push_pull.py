@@ -109,7 +109,8 @@ def test_a_killed_pull_goes_on(tiny, s3, server, call, tmp_path):  # noqa: F811
     s3.become("anna")
     problem = open_problem(out)
     assert (
-        problem == f"{out} is an unfinished cache. Run cache-teacher, again if it was stopped, or name another --cache"
+        problem == f"{out} is an unfinished cache. Run again the command that began it (cache-teacher, "
+        "cache pull or cache convert), or name another cache"
     )
     s3.relay.hold_after = None
     there = [path for path in out.glob("*/[!.]*") if path.parent.name != ".partial"]
