@@ -138,7 +138,7 @@ def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
     if absent and not new_head:
         raise BadModel(
             f"{name} has no trained classification head ({min(absent)} is missing). Fine-tune it first: "
-            f"python cli.py finetune-teacher --model {name} --task …"
+            f"python cli.py finetune-teacher --model {name} --task TASK"
         )
 
 

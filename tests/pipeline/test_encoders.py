@@ -165,7 +165,7 @@ def test_a_checkpoint_without_a_head_is_no_teacher(tmp_path):
         load_classifier(str(directory))
     assert str(error.value) == (
         f"{directory} has no trained classification head (classifier.bias is missing). Fine-tune it first: "
-        f"cli.py finetune-teacher --model {directory} --task TASK"
+        f"python cli.py finetune-teacher --model {directory} --task TASK"
     )
 
 
