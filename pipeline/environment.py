@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.compute import cpu_capabilities
-from pipeline.settings import Settings
+from pipeline.settings import LOCAL, Settings
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarrow", "h5py")
@@ -52,7 +52,7 @@ def shareable(config: SettingsType) -> SettingsType:
     changed = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, str) and (field.metadata["metavar"] or "") in ("DIR", "FILE", "DIR|URL", "OUT"):
+        if isinstance(value, str) and field.metadata["metavar"] in (*LOCAL, "DIR|URL"):
             changed[field.name] = shareable_place(value)
     return dataclasses.replace(config, **changed)
 

@@ -2,6 +2,8 @@
 
 import shlex
 
+OTHER_BYTES = "its bytes are not those of the manifest"
+
 
 def to_type(*words: object) -> str:
     """A command line of this program, as it can be typed."""
@@ -34,6 +36,15 @@ class BadModel(DistillError):
 
 class BadCache(DistillError):
     """A directory that is no cache, or a cache that is unfinished, damaged or of another identity."""
+
+
+class DamagedFile(BadCache):
+    """A file of a cache that is not what its manifest says. `cache` is where the cache is, `reason` what is wrong."""
+
+    def __init__(self, file: object, reason: object, cache: object):
+        self.reason = one_line(getattr(reason, "strerror", None) or reason)
+        repair = to_type("cache", "verify", cache, "--repair")
+        super().__init__(f"{file} is damaged ({self.reason}). Run: {repair}")
 
 
 class BadRun(DistillError):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.bundle_config import check_bundle
+from pipeline.cache.columns import is_target
 from pipeline.cache.manifest import PARTIAL, TEACHER, FileRecord, Manifest
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.cache.writer import write_shard
@@ -93,7 +94,7 @@ class Repair:
             damaged = {part.partition("/")[0] for part in shard.damaged_parts()}
         except BadCache:  # missing, or of another size
             damaged = set(shard.types)
-        rows = [name for name in shard if name != "logits" and not name.startswith("cls_")]
+        rows = [name for name in shard if not is_target(name)]
         if damaged.intersection(rows):
             damaged.update(rows)
         for name in shard:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache import arrow
-from pipeline.cache.columns import ColumnType
+from pipeline.cache.columns import ColumnType, is_target
 from pipeline.cache.lease import Lease
 from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, Manifest, ShardRecord
 from pipeline.cache.shards import map_file
@@ -205,7 +205,7 @@ def _mapped_rows(path: Path, manifest: Manifest, rows: int) -> dict[str, Any]:
 
 def row_types(manifest: Manifest) -> dict[str, ColumnType]:
     """The columns that are there before the teacher has run."""
-    return {n: kind for n, kind in manifest.column_types().items() if n != "logits" and not n.startswith("cls_")}
+    return {n: kind for n, kind in manifest.column_types().items() if not is_target(n)}
 
 
 def _work(item: Work) -> ShardRecord:

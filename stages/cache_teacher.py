@@ -162,8 +162,7 @@ def _write(job: Job, made: Mapping[str, Any], started: float) -> Manifest:
             owner, finished = _lead(writer, join=True)
         if finished is not None:
             return finished
-        if owner:
-            job.write_teacher()
+        teacher_files = job.write_teacher() if owner else None
         judge = next((name for name, split in splits.items() if role_of(name) == DEV and split.labelled), None)
         records, forward = _compute(job, judge)
         while not owner:  # whoever holds the lease finishes; if it dies, the work is there and this process does
@@ -175,7 +174,7 @@ def _write(job: Job, made: Mapping[str, Any], started: float) -> Manifest:
         manifest = job.with_records(records)
         manifest = replace(
             manifest,
-            teacher_files=job.write_teacher(),
+            teacher_files=teacher_files or job.write_teacher(),
             teacher_metrics={
                 name: _teacher_metrics(writer, manifest, name) for name, split in splits.items() if split.labelled
             },

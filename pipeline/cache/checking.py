@@ -5,20 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cache.manifest import TEACHER, Manifest
+from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, Manifest
 from pipeline.cache.reader import schema_problems
 from pipeline.cache.shards import LocalSource, Shard
-from pipeline.errors import BadCache
+from pipeline.errors import OTHER_BYTES, DamagedFile
 from pipeline.examples import rows_digest
 from pipeline.fingerprint import intact
 
 
 def damage(directory: Path, manifest: Manifest, advance: Callable[[int], object]) -> dict[str, str]:
     """What is wrong with each file, by its path in the cache. `advance` is called with the bytes of files checked."""
-    found = {file: _reason(problem) for file, problem in schema_problems(directory, manifest).items()}
+    found = {file: problem.reason for file, problem in schema_problems(directory, manifest).items()}
     for file, record in manifest.files().items():
         if file not in found and not intact(directory / file, record.sha256):
-            found[file] = "its bytes are not those of the manifest"
+            found[file] = OTHER_BYTES
         advance(record.bytes if file.startswith(f"{TEACHER}/") else record.bytes // 2)
     source = LocalSource(directory)
     for name, split in manifest.splits.items():
@@ -29,10 +29,6 @@ def damage(directory: Path, manifest: Manifest, advance: Callable[[int], object]
                     found[shard.file] = reason
             advance(shard.bytes - shard.bytes // 2)
     return {file: found[file] for file in manifest.files() if file in found}
-
-
-def _reason(problem: BadCache) -> str:
-    return str(problem).partition(" is damaged (")[2].rpartition("). Run")[0]
 
 
 def shard_damage(shard: Shard) -> str | None:
@@ -47,13 +43,13 @@ def shard_damage(shard: Shard) -> str | None:
             if isinstance(column, np.ndarray) and column.dtype.kind == "f" and not np.isfinite(column).all():
                 rows = np.isfinite(column.reshape(len(column), -1)).all(axis=1)
                 return f"{name} is not finite for example {shard.first_id + int(rows.argmin())}"
-    except BadCache as problem:
-        return _reason(problem)
+    except DamagedFile as problem:
+        return problem.reason
     return None
 
 
 def unknown_files(directory: Path, manifest: Manifest) -> list[str]:
     """Files that lie in a cache and are not in its manifest."""
-    known = {*manifest.files(), "manifest.json"}
+    known = {*manifest.files(), MANIFEST}
     there = (path.relative_to(directory) for path in sorted(directory.rglob("*")) if not path.is_dir())
-    return [str(path) for path in there if str(path) not in known and path.parts[0] != ".partial"]
+    return [str(path) for path in there if str(path) not in known and path.parts[0] != PARTIAL]

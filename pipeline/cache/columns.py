@@ -63,6 +63,11 @@ def cls_column(layer: int) -> str:
     return f"cls_{layer:02d}"
 
 
+def is_target(name: str) -> bool:
+    """Whether the teacher makes this column; the others are there before it has run."""
+    return name == "logits" or name.startswith("cls_")
+
+
 def column_types(
     *, classes: int, regression: bool, token_types: bool, layers: Sequence[int], hidden: int, dtype: str
 ) -> dict[str, ColumnType]:

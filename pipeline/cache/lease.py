@@ -19,9 +19,11 @@ from typing import Any
 
 import psutil
 
+from pipeline.cache.manifest import PARTIAL
 from pipeline.errors import BadCache
 from pipeline.files import read_json, temporary_beside, write_json
 
+LEASE = "lease.json"  # in .partial/
 HEARTBEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0
 
@@ -75,6 +77,11 @@ class Holder:
 
     def __str__(self) -> str:
         return f"{self.name} (process {self.pid})"
+
+
+def directory_lease(directory: Path) -> "Lease":
+    """The lease on a whole cache."""
+    return Lease(directory / PARTIAL / LEASE)
 
 
 class Lease:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.lease import DEAD_AFTER_SECONDS, Lease
+from pipeline.cache.lease import DEAD_AFTER_SECONDS, LEASE, Lease
 from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, read_manifest, shard_record
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
@@ -36,10 +36,6 @@ class Leftover:
 class Found:
     leftovers: tuple[Leftover, ...]
     unknown: tuple[Path, ...]  # never removed
-
-
-def directory_lease(directory: Path) -> Lease:
-    return Lease(directory / PARTIAL / "lease.json")
 
 
 def find_leftovers(directory: Path) -> Found:
@@ -162,7 +158,7 @@ def _in_partial(writer: CacheWriter) -> Iterator[Leftover | Path]:
             claim = writer.claim(record[1], int(record[2]))
             if claim.holder() is None:
                 yield Leftover(path, claim)
-        elif path.name == "lease.json":
+        elif path.name == LEASE:
             if Lease(path).holder() is None:
                 yield Leftover(path)
         elif is_temporary(path):

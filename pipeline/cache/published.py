@@ -20,7 +20,7 @@ from pipeline.cache.reader import Cache
 from pipeline.cache.remote import Remote
 from pipeline.cache.shards import Piece
 from pipeline.cache.transfers import TRANSFERS, Transfers
-from pipeline.errors import BadCache, BadOption, to_type
+from pipeline.errors import BadCache, BadOption, one_line, to_type
 from pipeline.fingerprint import json_digest
 from pipeline.preflight import size
 from pipeline.progress import note
@@ -74,9 +74,8 @@ class Published:
 
     def damaged(self, file: str, reason: object) -> BadCache:
         """The error for a file of this cache that is not what the manifest says."""
-        text = " ".join(str(reason).split())[:200]
         return BadCache(
-            f"{self.url}: {file} is damaged ({text}). "
+            f"{self.url}: {file} is damaged ({one_line(reason)}). "
             f"Push it again from a good copy: {to_type('cache', 'push', 'DIR', self.url)}"
         )
 
@@ -201,11 +200,6 @@ def open_published(url: str, store: Path, store_bytes: int) -> Cache:
     memory = Memory(store)
     source = PublishedSource(published, manifest, Fetched(store, store_bytes, memory))
     return Cache(published.url, manifest, source, source.teacher, memory)
-
-
-def read_published(url: str) -> bytes:
-    """The bytes of a published manifest, which hold together. Raises `BadCache`, `BadPlace`, `BadOption`."""
-    return Published(url).read()[1]
 
 
 def fetch_file(url: str, record: FileRecord, path: Path) -> bool:

@@ -13,7 +13,7 @@ from pipeline.cache.containers import layout
 from pipeline.cache.manifest import TEACHER, FileRecord, Manifest, ShardRecord, read_manifest
 from pipeline.cache.shards import LocalSource, Shard, Source, file_state
 from pipeline.cache.verification import Verification
-from pipeline.errors import BadCache, BadOption, one_line, to_type
+from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile
 from pipeline.examples import Split
 from pipeline.fingerprint import intact
 from pipeline.store import STORE_BYTES, Memory, default_store
@@ -68,12 +68,9 @@ def _check_file(path: Path, record: FileRecord, memory: Memory, location: str) -
         if record.sha256 in memory.known(path, state):
             return
         if not intact(path, record.sha256):
-            raise ValueError("its bytes are not those of the manifest")
+            raise ValueError(OTHER_BYTES)
     except (OSError, ValueError) as error:
-        reason = one_line(getattr(error, "strerror", None) or error)
-        raise BadCache(
-            f"{path} is damaged ({reason}). Run: {to_type('cache', 'verify', location, '--repair')}"
-        ) from error
+        raise DamagedFile(path, error, location) from error
     memory.remember(path, state, [record.sha256])
 
 
@@ -94,7 +91,7 @@ def open_cache(location: str | Path, store: Path | None = None, store_bytes: int
     return Cache(str(location), manifest, LocalSource(directory), directory / TEACHER, memory)
 
 
-def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | None = None) -> dict[str, BadCache]:
+def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | None = None) -> dict[str, DamagedFile]:
     """What is wrong with the files of a cache (all, or these), by path in it: sizes, links, schema. No data is read."""
     problems, records = {}, manifest.files()
     shards = {shard.file: shard for _, shard in manifest.shards()}
@@ -104,10 +101,7 @@ def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | 
             if file in shards:
                 _check_layout(directory / file, manifest, shards[file])
         except (OSError, ValueError) as error:
-            reason = one_line(getattr(error, "strerror", None) or error)
-            problems[file] = BadCache(
-                f"{directory / file} is damaged ({reason}). Run: {to_type('cache', 'verify', directory, '--repair')}"
-            )
+            problems[file] = DamagedFile(directory / file, error, directory)
     return problems
 
 

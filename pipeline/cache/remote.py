@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.errors import BadOption, BadPlace, MissingExtra
+from pipeline.errors import OTHER_BYTES, BadOption, BadPlace, MissingExtra, one_line
 from pipeline.files import temporary_beside, write_file
 
 BLOCK = 16 * 2**20  # bytes a request when reading
@@ -167,7 +167,7 @@ class Remote:
                     file.write(data)
                 advance(len(data))
         if digest.hexdigest() != sha256:
-            raise ValueError("its bytes are not those of the manifest")
+            raise ValueError(OTHER_BYTES)
 
     def upload(self, file: Path, path: str) -> None:
         """Write a file, whole or not at all. Raises `BadPlace`."""
@@ -230,7 +230,7 @@ class Remote:
                 f"{self.url} cannot be reached ({kind}). {check}, then run the same command again: "
                 "what was moved is kept"
             )
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        reason = one_line(getattr(error, "strerror", None) or error)
         return f"{self.url} cannot be used ({kind}: {reason}). {check}"
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.cache.manifest import Manifest, ShardRecord
-from pipeline.errors import BadCache, one_line, to_type
+from pipeline.errors import BadCache, DamagedFile
 from pipeline.examples import Column, Ragged, row_hash
 from pipeline.fingerprint import bytes_digest
 
@@ -105,11 +105,7 @@ class LocalSource:
         yield Piece(data, shard.sha256, self.directory / shard.file, state)  # the whole file, whatever is read of it
 
     def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
-        text = one_line(reason)
-        return BadCache(
-            f"{self.directory / shard.file} is damaged ({text}). "
-            f"Run: {to_type('cache', 'verify', self.directory, '--repair')}"
-        )
+        return DamagedFile(self.directory / shard.file, reason, self.directory)
 
     def need(self, parts: Sequence[tuple[ShardRecord, str]]) -> None:
         """Everything is here."""

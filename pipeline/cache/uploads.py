@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.cache.manifest import FileRecord
 from pipeline.cache.published import Published
 from pipeline.cache.remote import PART, Remote
-from pipeline.errors import BadCache, BadPlace, to_type
+from pipeline.errors import OTHER_BYTES, BadPlace, DamagedFile
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -19,10 +19,7 @@ def upload(published: Published, file: Path, record: FileRecord) -> bool:
     """
     sha256, etags = _digests(file)
     if sha256 != record.sha256:
-        raise BadCache(
-            f"{file} is damaged (its bytes are not those of the manifest). "
-            f"Run: {to_type('cache', 'verify', file.parents[1], '--repair')}"
-        )
+        raise DamagedFile(file, OTHER_BYTES, file.parents[1])
     path = published.blob(sha256)
     if _arrived(published.remote, path, record, etags, sure=published.remote.scheme_name == "file"):
         return False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cache.columns import ROW_COLUMNS
 from pipeline.cache.shards import Shard
+from pipeline.errors import OTHER_BYTES
 from pipeline.examples import rows_digest
 from pipeline.fingerprint import bytes_digest
 from pipeline.store import Memory
@@ -85,7 +86,7 @@ def verify_shard(shard: Shard, names: Collection[str], memory: Memory) -> None:
         if piece.sha256 in known:
             continue
         if bytes_digest(piece.data) != piece.sha256:
-            raise source.damaged(record, shard.what_differs() or "its bytes are not those of the manifest")
+            raise source.damaged(record, shard.what_differs() or OTHER_BYTES)
         memory.remember(piece.path, piece.state, [piece.sha256])
     if rows_digest(shard) != record.rows_digest:
         raise source.damaged(record, f"its rows are not those that the identity has for split {shard.split}")

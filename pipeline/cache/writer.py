@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from pipeline.cache.columns import ColumnType, check_columns, parts_of
 from pipeline.cache.containers import container
-from pipeline.cache.lease import Lease
+from pipeline.cache.lease import Lease, directory_lease
 from pipeline.cache.manifest import (
     MANIFEST,
     PARTIAL,
@@ -29,7 +29,7 @@ from pipeline.cache.manifest import (
     shard_record,
 )
 from pipeline.cache.reader import schema_problems
-from pipeline.errors import BadCache
+from pipeline.errors import BadCache, one_line
 from pipeline.examples import Column, rows_digest
 from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json, write_text
 from pipeline.fingerprint import bytes_digest, file_digest, intact, json_digest
@@ -56,7 +56,7 @@ def _reason(error: Exception) -> str:
     """Why the disk refuses, in the system's words, where the libraries have words of their own."""
     found = re.search(r"os error (\d+)", str(error))
     number = int(found[1]) if found else getattr(error, "errno", None)
-    return os.strerror(number) if number else " ".join(str(error).split())[:200]
+    return os.strerror(number) if number else one_line(error)
 
 
 class CacheWriter:
@@ -72,7 +72,7 @@ class CacheWriter:
         self.fields = fields
         self.container_name = container_name
         self.container = container(container_name)
-        self.lease = Lease(directory / PARTIAL / "lease.json")
+        self.lease = directory_lease(directory)
         self.is_new = False  # whether `start` found nothing of an earlier call
 
     @property

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.columns import ColumnType
+from pipeline.cache.columns import ColumnType, is_target
 from pipeline.cache.manifest import Manifest, Origin, ShardRecord, SplitRecord
 from pipeline.cache.reader import Cache, open_cache
 from pipeline.cache.shards import Shard
 from pipeline.cache.verification import verify_shard
 from pipeline.cache.writer import CacheWriter
 from pipeline.environment import environment, shareable
-from pipeline.errors import BadCache, BadOption, to_type
+from pipeline.errors import OTHER_BYTES, BadCache, BadOption, DamagedFile
 from pipeline.examples import Column, Ragged
 from pipeline.patience import parse_layers
 from pipeline.preflight import check_space
@@ -130,10 +130,7 @@ def _teacher(writer: CacheWriter, source: Cache) -> Mapping[str, Any]:
     written = writer.write_teacher(copy)
     for name, record in source.manifest.teacher_files.items():
         if written.get(name) != record:
-            raise BadCache(
-                f"{source.teacher / name} is damaged (its bytes are not those of the manifest). "
-                f"Run: {to_type('cache', 'verify', source.location, '--repair')}"
-            )
+            raise DamagedFile(source.teacher / name, OTHER_BYTES, source.location)
     return written
 
 
@@ -159,7 +156,7 @@ def _columns(shard: Shard, types: Mapping[str, ColumnType]) -> dict[str, Column]
     columns: dict[str, Column] = {}
     for name, kind in types.items():
         column = shard[name]
-        if not isinstance(column, Ragged) and name.startswith(("logits", "cls_")):
+        if not isinstance(column, Ragged) and is_target(name):
             with np.errstate(over="ignore"):
                 column = column.astype(kind.dtype, copy=False)
             bad = ~np.isfinite(column).all(axis=1)

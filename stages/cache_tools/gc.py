@@ -4,7 +4,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.leftovers import LOCK, Found, Leftover, directory_lease, find_leftovers, remove_leftover, size_of
+from pipeline.cache.lease import directory_lease
+from pipeline.cache.leftovers import LOCK, Found, Leftover, find_leftovers, remove_leftover, size_of
 from pipeline.cache.manifest import MANIFEST, PARTIAL
 from pipeline.errors import BadCache
 from pipeline.listing import printable

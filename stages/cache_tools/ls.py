@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.lease import Lease
+from pipeline.cache.lease import directory_lease
 from pipeline.cache.manifest import MANIFEST, PARTIAL, Manifest, read_manifest
-from pipeline.errors import BadCache, BadPlace
+from pipeline.errors import BadCache
 from pipeline.files import read_json
 from pipeline.fingerprint import json_digest
 from pipeline.listing import printable, spans, table
@@ -86,9 +86,6 @@ def _published(url: str) -> Iterator[Listed]:
         try:
             if (found := Published(at).find()) is not None:
                 yield _complete(at, found[0])
-        except BadPlace as error:
-            if not isinstance(error.__cause__, NotADirectoryError):  # a file beside the caches
-                raise
         except BadCache as error:
             yield Listed(at, DAMAGED, str(error))
 
@@ -116,7 +113,7 @@ def _complete(place: str, manifest: Manifest) -> Listed:
 def _unfinished(place: Path) -> Listed:
     """What is known of a cache in the making: from what it is made for, and who is making it."""
     partial = place / PARTIAL
-    holder = Lease(partial / "lease.json").holder()
+    holder = directory_lease(place).holder()
     shards = sum(re.fullmatch(r"[a-z]\w*-\d{5}\.json", entry.name) is not None for entry in partial.iterdir())
     writing = f"being written by {holder}" if holder else "nobody is writing it: the command that began it goes on"
     listed = Listed(str(place), UNFINISHED, f"unfinished, {shards} shards so far; {writing}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cache.checking import damage, unknown_files
-from pipeline.cache.lease import Lease
-from pipeline.cache.manifest import MANIFEST, PARTIAL, FileRecord, Manifest, parse_manifest, read_manifest
+from pipeline.cache.lease import directory_lease
+from pipeline.cache.manifest import MANIFEST, PARTIAL, FileRecord, Manifest, read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.compute import single_process
 from pipeline.errors import BadCache, BadOption, to_type
@@ -97,7 +97,7 @@ def _repair(
     config: CacheVerifyConfig, directory: Path, manifest: Manifest, damaged: dict[str, str], manifest_too: bool
 ) -> list[str]:
     """Replace the damaged files. Raises `BadCache` for those that could not be, after all others were."""
-    lease = Lease(directory / PARTIAL / "lease.json")
+    lease = directory_lease(directory)
     if (holder := lease.acquire()) is not None:
         raise BadCache(f"{directory} is being written by {holder}. Wait for it, then run the same command again")
     given = {name: getattr(config, name) for name in ("data_dir", "train_file", "dev_file", "test_file")}
@@ -128,9 +128,9 @@ def _repair(
 def _other_manifest(copy: str) -> Manifest:
     if "://" not in copy:
         return read_manifest(Path(copy))
-    from pipeline.cache.published import read_published
+    from pipeline.cache.published import Published
 
-    return parse_manifest(read_published(copy), f"{copy}/{MANIFEST}")
+    return Published(copy).read()[0]
 
 
 def _fetch(copy: str) -> Fetch:

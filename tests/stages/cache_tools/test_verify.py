@@ -55,13 +55,17 @@ def test_one_flipped_byte_in_any_file_is_found_and_the_file_named(call, tiny, tm
     assert call("cache", "verify", cache).code == 0
 
 
-def test_what_is_wrong_is_told_for_each_file(call, cache):
+def damage_all_kinds(cache):
     flip(cache / "train/00000.arrow", inside(cache, "train/00000.arrow", "cls_02"))
     flip(cache / "train/00001.arrow", inside(cache, "train/00001.arrow", "input_ids/values"))
     flip(cache / "train/00002.arrow", 9)
     (cache / "train/00003.arrow").unlink()
     with (cache / "dev/00000.arrow").open("ab") as file:
         file.write(b"x")
+
+
+def test_what_is_wrong_is_told_for_each_file(call, cache):
+    damage_all_kinds(cache)
     done = call("cache", "verify", cache)
     lines = done.stdout.splitlines()
     assert lines[0] == "train/00000.arrow: the bytes of cls_02 are not those of the manifest"
@@ -76,15 +80,6 @@ def test_what_is_wrong_is_told_for_each_file(call, cache):
         f"Error: {cache}: 5 of {total} files are damaged (train/00000.arrow, train/00001.arrow, train/00002.arrow, "
         f"train/00003.arrow, dev/00000.arrow). Run: python cli.py cache verify {cache} --repair"
     )
-
-
-def damage_all_kinds(cache):
-    flip(cache / "train/00000.arrow", inside(cache, "train/00000.arrow", "cls_02"))
-    flip(cache / "train/00001.arrow", inside(cache, "train/00001.arrow", "input_ids/values"))
-    flip(cache / "train/00002.arrow", 9)
-    (cache / "train/00003.arrow").unlink()
-    with (cache / "dev/00000.arrow").open("ab") as file:
-        file.write(b"x")
 
 
 def test_repair_computes_again_what_is_damaged_and_nothing_else(call, tiny, cache):
