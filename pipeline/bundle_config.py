@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.manifest import Manifest, check_nesting
+from pipeline.cache.manifest import Manifest
+from pipeline.cache.parsing import check_nesting
 from pipeline.checkpoints import load_config
 from pipeline.encoders import depth_of, position_limit
 from pipeline.errors import BadCache, one_line, to_type

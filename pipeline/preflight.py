@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.manifest import Manifest, checked_text
+from pipeline.cache.manifest import Manifest
+from pipeline.cache.parsing import checked_text
 from pipeline.errors import BadCache, BadModel, BadOption, BadRows
 from pipeline.examples import Split
 from pipeline.metrics import measure

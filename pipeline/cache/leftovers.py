@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cache.lease import DEAD_AFTER_SECONDS, LEASE, Lease
-from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, read_manifest, shard_record
+from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER
+from pipeline.cache.parsing import read_manifest, shard_record
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.files import is_temporary, read_json

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.fetched import Fetched, Mapped
-from pipeline.cache.manifest import MANIFEST, MAX_BYTES, TEACHER, FileRecord, Manifest, ShardRecord, parse_manifest
+from pipeline.cache.manifest import MANIFEST, TEACHER, FileRecord, Manifest, ShardRecord
+from pipeline.cache.parsing import MAX_BYTES, parse_manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.remote import Remote
 from pipeline.cache.shards import Piece

@@ -10,7 +10,8 @@ from pipeline.bundle import layer_of
 from pipeline.bundle_config import check_bundle
 from pipeline.cache.columns import cls_column
 from pipeline.cache.containers import layout
-from pipeline.cache.manifest import TEACHER, FileRecord, Manifest, ShardRecord, read_manifest
+from pipeline.cache.manifest import TEACHER, FileRecord, Manifest, ShardRecord
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.shards import LocalSource, Shard, Source, file_state
 from pipeline.cache.verification import Verification
 from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile

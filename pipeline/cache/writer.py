@@ -17,17 +17,8 @@ from safetensors import SafetensorError
 from pipeline.cache.columns import ColumnType, check_columns, parts_of
 from pipeline.cache.containers import container
 from pipeline.cache.lease import Lease, directory_lease
-from pipeline.cache.manifest import (
-    MANIFEST,
-    PARTIAL,
-    TEACHER,
-    Extent,
-    FileRecord,
-    Manifest,
-    ShardRecord,
-    read_manifest,
-    shard_record,
-)
+from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, Extent, FileRecord, Manifest, ShardRecord
+from pipeline.cache.parsing import read_manifest, shard_record
 from pipeline.cache.reader import schema_problems
 from pipeline.errors import BadCache, one_line
 from pipeline.examples import Column, rows_digest

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cache.lease import directory_lease
-from pipeline.cache.manifest import MANIFEST, PARTIAL, Manifest, read_manifest
+from pipeline.cache.manifest import MANIFEST, PARTIAL, Manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.errors import BadCache
 from pipeline.files import read_json
 from pipeline.fingerprint import json_digest

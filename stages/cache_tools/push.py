@@ -4,7 +4,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.manifest import MANIFEST, Manifest, read_manifest
+from pipeline.cache.manifest import MANIFEST, Manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.published import Published
 from pipeline.cache.reader import schema_problems
 from pipeline.cache.transfers import Transfers

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.cache.checking import damage, unknown_files
 from pipeline.cache.lease import directory_lease
-from pipeline.cache.manifest import MANIFEST, PARTIAL, FileRecord, Manifest, read_manifest
+from pipeline.cache.manifest import MANIFEST, PARTIAL, FileRecord, Manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.compute import single_process
 from pipeline.errors import BadCache, BadOption, to_type

@@ -11,7 +11,7 @@ import torch
 from conftest import save_pretrained_encoder
 
 from pipeline import preflight
-from pipeline.cache.manifest import read_manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.checkpoints import load_classifier, load_tokenizer
 from pipeline.errors import BadCache, BadModel, BadRows

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from sealing import seal, seal_shard, seal_splits, seal_teacher, seal_text, write_cache, write_sealed
 
 from pipeline.cache.containers import container
-from pipeline.cache.manifest import read_manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.errors import BadCache
 from pipeline.examples import Ragged

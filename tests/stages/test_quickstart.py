@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cache.manifest import read_manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.writer import CacheWriter
 from pipeline.settings import command_line
 from stages.configs import QuickstartConfig, TrainStudentConfig

@@ -7,7 +7,7 @@ import pytest
 from conftest import seal
 from s3 import files_of, s3, server  # noqa: F401
 
-from pipeline.cache.manifest import read_manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
 
 SHORT = ("--max-steps", 12, "--eval-every", 6, "--precision", "float32", "--log-every", 1, "--lr", 1e-3)

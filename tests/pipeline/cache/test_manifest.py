@@ -4,7 +4,7 @@ import shutil
 import pytest
 from conftest import seal, write_sealed
 
-from pipeline.cache.manifest import read_manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.errors import BadCache
 from stages import cache_teacher

@@ -14,7 +14,7 @@ import pytest
 from pipeline import store
 from pipeline.cache import verification
 from pipeline.cache.containers import container
-from pipeline.cache.manifest import read_manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.cache.writer import write_shard
 from pipeline.errors import BadCache, Interrupted

@@ -10,7 +10,7 @@ import pytest
 from conftest import seal
 from s3 import files_of, s3, server, start_cli  # noqa: F401
 
-from pipeline.cache.manifest import read_manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
 from stages import cache_teacher
 from stages.configs import CacheTeacherConfig

@@ -8,7 +8,7 @@ import pytest
 from conftest import seal
 
 from pipeline import store
-from pipeline.cache.manifest import read_manifest
+from pipeline.cache.parsing import read_manifest
 from pipeline.repair import rows_of
 
 
