@@ -53,6 +53,10 @@ def run(config: CacheVerifyConfig) -> VerifyResult:
         repaired.append(MANIFEST)
     with bar(sum(record.bytes for record in manifest.files().values()), f"verify {directory}", "B") as progress:
         damaged = damage(directory, manifest, progress.update)
+    if repaired and all(shard.file in damaged for _, shard in manifest.shards()):
+        raise BadCache(  # nothing here says that the copy is of this cache
+            f"{directory} shares no shard with {config.from_}, and nothing was changed. Name another copy with --from"
+        )
     for file, reason in damaged.items():
         print(f"{file}: {reason}")
     if damaged and not config.repair:

@@ -140,6 +140,17 @@ def test_repair_from_a_copy(call, tiny, cache):
     assert contents(cache) == before
 
 
+def test_a_damaged_manifest_and_the_copy_of_another_cache(call, tiny, cache):
+    """Repair replaces what is damaged; it does not turn one cache into another."""
+    flip(cache / "manifest.json", 700)
+    before = contents(cache)
+    done = call("cache", "verify", cache, "--repair", "--from", tiny.float16)
+    assert done.code == 2 and done.error == (
+        f"Error: {cache} shares no shard with {tiny.float16}, and nothing was changed. Name another copy with --from"
+    )
+    assert contents(cache) == before
+
+
 def test_a_teacher_file_comes_from_a_copy_only(call, cache, tiny):
     flip(cache / "teacher/layer-02.safetensors", 2000)
     (cache / "train/00003.arrow").unlink()
