@@ -5,6 +5,7 @@ its header as JSON. It is replaced by rename, so the last whole one is always th
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pipeline.errors import BadRun
 from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json
 
 RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
+_OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before it renames
 MODEL, CHECKPOINT = "model", "checkpoint.safetensors"
 
 
@@ -59,7 +61,7 @@ class RunDirectory:
         """Claim the directory. Raises `BadRun` for an unfinished run unless it is to be resumed."""
         started = self.path / STARTED
         for leftover in self.path.glob(".*"):
-            if is_temporary(leftover):  # of a killed call
+            if is_temporary(leftover) or _OF_SAFETENSORS.fullmatch(leftover.name):  # of a killed call
                 remove(leftover)
         if started.is_file():
             if not resume:
