@@ -1,10 +1,16 @@
 """Where and in which precision a stage computes: an Accelerator made inside `run`, never at import."""
 
+import ctypes
+import sys
 from typing import Any
 
 import torch
 
+from pipeline.dropout import fast_dropout
 from pipeline.errors import BadOption
+from pipeline.last_layer import only_cls_in_last_layer
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
 
 
 def bfloat16_in_hardware() -> bool:
@@ -34,14 +40,36 @@ def resolve_precision(precision: str) -> str:
     return precision
 
 
-def accelerator(precision: str) -> Any:
-    """An Accelerator for this resolved precision. Earlier ones of the process are forgotten: accelerate keeps
-    their precision in shared state and would refuse another."""
+def accelerator(precision: str, device: str = "auto") -> Any:
+    """An Accelerator for this resolved precision; `device` "cpu" leaves a GPU alone. Earlier ones of the process are
+    forgotten: accelerate keeps their precision in shared state and would refuse another."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision="bf16" if precision == "bfloat16" else "no")
+    keep_freed_memory()
+    return Accelerator(mixed_precision="bf16" if precision == "bfloat16" else "no", cpu=device == "cpu")
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what tensors gave back, for the next ones. By default it returns large blocks to the system, and
+    a sixth of a student's step on a CPU goes into having them mapped again, page by page (docs/log.md)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:  # other C libraries have none
+        for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            mallopt(option, 2**31 - 1)
+
+
+def efficient(model: Any, device: torch.device) -> Any:
+    """`model`, an encoder of which [CLS] alone is read, made to compute no more than that, and with what is fastest
+    on the device. Its weights, its configuration and what is saved of it stay the same."""
+    only_cls_in_last_layer(model)
+    if device.type == "cpu":
+        from pipeline.attention import use_short_attention  # transformers: seconds to import
+
+        fast_dropout(model)
+        use_short_attention(model)
+    return model
 
 
 def single_process(command: str) -> None:

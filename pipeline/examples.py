@@ -189,4 +189,9 @@ def shard_ranges(examples: int, rows: int) -> list[tuple[int, int]]:
 def split_digest(split: Split, rows: int) -> str:
     """SHA-256 over the row digests of the shards of a split in memory, so that a stream can be digested as it comes."""
     digests = [rows_digest(shard_rows(split, start, stop)) for start, stop in shard_ranges(len(split), rows)]
+    return digest_of(digests)
+
+
+def digest_of(digests: Sequence[str]) -> str:
+    """SHA-256 over the row digests of a split's shards."""
     return hashlib.sha256("".join(digests).encode()).hexdigest()

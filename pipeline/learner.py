@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.batching import Batch, by_length, collate
+from pipeline.compute import efficient
 from pipeline.configs import TrainingConfig
 from pipeline.encoders import cls_vectors
 from pipeline.examples import Split
@@ -53,7 +54,7 @@ class EncoderLearner:
         self.objective = objective
         self.config = config
         self.pad_id = pad_id
-        self.model = accelerator.prepare(model)
+        self.model = accelerator.prepare(efficient(model, accelerator.device))
         self.bare = accelerator.unwrap_model(self.model)
         self.optimizer = _adamw(self.bare, config.weight_decay)
 

@@ -94,7 +94,8 @@ class Settings:
             example = f" Try {option_name(field.name)} {default}"
             if default in (dataclasses.MISSING, None):
                 example = " Leave it out for the default"
-            raise BadOption(f"{option_name(field.name)} must be {_allowed(field.metadata)}, not {value}.{example}")
+            name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
+            raise BadOption(f"{name} must be {_allowed(field.metadata)}, not {value}.{example}")
 
     def outcome(self) -> dict[str, Any]:
         """The options that decide what is computed, as JSON values."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from pipeline.batching import Batch
 from pipeline.cache.columns import cls_column
+from pipeline.compute import efficient
 from pipeline.encoders import cls_vectors
 from pipeline.examples import Split
 from pipeline.losses import Targets
@@ -41,7 +42,7 @@ class LiveSignals:
     """From a loaded teacher, run on each batch: what caching replaces, kept to compare with."""
 
     def __init__(self, teacher: nn.Module, accelerator: Any):
-        self.teacher = teacher.eval().to(accelerator.device)
+        self.teacher = efficient(teacher.eval().to(accelerator.device), accelerator.device)
         self.accelerator = accelerator
 
     def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:

@@ -21,11 +21,13 @@ import torch
 from pipeline.batching import by_length, collate
 from pipeline.cache.columns import cls_column
 from pipeline.cache.manifest import Manifest
+from pipeline.compute import efficient
 from pipeline.errors import BadModel
 from pipeline.examples import Column, Split, shard_rows
 from pipeline.signals import teacher_outputs
 
-TEACHER_BATCH = 64  # part of the identity: the bytes of a shard depend on how its rows were batched
+TEACHER_BATCH = 64
+BATCHING = f"by length, {TEACHER_BATCH}, last layer for [CLS]"  # part of the identity: a shard's bytes depend on it
 
 
 def available_cores() -> int:
@@ -111,7 +113,7 @@ def teacher_pass(model: Any, compute: Any, manifest: Manifest, cores: int) -> It
     """A `TeacherPass` of this model in evaluation mode; torch's number of threads is restored at the end."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    running = TeacherPass(model.eval().to(compute.device), compute, manifest, cores)
+    running = TeacherPass(efficient(model.eval().to(compute.device), compute.device), compute, manifest, cores)
     try:
         yield running
     finally:

@@ -36,7 +36,7 @@ from pipeline.settings import command_line
 from pipeline.sources import load_rows
 from pipeline.store import remember_rows
 from pipeline.tasks import DEV, find_task, role_of
-from pipeline.teacher_pass import TEACHER_BATCH, available_cores, teacher_pass
+from pipeline.teacher_pass import BATCHING, available_cores, teacher_pass
 from pipeline.teachers import Teacher, find_teacher, load_teacher
 from pipeline.workers import Work, in_processes, in_this_process, share
 from stages.configs import CacheTeacherConfig
@@ -211,7 +211,7 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str,
         "shard_rows": config.shard_rows,
         "dtype": config.dtype,
         "compute": resolve_precision(config.precision),
-        "batching": f"by length, {TEACHER_BATCH}",
+        "batching": BATCHING,
         "sequences": 1,
     }
     record = ModelRecord(

@@ -211,3 +211,34 @@ class CacheGcConfig(Settings):
 
     cache: str = setting(help="cache directory", metavar="DIR", positional=True)
     dry_run: bool = setting(False, help="only list them")
+
+
+BENCHMARKS = ("train", "peers", "cache", "reader", "startup", "growth")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(Settings):
+    """Measure the speed of this program on this machine, against that of others."""
+
+    what: str = setting(
+        help="train, peers, cache, reader, startup, growth, or all of them",
+        metavar="WHAT",
+        positional=True,
+        choices=(*BENCHMARKS, "all"),
+    )
+    model: str = setting(
+        "base",
+        help="shape of the teacher, weights random: BERT-base (12 layers, 768 wide), or the packaged BERT (6, 384)",
+        choices=("base", "demo"),
+    )
+    lengths: str = setting(
+        "mnli",
+        help="tokens of the examples: as in MNLI, as in RTE, or drawn from a file with one number a line",
+        metavar="mnli|rte|FILE",
+    )
+    quick: bool = setting(False, help="a first impression in under a minute: smaller batches, two rounds")
+    rounds: int = setting(5, help="rounds that are counted; every contender has one turn in each", low=1)
+    device: str = setting(
+        "auto", help="auto is the GPU where there is one", choices=("auto", "cpu", "cuda"), metavar=None
+    )
+    out: str = setting("results", help="directory of benchmark-WHAT.json", metavar="DIR", outcome=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.cache.reader import Cache, open_cache, splits_of_role
 from pipeline.checkpoints import load_classifier, load_tokenizer
-from pipeline.compute import accelerator, resolve_precision, single_process
+from pipeline.compute import accelerator, efficient, resolve_precision, single_process
 from pipeline.configs import RowsConfig
 from pipeline.errors import BadCache, BadOption, BadRows
 from pipeline.examples import tokenize
@@ -52,7 +52,7 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     if not any(part.labelled for part in chosen.values()):
         raise BadOption(f"split {config.split} has no labels to measure against. Use another --split")
     compute = accelerator(resolve_precision(config.precision))
-    model = model.to(compute.device)
+    model = efficient(model.to(compute.device), compute.device)
     with cache.verification(chosen) if cache else nullcontext() as verification:
         logits = {name: predict(model, part, tokenizer.pad_token_id, compute) for name, part in chosen.items()}
         agreement = agreements(logits, chosen) if cache else {}

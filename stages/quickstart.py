@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.cache.reader import open_cache
 from pipeline.checkpoints import load_classifier
-from pipeline.compute import accelerator, resolve_precision, single_process
+from pipeline.compute import accelerator, efficient, resolve_precision, single_process
 from pipeline.environment import environment
 from pipeline.files import read_json, write_json, write_text
 from pipeline.learner import predict
@@ -161,7 +161,10 @@ def _inference_speeds(models: list[Path], cache: Path) -> list[float]:
     opened = open_cache(cache)
     split, pad_id = opened.splits["dev"], opened.manifest.model.pad_id
     compute = accelerator(resolve_precision("auto"))
-    loaded: list[Any] = [load_classifier(str(model), safetensors_only=True).to(compute.device) for model in models]
+    loaded: list[Any] = [
+        efficient(load_classifier(str(model), safetensors_only=True).to(compute.device), compute.device)
+        for model in models
+    ]
     ids = np.arange(min(SPEED_EXAMPLES, len(split)))
     rates: list[list[float]] = [[] for _ in models]
     for _ in range(SPEED_ROUNDS):

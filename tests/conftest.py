@@ -102,7 +102,7 @@ def tiny(tmp_path_factory) -> SimpleNamespace:
     }
     finetune_teacher.run(
         FinetuneTeacherConfig(
-            **rows, model=str(encoder), out=str(root / "teacher"), epochs=4, lr=5e-3, precision="float32"
+            **rows, model=str(encoder), out=str(root / "teacher"), epochs=8, lr=5e-3, precision="float32"
         )
     )
     made = SimpleNamespace(root=root, encoder=encoder, rows=rows, teacher=root / "teacher")

@@ -68,7 +68,7 @@ def write_cache(
         "shard_rows": shard_rows,
         "dtype": "float16",
         "compute": "float32",
-        "batching": "by length, 64",
+        "batching": "by length, 64, last layer for [CLS]",
         "sequences": 1,
     }
     manifest = Manifest(

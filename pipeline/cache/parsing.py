@@ -27,6 +27,7 @@ from pipeline.cache.manifest import (
     TaskRecord,
 )
 from pipeline.errors import BadCache, one_line, to_type
+from pipeline.examples import digest_of
 from pipeline.metrics import metrics_of
 from pipeline.tasks import TASK_NAME
 
@@ -231,8 +232,7 @@ def _check(manifest: Manifest) -> None:
     for name, split in manifest.splits.items():
         if not split.shards:
             raise ValueError(f"split {name!r:.30} has no shards")
-        digests = "".join(shard.rows_digest for shard in split.shards)
-        if hashlib.sha256(digests.encode()).hexdigest() != fields["splits"][name]:
+        if digest_of([shard.rows_digest for shard in split.shards]) != fields["splits"][name]:
             raise ValueError(f"the rows of split {name} are not those of the identity")
         for index, shard in enumerate(split.shards):
             if not re.fullmatch(r"[a-z]\w*", name, re.ASCII) or shard.file != f"{name}/{index:05d}{suffix}":

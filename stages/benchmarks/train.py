@@ -1,0 +1,210 @@
+"""A student from the cache against plain fine-tuning, the authors' way, and the machine's best matrix product."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.batching import BatchOrder, collate
+from pipeline.cache.reader import open_cache
+from pipeline.checkpoints import build_classifier
+from pipeline.compute import accelerator, cpu_capabilities, resolve_precision
+from pipeline.encoders import cut_config, depth_of
+from pipeline.learner import EncoderLearner, Part
+from pipeline.losses import Objective
+from pipeline.signals import CachedSignals
+from pipeline.synthetic import synthetic_cache, teacher_config, token_lengths
+from pipeline.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
+from stages.benchmarks.contenders import Setting, authors_way
+from stages.configs import BenchmarkConfig, TrainStudentConfig
+
+EXAMPLES = 8192
+REPRESENTATIVE, FEW = 8, 4  # batches of an epoch, evenly spaced by length: what a turn trains on; with --quick
+PKD, FT, AUTHORS, PRODUCT = "PKD-Skip from the cache", "plain fine-tuning", "authors' way", "matrix product"
+TOKENS, FLOPS = "tokens of the student", "FLOP of the student"
+
+
+def measure(config: BenchmarkConfig) -> Report:
+    setting = setting_of(config)
+    with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
+        cache = write_cache(Path(directory), config, setting)
+        contenders = {
+            PKD: Contender(from_cache, cache, setting, turn(config)),
+            AUTHORS: Contender(live, authors_way, AUTHORS, setting),
+            PRODUCT: Contender(best_product, setting.device),
+        }
+        found = interleave(contenders, pace(config), "benchmark train")
+    series = [Series(what, "examples/s", found[what].values) for what in (PKD, FT, AUTHORS)]
+    student, plain, authors = series
+    tera = [Series(what, "TFLOP/s", tuple(v / 1e12 for v in found[what].values)) for what in (FLOPS, PRODUCT)]
+    share = 0.35 if resolve_precision("auto") == "bfloat16" and has_amx() else 0.60
+    if setting.device == "cuda":
+        share = 0.45
+    return Report(
+        (*series, Series(TOKENS, "tokens/s", found[TOKENS].values), *tera),
+        (
+            ratio("student / authors' way", student, authors, at_least=12),
+            ratio("time of a PKD step / of a fine-tuning step", plain, student, at_most=1.03),
+            ratio("FLOP/s of the student / of the best matrix product", *tera, at_least=share, goal=True),
+        ),
+        notes(config, setting),
+    )
+
+
+def notes(config: BenchmarkConfig, setting: Setting) -> tuple[str, ...]:
+    """What was trained, for below the table."""
+    depth, lengths = depth_of(setting.teacher_config), token_lengths(config.lengths, EXAMPLES)
+    return (
+        f"{depth} → {setting.student_layers} layers, {setting.teacher_config.hidden_size} wide, batch "
+        f"{setting.batch_size}, {lengths.mean():.1f} tokens in the mean ({config.lengths}), {setting.precision}",
+    )
+
+
+def setting_of(config: BenchmarkConfig) -> Setting:
+    """What all contenders train."""
+    shape = teacher_config(config.model)
+    lengths = token_lengths(config.lengths, EXAMPLES)
+    draw = np.random.default_rng(0)
+    cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+    return Setting(
+        shape,
+        depth_of(shape) // 2,
+        [draw.integers(1000, shape.vocab_size, n).astype(np.int32) for n in lengths],
+        draw.integers(0, shape.num_labels, EXAMPLES),
+        batch_size=8 if config.quick else 32,
+        device="cuda" if cuda else "cpu",
+        precision=resolve_precision("auto"),
+    )
+
+
+def write_cache(directory: Path, config: BenchmarkConfig, setting: Setting) -> str:
+    """A cache of such examples that holds the matched layers."""
+    lengths = token_lengths(config.lengths, EXAMPLES)
+    synthetic_cache(directory / "cache", setting.teacher_config, lengths, layers=setting.matched)
+    return str(directory / "cache")
+
+
+def pace(config: BenchmarkConfig) -> Pace:
+    return Pace(min(2, config.rounds), 2.0) if config.quick else Pace(config.rounds, 8.0)
+
+
+def turn(config: BenchmarkConfig) -> int:
+    """Batches in the smallest turn of a student from the cache."""
+    return FEW if config.quick else REPRESENTATIVE
+
+
+def has_amx() -> bool:
+    return bool(cpu_capabilities().get("amx_bf16"))
+
+
+# --- what runs in the processes of the contenders --------------------------------------------------------------
+
+
+def from_cache(cache: str, setting: Setting, batches: int) -> Callable[[int], Measured]:
+    """PKD-Skip from the cache and plain fine-tuning of the same student, step by step in turn on the same batches."""
+    compute = accelerator(setting.precision, setting.device)
+    split = open_cache(cache).splits["train"]
+    pkd = Objective(setting.alpha, setting.beta, setting.temperature, "reference", setting.matched)
+    learners = {
+        PKD: _learner(setting, compute, pkd),
+        FT: _learner(setting, compute, Objective()),
+    }
+    signals = CachedSignals(split)
+    chosen = representative(BatchOrder(np.arange(len(split)), split.lengths, setting.batch_size, 0), batches)
+    steps = iter(range(10**9))
+
+    def step(what: str, ids: np.ndarray) -> float:
+        _finish(setting.device)
+        started = time.perf_counter()
+        batch = collate(split, ids, 0).to(compute.device)
+        targets = signals.for_batch(batch, setting.matched) if what == PKD else None
+        learners[what].step([Part(batch, targets, 1.0)], next(steps) % 1000, 1000)
+        _finish(setting.device)
+        return time.perf_counter() - started
+
+    def train(passes: int) -> Measured:
+        seconds = {PKD: 0.0, FT: 0.0}
+        for number in range(passes):
+            for place, ids in enumerate(chosen):
+                for what in (PKD, FT) if (number + place) % 2 else (FT, PKD):
+                    seconds[what] += step(what, ids)
+        examples = passes * sum(len(ids) for ids in chosen)
+        lengths = np.concatenate([split.lengths[ids] for ids in chosen])
+        flops = passes * training_flops(setting.teacher_config, setting.student_layers, lengths)
+        return {
+            PKD: (examples, seconds[PKD]),
+            FT: (examples, seconds[FT]),
+            TOKENS: (passes * int(lengths.sum()), seconds[PKD]),
+            FLOPS: (flops, seconds[PKD]),
+        }
+
+    return train
+
+
+def _learner(setting: Setting, compute: Any, objective: Objective) -> EncoderLearner:
+    torch.manual_seed(setting.seed)
+    student = build_classifier(cut_config(setting.teacher_config, setting.student_layers))
+    return EncoderLearner(student, objective, TrainStudentConfig(cache="", lr=setting.lr), compute, 0)
+
+
+def representative(order: BatchOrder, count: int) -> list[np.ndarray]:
+    """`count` batches of the first epoch, evenly spaced by the number of their tokens."""
+    lengths = dict(zip(order.ids.tolist(), order.lengths.tolist(), strict=True))
+    batches = [ids for ids in order.epoch(0) if len(ids) == order.batch_size]
+    batches.sort(key=lambda ids: sum(lengths[i] for i in ids.tolist()))
+    places = (np.arange(count) + 0.5) / count * len(batches)
+    return [batches[int(place)] for place in places]
+
+
+def training_flops(config: Any, layers: int, lengths: np.ndarray) -> float:
+    """Of one step over examples of these lengths: 6 · parameters used · real tokens, plus attention.
+
+    As the students here compute: the last layer's query, output projection and feed-forward, the pooler and the head
+    for [CLS] alone; keys and values for every token.
+    """
+    hidden, inner, tokens, examples = config.hidden_size, config.intermediate_size, lengths.sum(), len(lengths)
+    layer, keys_and_values = 4 * hidden**2 + 2 * hidden * inner, 2 * hidden**2
+    products = tokens * ((layers - 1) * layer + keys_and_values)
+    products += examples * (layer - keys_and_values + hidden**2 + hidden * config.num_labels)
+    pairs = (layers - 1) * np.square(lengths, dtype=np.float64).sum() + tokens
+    return float(6 * products + 3 * 4 * hidden * pairs)
+
+
+def live(
+    build: Callable[[Setting], Callable[[int], tuple[int, float]]], what: str, setting: Setting
+) -> Callable[[int], Measured]:
+    """A contender with its teacher in the loop."""
+    train = build(setting)
+
+    def run(steps: int) -> Measured:
+        return {what: train(steps)}
+
+    return run
+
+
+def best_product(device: str) -> Callable[[int], Measured]:
+    """The fastest of some bfloat16 matrix products, in FLOP."""
+    sizes = [2048, 4096] if device == "cpu" else [4096, 8192, 16384]
+    pairs = [[torch.randn(n, n, dtype=torch.bfloat16, device=device) for _ in range(2)] for n in sizes]
+
+    def run(times: int) -> Measured:
+        rates = []
+        for a, b in pairs:
+            for _ in range(1 + 2 * times):
+                _finish(device)
+                started = time.perf_counter()
+                a @ b
+                _finish(device)
+                rates.append(2 * len(a) ** 3 / (time.perf_counter() - started))
+        return {PRODUCT: (max(rates), 1.0)}
+
+    return run
+
+
+def _finish(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
