@@ -1,13 +1,13 @@
 """Length-bucketed shuffled batches: examples of similar length together, in an order that only the data decides."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.examples import Split, row_hash
+from pipeline.examples import Ragged, Rows, Split, row_hash
 
 WINDOW_BATCHES = 64
 ORDER_STREAM, SUBSET_STREAM = 0, 1
@@ -16,19 +16,19 @@ ORDER_STREAM, SUBSET_STREAM = 0, 1
 @dataclass(frozen=True)
 class Batch:
     """Examples padded to the longest among them: input_ids, attention_mask, token_type_ids int64 [B, S];
-    labels [B]; `ids` the example ids and `row_hashes` the hashes of the tokens that stand here."""
+    labels [B]; `rows` says where they lie, and `row_hashes` are those of the tokens that stand here."""
 
-    ids: np.ndarray
+    rows: Rows
     row_hashes: list[bytes]
     inputs: dict[str, Tensor]
     labels: Tensor
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.rows.ids)
 
     def to(self, device: torch.device) -> "Batch":
         inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
-        return Batch(self.ids, self.row_hashes, inputs, self.labels.to(device, non_blocking=True))
+        return replace(self, inputs=inputs, labels=self.labels.to(device, non_blocking=True))
 
 
 def collate(split: Split, ids: np.ndarray, pad_id: int) -> Batch:
@@ -36,22 +36,22 @@ def collate(split: Split, ids: np.ndarray, pad_id: int) -> Batch:
 
     Raises `BadCache` for an example whose stored id or row hash is not that of its place and tokens.
     """
-    rows = split.gather_ragged("input_ids", ids)
-    hashes = [row_hash(row) for row in rows]
-    split.check_ids(ids, hashes)
-    lengths = np.array([len(row) for row in rows])
+    rows = split.rows(ids)
+    tokens = rows.ragged("input_ids")
+    hashes = [row_hash(tokens[row]) for row in range(len(tokens))]
+    rows.check(hashes)
+    lengths = np.diff(tokens.offsets)
     mask = np.arange(lengths.max())[None, :] < lengths[:, None]
 
-    def padded(parts: list[np.ndarray], fill: int) -> Tensor:
+    def padded(column: Ragged, fill: int) -> Tensor:
         filled = np.full(mask.shape, fill, np.int64)
-        filled[mask] = np.concatenate(parts)
+        filled[mask] = column.values
         return torch.from_numpy(filled)
 
-    inputs = {"input_ids": padded(rows, pad_id), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    inputs = {"input_ids": padded(tokens, pad_id), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
     if split.has_token_types:
-        inputs["token_type_ids"] = padded(split.gather_ragged("token_type_ids", ids), 0)
-    labels = torch.from_numpy(split.gather("label", ids))
-    return Batch(ids, hashes, inputs, labels)
+        inputs["token_type_ids"] = padded(rows.ragged("token_type_ids"), 0)
+    return Batch(rows, hashes, inputs, torch.from_numpy(rows.gather("label")))
 
 
 def subset(count: int, limit: int, data_seed: int) -> np.ndarray:
@@ -97,7 +97,8 @@ def _epoch(order: BatchOrder, number: int) -> list[np.ndarray]:
     for start in range(0, len(places), window):
         part = places[start : start + window]
         part = part[np.argsort(order.lengths[part], kind="stable")]
-        batches += [order.ids[part[i : i + order.batch_size]] for i in range(0, len(part), order.batch_size)]
+        # Within a batch the order has no meaning; rising ids are gathered fastest.
+        batches += [np.sort(order.ids[part[i : i + order.batch_size]]) for i in range(0, len(part), order.batch_size)]
     return [batches[index] for index in random.permutation(len(batches))]
 
 

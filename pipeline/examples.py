@@ -5,15 +5,15 @@ examples differ in length, a `Ragged`. An example's id is its row number in the 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from pipeline.errors import BadCache
+from pipeline.errors import BadCache, to_type
 from pipeline.progress import bar
 from pipeline.sources import SplitRows
 
@@ -91,49 +91,107 @@ class Split:
         """A fixed-width column of every example, [n, width]."""
         return np.concatenate([np.asarray(shard[name]) for shard in self.shards])
 
-    def _located(self, ids: np.ndarray) -> Iterator[tuple[Columns, np.ndarray, np.ndarray]]:
-        """For each shard touched: its columns, the rows in it, and where these stand in `ids`."""
-        shard_of = np.searchsorted(self.starts, ids, side="right") - 1
-        for index in np.unique(shard_of):
-            (places,) = np.nonzero(shard_of == index)
-            yield self.shards[index], ids[places] - self.starts[index], places
+    def rows(self, ids: np.ndarray) -> "Rows":
+        """Where these examples lie. Raises IndexError for an id that is none."""
+        ids = np.asarray(ids, np.int64)
+        if not len(ids) or ids.min() < 0 or ids.max() >= len(self):
+            raise IndexError(f"split {self.name} has the examples 0 to {len(self) - 1}")
+        return Rows(self, ids)
 
     def gather(self, name: str, ids: np.ndarray) -> np.ndarray:
         """Rows of a fixed-width column, in the order of `ids`: [len(ids), width] or [len(ids)]."""
-        rows: np.ndarray | None = None
-        for shard, local, places in self._located(ids):
-            column = shard[name]
-            assert isinstance(column, np.ndarray)
-            if rows is None:
-                rows = np.empty((len(ids), *column.shape[1:]), column.dtype)
-            rows[places] = column[local]
-        assert rows is not None, "an empty list of examples"
-        return rows
+        return self.rows(ids).gather(name)
 
-    def gather_ragged(self, name: str, ids: np.ndarray) -> list[np.ndarray]:
-        """Rows of a ragged column, in the order of `ids`."""
-        rows: list[np.ndarray] = [np.empty(0)] * len(ids)
-        for shard, local, places in self._located(ids):
-            for place, row in zip(places, local, strict=True):
-                rows[place] = shard[name][row]
-        return rows
+    def prefetch(self, names: Sequence[str], ids: np.ndarray) -> None:
+        """Ask for these rows of fixed-width columns to be read from where they lie, before they are gathered."""
+        for shard, local in self.rows(ids).parts:
+            if isinstance(shard, Prefetching):
+                shard.prefetch(names, local)
 
     @property
     def has_token_types(self) -> bool:
         return "token_type_ids" in self.shards[0]
 
-    def check_ids(self, ids: np.ndarray, hashes: Sequence[bytes]) -> None:
-        """Join check: the rows that stand for `ids` carry these ids and the hashes of the tokens in use.
+
+@runtime_checkable
+class Prefetching(Protocol):
+    """A shard whose rows can be asked for ahead."""
+
+    def prefetch(self, names: Sequence[str], rows: np.ndarray) -> None: ...
+
+
+class Rows:
+    """Some examples of a split, located once for all their columns. Made by `Split.rows`, which has checked the ids:
+    so `take` may clip, which is twice as fast as checking each index again."""
+
+    def __init__(self, split: Split, ids: np.ndarray):
+        self.split, self.ids = split, ids
+        self._places: np.ndarray | None = None  # of `ids` among the sorted ones; None: they are sorted
+        if (ids[1:] < ids[:-1]).any():
+            order = np.argsort(ids, kind="stable")
+            self._places = np.argsort(order)
+            ids = ids[order]
+        shards = np.searchsorted(split.starts, ids, side="right") - 1
+        first, last = int(shards[0]), int(shards[-1])
+        cuts = np.searchsorted(shards, np.arange(first, last + 2))
+        self.parts: list[tuple[Columns, np.ndarray]] = [
+            (split.shards[index], ids[start:stop] - split.starts[index])
+            for index, start, stop in zip(range(first, last + 1), cuts[:-1], cuts[1:], strict=True)
+            if stop > start
+        ]
+
+    def gather(self, name: str, out: np.ndarray | None = None) -> np.ndarray:
+        """A fixed-width column, [n, width] or [n], in the order of the ids; into `out` where that is given."""
+        if out is None or self._places is not None:
+            column = self._column(self.parts[0][0], name)
+            found = np.empty((len(self.ids), *column.shape[1:]), column.dtype)
+        else:
+            found = out
+        start = 0
+        for shard, local in self.parts:
+            stop = start + len(local)
+            np.take(self._column(shard, name), local, axis=0, out=found[start:stop], mode="clip")
+            start = stop
+        if self._places is None:
+            return found
+        return np.take(found, self._places, axis=0, out=out, mode="clip")
+
+    @staticmethod
+    def _column(shard: Columns, name: str) -> np.ndarray:
+        column = shard[name]
+        assert isinstance(column, np.ndarray)
+        return column
+
+    def ragged(self, name: str) -> Ragged:
+        """A ragged column, its rows joined in the order of the ids."""
+        values, lengths = [], []
+        for shard, local in self.parts:
+            column = shard[name]
+            assert isinstance(column, Ragged)
+            starts, stops = column.offsets[local], column.offsets[local + 1]
+            part = stops - starts
+            ends = np.cumsum(part)
+            values.append(column.values[np.repeat(starts - (ends - part), part) + np.arange(ends[-1])])
+            lengths.append(part)
+        joined = Ragged(np.concatenate(values), np.concatenate(([0], np.cumsum(np.concatenate(lengths)))))
+        if self._places is None:
+            return joined
+        return Ragged.joined([joined.rows(place, place + 1) for place in self._places])
+
+    def check(self, hashes: Sequence[bytes]) -> None:
+        """Join check: the rows that stand for the ids carry these ids and the hashes of the tokens in use.
 
         Raises `BadCache` naming the first example that does not.
         """
-        stored_ids, stored_hashes = self.gather("example_id", ids), self.gather("row_hash", ids)
-        for example, stored, digest, expected in zip(ids, stored_ids, stored_hashes, hashes, strict=True):
+        stored_ids, stored_hashes = self.gather("example_id"), self.gather("row_hash")
+        if (stored_ids == self.ids).all() and stored_hashes.tobytes() == b"".join(hashes):
+            return
+        for example, stored, digest, expected in zip(self.ids, stored_ids, stored_hashes, hashes, strict=True):
             if example != stored or digest.tobytes() != expected:
                 raise BadCache(
-                    f"split {self.name}, example {example}: the stored row belongs to other tokens "
+                    f"split {self.split.name}, example {example}: the stored row belongs to other tokens "
                     f"(example_id {stored}, row_hash {digest.tobytes().hex()}, expected {expected.hex()}). "
-                    "The cache is damaged: see {to_type('cache', 'verify', '--help')}"
+                    f"The cache is damaged: see {to_type('cache', 'verify', '--help')}"
                 )
 
 

@@ -23,6 +23,8 @@ from pipeline.runs import RunDirectory
 from pipeline.signals import Signals
 from pipeline.stopping import StopRequest, stop_requests
 
+AHEAD = 4  # steps between the time when a batch's targets are asked for and the time when they are used
+
 
 class Learner(Protocol):
     """What the loop trains: one model, or several at once."""
@@ -134,6 +136,9 @@ class Training:
         """This process's share of each batch of a step, with its targets."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         batches = self._batches(step)
+        if self.signals and step + AHEAD < self.total:
+            for ids in self._batches(step + AHEAD):
+                self.signals.prefetch(ids, self.learner.layers)
         examples = sum(len(ids) for ids in batches)
         parts = []
         for ids in batches:

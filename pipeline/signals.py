@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,6 +20,10 @@ class Signals(Protocol):
 
     def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets: ...
 
+    def prefetch(self, ids: np.ndarray, layers: Sequence[int]) -> None:
+        """These examples' targets will be asked for soon."""
+        ...
+
 
 class CachedSignals:
     """From the split of a cache, joined by example id; the row hash of every row used is checked."""
@@ -28,14 +33,21 @@ class CachedSignals:
 
     def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:
         """Raises `BadCache` for a row that belongs to other tokens than the batch holds."""
-        split = self.split
-        split.check_ids(batch.ids, batch.row_hashes)
+        rows = batch.rows if batch.rows.split is self.split else self.split.rows(batch.rows.ids)
+        rows.check(batch.row_hashes)
         device = batch.labels.device
-        logits = torch.from_numpy(split.gather("logits", batch.ids)).to(device)
+        logits = torch.from_numpy(rows.gather("logits")).to(device)
         if not layers:
             return Targets(logits)
-        columns = [torch.from_numpy(split.gather(cls_column(layer), batch.ids)) for layer in layers]
-        return Targets(logits, torch.stack(columns, dim=1).to(device))
+        first = rows.gather(cls_column(layers[0]))
+        cls = np.empty((len(layers), *first.shape), first.dtype)
+        cls[0] = first
+        for place, layer in enumerate(layers[1:], 1):
+            rows.gather(cls_column(layer), out=cls[place])
+        return Targets(logits, torch.from_numpy(cls).to(device).transpose(0, 1))
+
+    def prefetch(self, ids: np.ndarray, layers: Sequence[int]) -> None:
+        self.split.prefetch([cls_column(layer) for layer in layers], ids)
 
 
 class LiveSignals:
@@ -47,6 +59,9 @@ class LiveSignals:
 
     def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:
         return teacher_outputs(self.teacher, batch.to(self.accelerator.device), layers, self.accelerator)
+
+    def prefetch(self, ids: np.ndarray, layers: Sequence[int]) -> None:
+        """Nothing can be had before its batch is there."""
 
 
 def teacher_outputs(teacher: Any, batch: Batch, layers: Sequence[int], accelerator: Any) -> Targets:

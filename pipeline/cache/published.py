@@ -140,6 +140,9 @@ class PublishedSource:
     def part(self, shard: ShardRecord, part: str) -> np.ndarray:
         return self._part(shard, part)[0]
 
+    def will_need(self, shard: ShardRecord, part: str, starts: np.ndarray, length: int) -> None:
+        """The part is fetched whole, ahead of its first use (`ahead`)."""
+
     def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
         for part in parts:
             (data, state), sha256 = self._part(shard, part), shard.parts[part].sha256

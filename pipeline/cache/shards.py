@@ -1,5 +1,6 @@
 """The shards of a cache as the columns of a `Split`: opened when first used, in each process for itself."""
 
+import contextlib
 import mmap
 import os
 import stat
@@ -16,6 +17,7 @@ from pipeline.errors import BadCache, DamagedFile
 from pipeline.examples import Column, Ragged, row_hash
 from pipeline.fingerprint import bytes_digest
 
+_ADVISES = hasattr(mmap, "MADV_WILLNEED") and hasattr(mmap, "MADV_RANDOM")
 FileState = tuple[int, ...]  # device, inode, size, mtime and ctime in ns
 
 
@@ -41,6 +43,10 @@ class Source(Protocol):
         """The bytes (uint8) of a part of a column. Raises `BadCache` naming the shard."""
         ...
 
+    def will_need(self, shard: ShardRecord, part: str, starts: np.ndarray, length: int) -> None:
+        """Say that from each of `starts` (bytes in the part, at random) `length` bytes will be read soon."""
+        ...
+
     def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
         """What has to be compared with its digest before these parts are to be trusted."""
         ...
@@ -64,6 +70,12 @@ class Source(Protocol):
 
 def map_file(path: Path) -> tuple[np.ndarray, FileState]:
     """The bytes (uint8) of a plain file as a shared, read-only view. Raises OSError or ValueError, for links too."""
+    mapped, state = open_mapping(path)
+    return np.frombuffer(mapped, np.uint8), state
+
+
+def open_mapping(path: Path) -> tuple[mmap.mmap, FileState]:
+    """The file mapped, likewise."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         found = os.fstat(descriptor)
@@ -72,7 +84,7 @@ def map_file(path: Path) -> tuple[np.ndarray, FileState]:
         mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     finally:
         os.close(descriptor)
-    return np.frombuffer(mapped, np.uint8), file_state(found)
+    return mapped, file_state(found)
 
 
 class LocalSource:
@@ -81,18 +93,23 @@ class LocalSource:
     def __init__(self, directory: Path):
         self.directory = directory
         self._mapped: dict[str, tuple[np.ndarray, FileState]] = {}
+        self._mappings: dict[str, mmap.mmap] = {}
+        self._random: set[tuple[str, str]] = set()  # parts that the system knows to be read at random
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"directory": self.directory, "_mapped": {}}  # another process maps for itself
+        # Another process maps for itself.
+        return {"directory": self.directory, "_mapped": {}, "_mappings": {}, "_random": set()}
 
     def _map(self, shard: ShardRecord) -> tuple[np.ndarray, FileState]:
         if shard.file not in self._mapped:
             try:
-                data, state = map_file(self.directory / shard.file)
+                mapping, state = open_mapping(self.directory / shard.file)
+                data = np.frombuffer(mapping, np.uint8)
                 if len(data) != shard.bytes:
                     raise ValueError(f"its size is {len(data)}, not {shard.bytes} bytes")
             except (OSError, ValueError) as error:
                 raise self.damaged(shard, error) from error
+            self._mappings[shard.file] = mapping
             self._mapped[shard.file] = data, state
         return self._mapped[shard.file]
 
@@ -100,9 +117,29 @@ class LocalSource:
         extent = shard.parts[part]
         return self._map(shard)[0][extent.offset : extent.offset + extent.bytes]
 
+    def will_need(self, shard: ShardRecord, part: str, starts: np.ndarray, length: int) -> None:
+        if not _ADVISES:
+            return
+        self._map(shard)
+        mapping, extent = self._mappings[shard.file], shard.parts[part]
+        if (shard.file, part) not in self._random:  # else each row would bring in its neighbours too
+            self._random.add((shard.file, part))
+            first = -(-extent.offset // mmap.PAGESIZE) * mmap.PAGESIZE
+            if first < extent.offset + extent.bytes:
+                mapping.madvise(mmap.MADV_RANDOM, first, extent.offset + extent.bytes - first)
+        for start in (starts + extent.offset).tolist():
+            page = start - start % mmap.PAGESIZE
+            mapping.madvise(mmap.MADV_WILLNEED, page, start + length - page)
+
     def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
+        """The whole file, whatever is read of it: mapped once more, since the rows' mapping is advised for reading at
+        random, unless another file has its name now."""
+        path = self.directory / shard.file
         data, state = self._map(shard)
-        yield Piece(data, shard.sha256, self.directory / shard.file, state)  # the whole file, whatever is read of it
+        with contextlib.suppress(OSError, ValueError):
+            again, now = map_file(path)
+            data = again if now == state else data
+        yield Piece(data, shard.sha256, path, state)
 
     def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
         return DamagedFile(self.directory / shard.file, reason, self.directory)
@@ -152,6 +189,12 @@ class Shard(Mapping[str, Column]):
                 raise self.source.damaged(self.record, error) from error
             self._columns[name] = column
         return self._columns[name]
+
+    def prefetch(self, names: Sequence[str], rows: np.ndarray) -> None:
+        """Rows of these fixed-width columns will be read soon."""
+        for name in names:
+            length = self.types[name].bytes(1)
+            self.source.will_need(self.record, name, rows * length, length)
 
     def _view(self, name: str) -> Column:
         """A column whose values nobody has looked at."""

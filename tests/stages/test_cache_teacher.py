@@ -49,7 +49,7 @@ def test_a_cache_holds_what_the_teacher_says_of_each_example(tiny, container):
         assert split.whole("example_id").tolist() == list(range(len(split)))
         for example in range(0, len(split), 17):
             ids = tokenizer(rows.splits[name].texts[0][example])["input_ids"]
-            (stored,) = split.gather_ragged("input_ids", np.array([example]))
+            stored = split.rows(np.array([example])).ragged("input_ids")[0]
             assert stored.tolist() == ids
             with torch.no_grad(), cls_vectors(model, (1, 2, 3)) as vectors:
                 logits = model(input_ids=torch.tensor([ids])).logits[0]

@@ -66,7 +66,9 @@ def test_a_target_of_another_example_is_refused(tiny):
 
     split = open_cache(tiny.arrow).splits["train"]
     batch = collate(split, split.starts[:1], 0)
-    strayed = dataclasses.replace(batch, ids=batch.ids + 1)  # as after a shuffle that the targets missed
+    strayed = dataclasses.replace(
+        batch, rows=split.rows(batch.rows.ids + 1)
+    )  # as after a shuffle that the targets missed
     with pytest.raises(BadCache) as error:
         CachedSignals(split).for_batch(strayed, (1,))
     assert str(error.value).startswith(
