@@ -14,6 +14,7 @@ import click
 from pipeline.errors import DistillError, Interrupted
 from pipeline.settings import option_name, value_type
 from stages.configs import (
+    BenchmarkConfig,
     CacheConvertConfig,
     CacheDiffConfig,
     CacheGcConfig,
@@ -122,6 +123,7 @@ def main() -> None:
     evaluate           a run's metrics again
     quickstart         all of it on packaged data, in minutes
     cache              look into caches, check, repair, convert and share them
+    benchmark          how fast all this is here, against other ways
     """
 
 
@@ -168,6 +170,25 @@ def evaluate(**options: Any) -> None:
 def quickstart(**options: Any) -> None:
     """Distil the packaged six-layer BERT on packaged film reviews: a teacher, one cache, four students, a table."""
     run_stage("quickstart", QuickstartConfig, options)
+
+
+@main.command()
+@options_of(BenchmarkConfig)
+def benchmark(**options: Any) -> None:
+    """Measure speed on this machine. Contenders take turns; ratios are medians over rounds.
+
+    \b
+    train    a student from the cache: against the authors' way, and plain fine-tuning
+    peers    against transformers' Trainer and TextBrewer with a live teacher (extra peers)
+    cache    cache-teacher against the bare forward pass; writing against `datasets`
+    reader   rows at random, warm and cold, against `datasets` and h5py; opening, memory
+    startup  --help and the first error line against `python -c pass`
+    growth   seconds and bytes as examples, layers, depth and readers grow
+    all      all of these, in about 25 minutes on two cores
+
+    Each prints a table and writes benchmark-WHAT.json.
+    """
+    run_stage("benchmark", BenchmarkConfig, options)
 
 
 @main.group()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.examples import Ragged, Rows, Split, row_hash
+from pipeline.examples import Ragged, Rows, Split, row_hashes
 
 WINDOW_BATCHES = 64
 ORDER_STREAM, SUBSET_STREAM = 0, 1
@@ -19,7 +19,7 @@ class Batch:
     labels [B]; `rows` says where they lie, and `row_hashes` are those of the tokens that stand here."""
 
     rows: Rows
-    row_hashes: list[bytes]
+    row_hashes: tuple[bytes, ...]
     inputs: dict[str, Tensor]
     labels: Tensor
 
@@ -38,7 +38,7 @@ def collate(split: Split, ids: np.ndarray, pad_id: int) -> Batch:
     """
     rows = split.rows(ids)
     tokens = rows.ragged("input_ids")
-    hashes = [row_hash(tokens[row]) for row in range(len(tokens))]
+    hashes = row_hashes(tokens)
     rows.check(hashes)
     lengths = np.diff(tokens.offsets)
     mask = np.arange(lengths.max())[None, :] < lengths[:, None]

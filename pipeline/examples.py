@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
-from typing import Any, Protocol, runtime_checkable
+from itertools import chain, pairwise
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,12 @@ class Ragged:
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
+    def take(self, rows: np.ndarray) -> "Ragged":
+        """These rows, in this order. Raises IndexError or ValueError for one that is none."""
+        starts = self.offsets[rows]
+        offsets, flat = _flat(starts, self.offsets[rows + 1] - starts)
+        return Ragged(self.values[flat], offsets)
+
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int]], dtype: Any) -> "Ragged":
         offsets = np.zeros(len(rows) + 1, np.int64)
@@ -52,6 +58,12 @@ class Ragged:
         return cls(np.concatenate([part.values for part in parts]), np.concatenate(([0], np.cumsum(lengths))))
 
 
+def _flat(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of these lengths one after the other: their offsets, and for each value where it stands now."""
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+
+
 Column = np.ndarray | Ragged
 Columns = Mapping[str, Column]
 
@@ -59,6 +71,15 @@ Columns = Mapping[str, Column]
 def row_hash(token_ids: np.ndarray) -> bytes:
     """16 bytes that tell one example from another: BLAKE2b of its token ids as little-endian int32."""
     return hashlib.blake2b(np.ascontiguousarray(token_ids, "<i4").tobytes(), digest_size=ROW_HASH_BYTES).digest()
+
+
+def row_hashes(tokens: Ragged) -> tuple[bytes, ...]:
+    """The row hash of every row, at half the cost of asking row by row."""
+    values = memoryview(np.ascontiguousarray(tokens.values, "<i4").tobytes())
+    ends = (4 * tokens.offsets).tolist()
+    return tuple(
+        hashlib.blake2b(values[start:stop], digest_size=ROW_HASH_BYTES).digest() for start, stop in pairwise(ends)
+    )
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,7 @@ class Split:
 
     def rows(self, ids: np.ndarray) -> "Rows":
         """Where these examples lie. Raises IndexError for an id that is none."""
-        ids = np.asarray(ids, np.int64)
+        ids = np.array(ids, np.int64)  # a copy: nobody changes what was checked here
         if not len(ids) or ids.min() < 0 or ids.max() >= len(self):
             raise IndexError(f"split {self.name} has the examples 0 to {len(self) - 1}")
         return Rows(self, ids)
@@ -104,9 +125,9 @@ class Split:
 
     def prefetch(self, names: Sequence[str], ids: np.ndarray) -> None:
         """Ask for these rows of fixed-width columns to be read from where they lie, before they are gathered."""
-        for shard, local in self.rows(ids).parts:
-            if isinstance(shard, Prefetching):
-                shard.prefetch(names, local)
+        for part in self.rows(ids).parts:
+            if isinstance(part.shard, Prefetching):
+                part.shard.prefetch(names, part.local)
 
     @property
     def has_token_types(self) -> bool:
@@ -120,71 +141,90 @@ class Prefetching(Protocol):
     def prefetch(self, names: Sequence[str], rows: np.ndarray) -> None: ...
 
 
+class RowsOfShard(NamedTuple):
+    """What of some examples lies in one shard: row numbers in it, and where they stand among the rising ids."""
+
+    shard: Columns
+    local: np.ndarray
+    places: slice
+
+
 class Rows:
     """Some examples of a split, located once for all their columns. Made by `Split.rows`, which has checked the ids:
     so `take` may clip, which is twice as fast as checking each index again."""
 
     def __init__(self, split: Split, ids: np.ndarray):
+        ids.setflags(write=False)
         self.split, self.ids = split, ids
+        self._checked: tuple[bytes, ...] | None = None  # the hashes for which `check` found nothing
         self._places: np.ndarray | None = None  # of `ids` among the sorted ones; None: they are sorted
         if (ids[1:] < ids[:-1]).any():
             order = np.argsort(ids, kind="stable")
             self._places = np.argsort(order)
             ids = ids[order]
         shards = np.searchsorted(split.starts, ids, side="right") - 1
+        local = ids - split.starts[shards]
         first, last = int(shards[0]), int(shards[-1])
-        cuts = np.searchsorted(shards, np.arange(first, last + 2))
-        self.parts: list[tuple[Columns, np.ndarray]] = [
-            (split.shards[index], ids[start:stop] - split.starts[index])
+        cuts = np.searchsorted(shards, np.arange(first, last + 2)).tolist()
+        self.parts = [
+            RowsOfShard(split.shards[index], local[start:stop], slice(start, stop))
             for index, start, stop in zip(range(first, last + 1), cuts[:-1], cuts[1:], strict=True)
             if stop > start
         ]
 
     def gather(self, name: str, out: np.ndarray | None = None) -> np.ndarray:
         """A fixed-width column, [n, width] or [n], in the order of the ids; into `out` where that is given."""
-        if out is None or self._places is not None:
-            column = self._column(self.parts[0][0], name)
-            found = np.empty((len(self.ids), *column.shape[1:]), column.dtype)
-        else:
-            found = out
-        start = 0
-        for shard, local in self.parts:
-            stop = start + len(local)
-            np.take(self._column(shard, name), local, axis=0, out=found[start:stop], mode="clip")
-            start = stop
+        found = self._empty(name) if out is None or self._places is not None else out
+        for shard, local, places in self.parts:
+            column = shard[name]
+            assert isinstance(column, np.ndarray)
+            # The method: `np.take` costs a microsecond more, and a batch takes from every column of every shard.
+            column.take(local, 0, found[places], "clip")
         if self._places is None:
             return found
-        return np.take(found, self._places, axis=0, out=out, mode="clip")
+        return found.take(self._places, 0, out, "clip")
 
-    @staticmethod
-    def _column(shard: Columns, name: str) -> np.ndarray:
-        column = shard[name]
+    def stacked(self, names: Sequence[str]) -> np.ndarray:
+        """Columns of one width, [len(names), n, width]."""
+        found = self._empty(names[0], len(names))
+        for column, name in zip(found, names, strict=True):
+            self.gather(name, column)
+        return found
+
+    def _empty(self, name: str, *outer: int) -> np.ndarray:
+        column = self.parts[0].shard[name]
         assert isinstance(column, np.ndarray)
-        return column
+        return np.empty((*outer, len(self.ids), *column.shape[1:]), column.dtype)
 
     def ragged(self, name: str) -> Ragged:
         """A ragged column, its rows joined in the order of the ids."""
-        values, lengths = [], []
-        for shard, local in self.parts:
+        columns = []
+        starts, stops = np.empty((2, len(self.ids)), np.int64)
+        for shard, local, places in self.parts:
             column = shard[name]
             assert isinstance(column, Ragged)
-            starts, stops = column.offsets[local], column.offsets[local + 1]
-            part = stops - starts
-            ends = np.cumsum(part)
-            values.append(column.values[np.repeat(starts - (ends - part), part) + np.arange(ends[-1])])
-            lengths.append(part)
-        joined = Ragged(np.concatenate(values), np.concatenate(([0], np.cumsum(np.concatenate(lengths)))))
-        if self._places is None:
-            return joined
-        return Ragged.joined([joined.rows(place, place + 1) for place in self._places])
+            columns.append(column)
+            column.offsets.take(local, 0, starts[places], "clip")
+            column.offsets.take(local + 1, 0, stops[places], "clip")
+        offsets, flat = _flat(starts, stops - starts)
+        values = np.empty(len(flat), columns[0].values.dtype)
+        for column, (_, _, places) in zip(columns, self.parts, strict=True):
+            inside = slice(offsets[places.start], offsets[places.stop])
+            column.values.take(flat[inside], 0, values[inside], "clip")
+        joined = Ragged(values, offsets)
+        return joined if self._places is None else joined.take(self._places)
 
-    def check(self, hashes: Sequence[bytes]) -> None:
+    def check(self, hashes: tuple[bytes, ...]) -> None:
         """Join check: the rows that stand for the ids carry these ids and the hashes of the tokens in use.
 
-        Raises `BadCache` naming the first example that does not.
+        Once: asked again with the very same hashes, it does not look again. Raises `BadCache` naming the first example
+        that does not carry them.
         """
+        if hashes is self._checked:
+            return
         stored_ids, stored_hashes = self.gather("example_id"), self.gather("row_hash")
         if (stored_ids == self.ids).all() and stored_hashes.tobytes() == b"".join(hashes):
+            self._checked = hashes
             return
         for example, stored, digest, expected in zip(self.ids, stored_ids, stored_hashes, hashes, strict=True):
             if example != stored or digest.tobytes() != expected:
@@ -210,7 +250,7 @@ def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int) -> Spl
                 types.append(Ragged.from_lists(encoded["token_type_ids"], np.int8))
             progress.update(len(part[0]))
     input_ids = Ragged.joined(ids)
-    hashes = b"".join(row_hash(input_ids[row]) for row in range(len(rows)))
+    hashes = b"".join(row_hashes(input_ids))
     shard: dict[str, Column] = {
         "example_id": np.arange(len(rows), dtype=np.int64),
         "row_hash": np.frombuffer(hashes, np.uint8).reshape(len(rows), ROW_HASH_BYTES),

@@ -5,7 +5,7 @@ import json
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 # What transformers writes into a config without changing the model.
 _CONFIG_NOISE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures")
@@ -21,8 +21,13 @@ def json_digest(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return open_file_digest(path.open("rb"))
+
+
+def open_file_digest(file: BinaryIO) -> str:
+    """Of all that stands in the file from its position on; closes it."""
+    with file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type, unused-ignore]
 
 
 def bytes_digest(values: Any) -> str:

@@ -26,7 +26,8 @@ class Signals(Protocol):
 
 
 class CachedSignals:
-    """From the split of a cache, joined by example id; the row hash of every row used is checked."""
+    """From the split of a cache, joined by example id; the row hash of every row used is checked against the split
+    that the targets come from, once where the batch comes from there too."""
 
     def __init__(self, split: Split):
         self.split = split
@@ -34,17 +35,13 @@ class CachedSignals:
     def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:
         """Raises `BadCache` for a row that belongs to other tokens than the batch holds."""
         rows = batch.rows if batch.rows.split is self.split else self.split.rows(batch.rows.ids)
-        rows.check(batch.row_hashes)
+        rows.check(batch.row_hashes)  # no second look where `collate` checked these rows with these hashes
         device = batch.labels.device
         logits = torch.from_numpy(rows.gather("logits")).to(device)
         if not layers:
             return Targets(logits)
-        first = rows.gather(cls_column(layers[0]))
-        cls = np.empty((len(layers), *first.shape), first.dtype)
-        cls[0] = first
-        for place, layer in enumerate(layers[1:], 1):
-            rows.gather(cls_column(layer), out=cls[place])
-        return Targets(logits, torch.from_numpy(cls).to(device).transpose(0, 1))
+        cls = torch.from_numpy(rows.stacked([cls_column(layer) for layer in layers]))
+        return Targets(logits, cls.to(device).transpose(0, 1))
 
     def prefetch(self, ids: np.ndarray, layers: Sequence[int]) -> None:
         self.split.prefetch([cls_column(layer) for layer in layers], ids)

@@ -21,6 +21,7 @@ LABELS = ("entailment", "neutral", "contradiction")
 MAX_LENGTH = 128
 MNLI_ROWS = 392_702
 SHARD_ROWS = 16_384
+DEV_ROWS = 64
 FIRST_TOKEN, LOWEST_TOKEN = 101, 1000  # [CLS] and the first word piece of BERT's vocabulary
 # Tokens of RTE's training pairs, cut at 128: every twentieth of the distribution, measured on the 2,490 of GLUE.
 RTE = (13, 29, 33, 37, 40, 43, 45, 47, 50, 53, 56, 59, 62, 67, 72, 85, 103, 120, 128, 128, 128)
@@ -104,14 +105,15 @@ def synthetic_cache(
     config: Any,
     lengths: np.ndarray,
     *,
-    dev_rows: int = 64,
+    dev_lengths: np.ndarray | None = None,
     container: str = "arrow",
     layers: Sequence[int] | None = None,
     shard_rows: int = SHARD_ROWS,
 ) -> Manifest:
     """Write a whole cache, its teacher/ with random weights of `config` included; a student can be trained from it.
 
-    Training examples have these lengths. The tokenizer is the packaged BERT's: raises `MissingExtra` without it.
+    Training examples have these lengths; the dev split has the first 64 of them, or lengths of its own. The tokenizer
+    is the packaged BERT's: raises `MissingExtra` without it.
     """
     tokenizer, model = load_tokenizer(locate("demo")), build_classifier(config)
     depth = depth_of(config)
@@ -128,7 +130,7 @@ def synthetic_cache(
     writer = CacheWriter(directory, {}, container)
     writer.start()
     splits = {}
-    for name, of_split in (("train", lengths), ("dev", lengths[:dev_rows])):
+    for name, of_split in (("train", lengths), ("dev", lengths[:DEV_ROWS] if dev_lengths is None else dev_lengths)):
         columns = RandomColumns(config, of_split, layers, shard_rows)
         shards = [
             writer.write_shard(name, index, columns.rows(*extent), types)

@@ -11,10 +11,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DistillError
 from pipeline.progress import bar
+
+if TYPE_CHECKING:
+    from pipeline.lines import Line
 
 Measured = Mapping[str, tuple[float, float]]  # what was timed -> (work done, seconds)
 
@@ -42,7 +45,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Ratio(Series):
-    """One quotient a round, and what it should be; `goal`: it may be missed, with an explanation."""
+    """One quotient or difference a round, and what it should be; `goal`: it may be missed, with an explanation."""
 
     unit: str = "×"
     values: tuple[float, ...] = ()
@@ -64,13 +67,19 @@ def ratio(what: str, a: Series, b: Series, **asked: Any) -> Ratio:
     return Ratio(what, values=tuple(x / y for x, y in zip(a.values, b.values, strict=True)), **asked)
 
 
+def difference(what: str, a: Series, b: Series, **asked: Any) -> Ratio:
+    """a − b, round by round, in their unit."""
+    return Ratio(what, a.unit, tuple(x - y for x, y in zip(a.values, b.values, strict=True)), **asked)
+
+
 @dataclass(frozen=True)
 class Report:
-    """What one benchmark found. `notes` are sentences for below the table."""
+    """What one benchmark found. `notes` are sentences for below the table, `lines` are for the results file alone."""
 
     series: tuple[Series, ...]
     ratios: tuple[Ratio, ...]
     notes: tuple[str, ...] = ()
+    lines: "tuple[Line, ...]" = ()
 
 
 class Contender:

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from pipeline.cache.manifest import Manifest, ShardRecord
 from pipeline.errors import BadCache, DamagedFile
-from pipeline.examples import Column, Ragged, row_hash
+from pipeline.examples import Column, Ragged, row_hashes
 from pipeline.fingerprint import bytes_digest
 
 _ADVISES = hasattr(mmap, "MADV_WILLNEED") and hasattr(mmap, "MADV_RANDOM")
@@ -122,14 +123,15 @@ class LocalSource:
             return
         self._map(shard)
         mapping, extent = self._mappings[shard.file], shard.parts[part]
-        if (shard.file, part) not in self._random:  # else each row would bring in its neighbours too
-            self._random.add((shard.file, part))
-            first = -(-extent.offset // mmap.PAGESIZE) * mmap.PAGESIZE
-            if first < extent.offset + extent.bytes:
-                mapping.madvise(mmap.MADV_RANDOM, first, extent.offset + extent.bytes - first)
-        for start in (starts + extent.offset).tolist():
-            page = start - start % mmap.PAGESIZE
-            mapping.madvise(mmap.MADV_WILLNEED, page, start + length - page)
+        with contextlib.suppress(OSError):  # of a file system that takes no advice: the rows are read all the same
+            if (shard.file, part) not in self._random:  # else each row would bring in its neighbours too
+                self._random.add((shard.file, part))
+                first = -(-extent.offset // mmap.PAGESIZE) * mmap.PAGESIZE
+                if first < extent.offset + extent.bytes:
+                    mapping.madvise(mmap.MADV_RANDOM, first, extent.offset + extent.bytes - first)
+            for start in (starts + extent.offset).tolist():
+                page = start - start % mmap.PAGESIZE
+                mapping.madvise(mmap.MADV_WILLNEED, page, start + length - page)
 
     def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
         """The whole file, whatever is read of it: mapped once more, since the rows' mapping is advised for reading at
@@ -167,9 +169,10 @@ class Shard(Mapping[str, Column]):
         self.first_id = index * manifest.fields["shard_rows"]
         self.types = manifest.column_types()
         self._columns: dict[str, Column] = {}
+        self._asked: dict[tuple[str, ...], np.ndarray] = {}  # columns -> bool [rows]: prefetched before
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_columns": {}}
+        return vars(self) | {"_columns": {}, "_asked": {}}
 
     def __contains__(self, name: object) -> bool:
         return name in self.types
@@ -191,10 +194,28 @@ class Shard(Mapping[str, Column]):
         return self._columns[name]
 
     def prefetch(self, names: Sequence[str], rows: np.ndarray) -> None:
-        """Rows of these fixed-width columns will be read soon."""
-        for name in names:
-            length = self.types[name].bytes(1)
-            self.source.will_need(self.record, name, rows * length, length)
+        """Rows of these fixed-width columns will be read soon. What stays in memory is asked for once."""
+        rows = self._not_asked(tuple(names), rows)
+        if len(rows):
+            for name in names:
+                length = self.types[name].bytes(1)
+                self.source.will_need(self.record, name, rows * length, length)
+
+    def _not_asked(self, names: tuple[str, ...], rows: np.ndarray) -> np.ndarray:
+        """The rows to be asked for now: all of them where the columns are more than stays in memory."""
+        if names not in self._asked:
+            self._asked[names] = np.zeros(self.record.rows if self._stays(names) else 0, bool)
+        asked = self._asked[names]
+        if not len(asked):
+            return rows
+        rows = rows[~asked[rows]]
+        asked[rows] = True
+        return rows
+
+    def _stays(self, names: Sequence[str]) -> bool:
+        """Whether these columns of all shards fill no more than half of this machine's memory."""
+        shards = len(self.manifest.splits[self.split].shards)
+        return 2 * shards * sum(self.record.parts[name].bytes for name in names) <= _memory_bytes()
 
     def _view(self, name: str) -> Column:
         """A column whose values nobody has looked at."""
@@ -247,10 +268,18 @@ class Shard(Mapping[str, Column]):
         """Id of the first example whose tokens do not have the row hash that is stored for it."""
         tokens, hashes = self._view("input_ids"), self._view("row_hash")
         assert isinstance(tokens, Ragged) and isinstance(hashes, np.ndarray)
-        for row in range(self.record.rows):
-            if row_hash(tokens[row]) != hashes[row].tobytes():
+        for row, found in enumerate(row_hashes(tokens)):
+            if found != hashes[row].tobytes():
                 return self.first_id + row
         return None
+
+
+@cache
+def _memory_bytes() -> int:
+    """0 where the system does not tell."""
+    if not hasattr(os, "sysconf") or not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
+        return 0
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _within(name: str, values: np.ndarray, lowest: int, above: int) -> None:

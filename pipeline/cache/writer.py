@@ -9,6 +9,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from pipeline.cache.reader import schema_problems
 from pipeline.errors import BadCache, one_line
 from pipeline.examples import Column, rows_digest
 from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json, write_text
-from pipeline.fingerprint import bytes_digest, file_digest, intact, json_digest
+from pipeline.fingerprint import bytes_digest, file_digest, intact, json_digest, open_file_digest
 
 
 def different_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -250,7 +251,16 @@ def write_shard(
     check_columns(columns, types, rows)
     ordered = {name: columns[name] for name in types}
     module = container(container_name)
-    write_file(path, lambda temporary: module.write(temporary, ordered))
+    with ThreadPoolExecutor(2) as threads:  # SHA-256 runs beside the disk, and on two cores
+        parts = threads.submit(lambda: {part: bytes_digest(values) for part, values in parts_of(ordered).items()})
+        whole: Future[str] = Future()
+
+        def write(temporary: Path) -> None:
+            nonlocal whole
+            module.write(temporary, ordered)
+            whole = threads.submit(open_file_digest, temporary.open("rb"))
+
+        write_file(path, write)
     layout = module.layout(path, types, rows)
-    parts = {part: Extent(*layout[part], bytes_digest(values)) for part, values in parts_of(ordered).items()}
-    return ShardRecord(file, rows, path.stat().st_size, file_digest(path), rows_digest(columns), parts)
+    extents = {part: Extent(*layout[part], digest) for part, digest in parts.result().items()}
+    return ShardRecord(file, rows, path.stat().st_size, whole.result(), rows_digest(columns), extents)

@@ -76,7 +76,7 @@ def test_collated_batch():
     assert batch.inputs["attention_mask"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
     assert batch.inputs["token_type_ids"].tolist() == [[0, 0, 1, 1, 1], [0] * 5]
     assert batch.labels.tolist() == [1, 0]
-    assert batch.row_hashes == [row_hash(np.array([2, 6, 7, 8, 3])), row_hash(np.array([2, 5, 3]))]
+    assert batch.row_hashes == (row_hash(np.array([2, 6, 7, 8, 3])), row_hash(np.array([2, 5, 3])))
 
 
 @pytest.mark.parametrize("column", ["example_id", "row_hash"])

@@ -1,0 +1,46 @@
+"""The lines of `benchmark growth`, and what it says where there is no room."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.errors import BadOption
+from pipeline.lines import Line
+from pipeline.timing import Series
+from stages.benchmarks.growth import check_room, line, proportional_memory
+
+
+def test_a_line_through_medians_worked_out_by_hand():
+    found = line("opening", "s", "example", {1: (0.003, 0.003, 9.0), 2: (0.005,), 4: (0.009,)})
+    assert found.fit == pytest.approx((0.001, 0.002)) and found.deviation == pytest.approx(0, abs=1e-9)
+    assert found.sentence() == "opening: 1.00 ms + 2.00 ms an example; largest deviation 0.0 %"
+    assert [series.what for _, series in found.points][:2] == ["opening, 1 example", "opening, 2 examples"]
+    assert found.as_json()["points"] == [[1, 0.003], [2, 0.005], [4, 0.009]]
+
+
+def test_what_bends_is_left_out_of_the_line_and_kept_in_the_points():
+    points = tuple((x, Series("", "bytes", (y,))) for x, y in [(1, 2000), (2, 2000), (4, 4000), (8, 8000)])
+    bent = Line("memory", "bytes", "reader", points, straight_from=2)
+    assert bent.fit == pytest.approx((0, 1000), abs=1e-6) and len(bent.as_json()["points"]) == 4
+    # Through all four by hand: mean x 3.75, mean y 4000; slope 26000 / 28.75 = 904.35; the worst point is at x = 1.
+    whole = Line("memory", "bytes", "reader", points)
+    assert whole.fit[1] == pytest.approx(26000 / 28.75)
+    assert whole.deviation == pytest.approx((2000 - whole.fit[0] - whole.fit[1]) / 2000)
+
+
+def test_no_room_is_told_before_anything_is_written(monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=999))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "small")
+    check_room(999)
+    with pytest.raises(BadOption) as caught:
+        check_room(5_000_000_000)
+    assert str(caught.value) == (
+        "benchmark growth writes up to 5.0 GB of caches, and 999 bytes are free in small. Make room there, name "
+        "another directory with TMPDIR=DIR, or try --quick"
+    )
+
+
+def test_memory_of_a_process():
+    assert 10_000_000 < proportional_memory(os.getpid()) < 10_000_000_000
+    assert proportional_memory(2**30) == 0

@@ -1,0 +1,26 @@
+"""What `benchmark startup` times is what it says, wherever it is called from."""
+
+import pytest
+
+from pipeline.timing import Series, difference
+from stages.benchmarks.startup import COMMANDS, NOTHING, commands, seconds_of
+
+
+def test_every_command_is_timed_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = commands()(1)
+    assert list(found) == list(COMMANDS) and NOTHING in found
+    assert all(done == 1 and seconds > 0 for done, seconds in found.values())
+
+
+def test_another_exit_code_is_no_measurement():
+    with pytest.raises(RuntimeError, match=r"^-c import sys; sys\.exit\('no'\) ended with exit code 1: no"):
+        seconds_of(("-c", "import sys; sys.exit('no')"), 0)
+
+
+def test_a_difference_keeps_its_unit_and_its_demand():
+    late, nothing = Series("late", "s", (0.5, 0.2, 0.9)), Series("nothing", "s", (0.1, 0.1, 0.1))
+    found = difference("late, more than nothing", late, nothing, at_most=0.3)
+    assert found.unit == "s" and found.values == pytest.approx((0.4, 0.1, 0.8))
+    assert found.holds is False
+    assert difference("the same", nothing, nothing, at_most=0.3).holds is True

@@ -1,0 +1,93 @@
+"""What the student's turn is made of, and how its arithmetic is counted."""
+
+import numpy as np
+import pytest
+import transformers
+
+from pipeline.batching import BatchOrder
+from pipeline.cache.reader import open_cache
+from pipeline.errors import BadOption
+from pipeline.synthetic import RTE, synthetic_cache, teacher_config, token_lengths
+from stages import train_student
+from stages.benchmarks import train
+from stages.benchmarks.contenders import Setting
+from stages.configs import BenchmarkConfig, TrainStudentConfig
+
+SHAPE = transformers.BertConfig(
+    hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, num_labels=3
+)
+
+
+@pytest.fixture(scope="module")
+def lengths():
+    return token_lengths("mnli", 300)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory, lengths):
+    path = tmp_path_factory.mktemp("synthetic") / "cache"
+    synthetic_cache(path, SHAPE, lengths, shard_rows=128)
+    return path
+
+
+def test_lengths_are_those_of_the_corpora(tmp_path):
+    mnli, rte = token_lengths("mnli", 100_000), token_lengths("rte", 100_000)
+    assert abs(mnli.mean() - 40) < 0.5 and abs(np.quantile(mnli, 0.95) - 76) < 2 and mnli.max() == 128
+    assert abs(rte.mean() - 66.6) < 1 and (rte.min(), rte.max()) == (RTE[0], 128)
+    (tmp_path / "own.txt").write_text("7\n9\n")
+    assert set(token_lengths(str(tmp_path / "own.txt"), 50)) == {7, 9}
+
+
+@pytest.mark.parametrize("text", ["", "7\nx\n", "0\n", "1.5"])
+def test_a_file_of_other_than_lengths_is_refused(tmp_path, text):
+    (tmp_path / "own.txt").write_text(text)
+    with pytest.raises(BadOption, match=r"--lengths .*own.txt .*Try --lengths mnli"):
+        token_lengths(str(tmp_path / "own.txt"), 50)
+    with pytest.raises(BadOption, match="No such file"):
+        token_lengths(str(tmp_path / "missing.txt"), 50)
+
+
+def test_a_synthetic_cache_trains_a_student(cache, tmp_path, lengths):
+    opened = open_cache(cache)
+    assert len(opened.splits["train"]) == 300 and np.array_equal(opened.splits["train"].lengths, lengths)
+    config = TrainStudentConfig(cache=str(cache), max_steps=2, select="last", out=str(tmp_path / "run"))
+    assert train_student.run(config).teacher_layers == [2]
+
+
+def test_the_batches_of_a_turn_stand_for_the_epoch():
+    lengths = token_lengths("mnli", 8192)
+    order = BatchOrder(np.arange(8192), lengths, 32, 0)
+    chosen = train.representative(order, train.REPRESENTATIVE)
+    assert len(chosen) == 8 and all(len(ids) == 32 for ids in chosen)
+    assert abs(lengths[np.concatenate(chosen)].mean() / lengths.mean() - 1) < 0.02
+
+
+def test_flops_of_a_step_by_hand():
+    config = transformers.BertConfig(hidden_size=4, num_attention_heads=1, intermediate_size=8, num_labels=3)
+    # One layer: 4 products of 4 x 4 and 2 of 4 x 8 weights = 128. Two layers, one example of 5 tokens: the first is
+    # used by 5 tokens; of the last, keys and values (32) by 5 and the other 96 by one; pooler 16, head 12.
+    weights = 5 * 128 + 5 * 32 + 96 + 16 + 12
+    attention = 5 * 5 + 5  # query-key pairs: all in the first layer, those of [CLS] in the last
+    assert train.training_flops(config, 2, np.array([5])) == 6 * weights + 3 * 4 * 4 * attention
+
+
+def test_a_turn_trains_both_students_on_the_same_batches(cache):
+    setting = Setting(SHAPE, 2, [], np.zeros(0, np.int64), batch_size=16, precision="float32")
+    turn = train.from_cache(str(cache), setting, 4)
+    measured = turn(2)
+    assert {what: done for what, (done, _) in measured.items() if what in (train.PKD, train.FT)} == {
+        train.PKD: 2 * 4 * 16,
+        train.FT: 2 * 4 * 16,
+    }
+    assert all(seconds > 0 for _, seconds in measured.values())
+    assert measured[train.FLOPS][1] == measured[train.PKD][1]
+
+
+def test_the_shapes_that_are_measured():
+    base = teacher_config("base")
+    assert (base.num_hidden_layers, base.hidden_size, base.num_labels) == (12, 768, 3)
+    demo = teacher_config("demo")
+    assert (demo.num_hidden_layers, demo.hidden_size, demo.num_labels) == (6, 384, 3)
+    setting = train.setting_of(BenchmarkConfig(what="train", quick=True, lengths="rte"))
+    assert setting.student_layers == 6 and setting.batch_size == 8 and setting.matched == (2, 4, 6, 8, 10)
+    assert [len(tokens) for tokens in setting.examples[:5]] == token_lengths("rte", train.EXAMPLES)[:5].tolist()
