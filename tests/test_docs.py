@@ -111,3 +111,14 @@ def test_the_make_commands_of_the_readme_are_targets():
     for target in re.findall(r"^make (\w+)$", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     assert "exec make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_comparison_quotes_what_was_measured():
+    measured = set()
+    for path in (ROOT / "results").glob("benchmark-*.json"):
+        record = json.loads(path.read_text())
+        assert not record["quick"], f"{path} is a first impression: make the README's figures with the full benchmark"
+        for found in record["ratios"].values():
+            measured.add(f"{found['median']:.2f} | {found['low']:.2f} – {found['high']:.2f}")
+    quoted = re.findall(r"^\| .+ \| .+ \| ([\d.]+ \| [\d.]+ – [\d.]+) \|$", README, re.MULTILINE)
+    assert len(quoted) > 10 and set(quoted) <= measured

@@ -81,12 +81,15 @@ def verify_shard(shard: Shard, names: Collection[str], memory: Memory) -> None:
     """
     record, source = shard.record, shard.source
     parts = [part for name in names for part in shard.types[name].parts(name)]
+    damaged = False
     for piece in source.pieces(record, parts):
-        known = memory.known(piece.path, piece.state)
-        if piece.sha256 in known:
+        if piece.sha256 in memory.known(piece.path, piece.state):
             continue
-        if bytes_digest(piece.data) != piece.sha256:
-            raise source.damaged(record, shard.what_differs() or OTHER_BYTES)
+        if damaged := bytes_digest(piece.data) != piece.sha256:
+            del piece  # its mapping goes before the file is read once more, through the rows' own
+            break
         memory.remember(piece.path, piece.state, [piece.sha256])
+    if damaged:
+        raise source.damaged(record, shard.what_differs() or OTHER_BYTES)
     if rows_digest(shard) != record.rows_digest:
         raise source.damaged(record, f"its rows are not those that the identity has for split {shard.split}")
