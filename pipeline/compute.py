@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+import time
 from typing import Any
 
 import torch
@@ -33,6 +34,11 @@ def cpu_capabilities() -> dict[str, Any]:
     }
 
 
+def resolve_device(device: str) -> str:
+    """'cuda' or 'cpu'; auto is the GPU where there is one."""
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def resolve_precision(precision: str) -> str:
     """'bfloat16' or 'float32'; auto is bfloat16 where the hardware computes in it."""
     if precision == "auto":
@@ -61,8 +67,9 @@ def keep_freed_memory() -> None:
 
 
 def efficient(model: Any, device: torch.device) -> Any:
-    """`model`, an encoder of which [CLS] alone is read, made to compute no more than that, and with what is fastest
-    on the device. Its weights, its configuration and what is saved of it stay the same."""
+    """`model`, an encoder of which [CLS] alone is read, on the device, made to compute no more than that, and with
+    what is fastest there. Its weights, its configuration and what is saved of it stay the same."""
+    model = model.to(device)
     only_cls_in_last_layer(model)
     if device.type == "cpu":
         from pipeline.attention import use_short_attention  # transformers: seconds to import
@@ -70,6 +77,13 @@ def efficient(model: Any, device: torch.device) -> Any:
         fast_dropout(model)
         use_short_attention(model)
     return model
+
+
+def now(device: str) -> float:
+    """Seconds of a clock, once the device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def single_process(command: str) -> None:

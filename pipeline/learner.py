@@ -56,7 +56,7 @@ class EncoderLearner:
         self.pad_id = pad_id
         self.model = accelerator.prepare(efficient(model, accelerator.device))
         self.bare = accelerator.unwrap_model(self.model)
-        self.optimizer = _adamw(self.bare, config.weight_decay)
+        self.optimizer = adamw(self.bare, config.weight_decay)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -125,14 +125,14 @@ class EncoderLearner:
                 self.optimizer.state[parameter] = {"step": count, **moments}
 
 
-def _adamw(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+def adamw(model: nn.Module, weight_decay: float, lr: float = 1e-3) -> torch.optim.AdamW:
     """Fused AdamW; biases and LayerNorm weights, the parameters of one dimension, do not decay."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, fused=True)
+    return torch.optim.AdamW(groups, lr=lr, fused=True)
 
 
 @torch.inference_mode()

@@ -51,7 +51,7 @@ class LiveSignals:
     """From a loaded teacher, run on each batch: what caching replaces, kept to compare with."""
 
     def __init__(self, teacher: nn.Module, accelerator: Any):
-        self.teacher = efficient(teacher.eval().to(accelerator.device), accelerator.device)
+        self.teacher = efficient(teacher.eval(), accelerator.device)
         self.accelerator = accelerator
 
     def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.bundle import write_bundle
-from pipeline.cache.columns import cls_column, column_types
+from pipeline.cache.columns import ColumnType, cls_column, column_types
 from pipeline.cache.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
 from pipeline.checkpoints import build_classifier, load_config, load_tokenizer, locate, name_labels
@@ -73,6 +73,18 @@ def token_rows(lengths: Sequence[int] | np.ndarray, vocabulary: int, seed: int =
     return Ragged(values, offsets)
 
 
+def types_of(config: Any, layers: Sequence[int]) -> dict[str, ColumnType]:
+    """The columns that `RandomColumns` makes for this teacher."""
+    return column_types(
+        classes=len(LABELS),
+        regression=False,
+        token_types=True,
+        layers=layers,
+        hidden=config.hidden_size,
+        dtype="float16",
+    )
+
+
 class RandomColumns:
     """The columns of shards of random numbers; those of [CLS] are one block of them, turned from layer to layer."""
 
@@ -119,14 +131,7 @@ def synthetic_cache(
     depth = depth_of(config)
     layers = tuple(range(1, depth)) if layers is None else tuple(layers)
     record = ModelRecord(config.model_type, depth, config.hidden_size, len(LABELS), 0, 2, config.vocab_size)
-    types = column_types(
-        classes=len(LABELS),
-        regression=False,
-        token_types=True,
-        layers=layers,
-        hidden=config.hidden_size,
-        dtype="float16",
-    )
+    types = types_of(config, layers)
     writer = CacheWriter(directory, {}, container)
     writer.start()
     splits = {}

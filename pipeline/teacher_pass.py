@@ -113,7 +113,7 @@ def teacher_pass(model: Any, compute: Any, manifest: Manifest, cores: int) -> It
     """A `TeacherPass` of this model in evaluation mode; torch's number of threads is restored at the end."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    running = TeacherPass(efficient(model.eval().to(compute.device), compute.device), compute, manifest, cores)
+    running = TeacherPass(efficient(model.eval(), compute.device), compute, manifest, cores)
     try:
         yield running
     finally:

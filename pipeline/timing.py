@@ -109,6 +109,12 @@ class Contender:
             raise RuntimeError(f"a contender failed: {result}")
         return dict(result)
 
+    def __enter__(self) -> "Contender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._connection.close()
         self._process.join(timeout=10)

@@ -60,10 +60,8 @@ def run(config: BenchmarkConfig) -> BenchmarkResult:
         report = MEASURE[name](config)
         print(_text(name, report), flush=True)
         path = Path(config.out) / f"benchmark-{name}.json"
-        of_ratios, of_series = (
-            {ratio.what: _ratio(ratio) for ratio in report.ratios},
-            {series.what: _series(series) for series in report.series},
-        )
+        of_ratios = {found.what: _ratio(found) for found in report.ratios}
+        of_series = {found.what: _series(found) for found in report.series}
         record = {
             "command": command_line("benchmark", shareable(config)),
             "quick": config.quick,

@@ -52,7 +52,7 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     if not any(part.labelled for part in chosen.values()):
         raise BadOption(f"split {config.split} has no labels to measure against. Use another --split")
     compute = accelerator(resolve_precision(config.precision))
-    model = efficient(model.to(compute.device), compute.device)
+    model = efficient(model, compute.device)
     with cache.verification(chosen) if cache else nullcontext() as verification:
         logits = {name: predict(model, part, tokenizer.pad_token_id, compute) for name, part in chosen.items()}
         agreement = agreements(logits, chosen) if cache else {}

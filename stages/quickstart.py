@@ -161,10 +161,7 @@ def _inference_speeds(models: list[Path], cache: Path) -> list[float]:
     opened = open_cache(cache)
     split, pad_id = opened.splits["dev"], opened.manifest.model.pad_id
     compute = accelerator(resolve_precision("auto"))
-    loaded: list[Any] = [
-        efficient(load_classifier(str(model), safetensors_only=True).to(compute.device), compute.device)
-        for model in models
-    ]
+    loaded = [efficient(load_classifier(str(model), safetensors_only=True), compute.device) for model in models]
     ids = np.arange(min(SPEED_EXAMPLES, len(split)))
     rates: list[list[float]] = [[] for _ in models]
     for _ in range(SPEED_ROUNDS):

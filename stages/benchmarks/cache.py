@@ -17,7 +17,7 @@ from pipeline.cache.columns import is_target
 from pipeline.cache.manifest import Manifest, ModelRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
 from pipeline.checkpoints import build_classifier
-from pipeline.compute import accelerator, efficient, resolve_precision
+from pipeline.compute import accelerator, efficient, now, resolve_device, resolve_precision
 from pipeline.encoders import depth_of
 from pipeline.examples import Split
 from pipeline.synthetic import LABELS, SHARD_ROWS, RandomColumns, teacher_config, token_lengths
@@ -93,10 +93,10 @@ def measure(config: BenchmarkConfig) -> Report:
 
 def shape_of(config: BenchmarkConfig) -> Shape:
     """Raises `BadOption` for lengths that cannot be read."""
-    cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
-    rows = SHARD_ROWS if cuda else ROWS[config.model]
+    device = resolve_device(config.device)
+    rows = SHARD_ROWS if device == "cuda" else ROWS[config.model]
     lengths = token_lengths(config.lengths, rows // 2 if config.quick else rows)
-    return Shape(teacher_config(config.model), lengths, "cuda" if cuda else "cpu", resolve_precision("auto"))
+    return Shape(teacher_config(config.model), lengths, device, resolve_precision("auto"))
 
 
 # --- what runs in the processes of the contenders --------------------------------------------------------------
@@ -163,12 +163,10 @@ def _passes(
             model(batch.inputs)
 
     def run(shards: int) -> Measured:
-        started = time.perf_counter()
+        started = now(shape.device)
         for _ in range(shards):
             for _ in pool.map(one, batches) if pool else map(one, batches):
                 pass
-        if shape.device == "cuda":
-            torch.cuda.synchronize()
-        return {what: (shards * len(shape.lengths), time.perf_counter() - started)}
+        return {what: (shards * len(shape.lengths), now(shape.device) - started)}
 
     return run

@@ -5,7 +5,6 @@ same weights and draw shuffled batches of the same examples; the loss is PKD-Ski
 """
 
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +16,15 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from pipeline.checkpoints import build_classifier
+from pipeline.compute import now
 from pipeline.encoders import cut_config, depth_of
 from pipeline.extras import package_directory
+from pipeline.learner import CLIP_NORM, adamw
 from pipeline.patience import pkd_skip
 
 EPOCHS = 4  # that the learning rate is planned for, as in the reference recipe
 WARMUP = 0.1
 WEIGHT_DECAY = 0.01
-CLIP_NORM = 1.0
 WARM_STEPS = 1  # of each call of a Trainer, not timed
 
 
@@ -89,7 +89,7 @@ def authors_way(setting: Setting) -> Contender:
         return pkd_skip_loss(setting, batch["labels"], student(**inputs, output_hidden_states=True), of_teacher)
 
     def train(steps: int) -> tuple[int, float]:
-        examples, start = 0, _now(setting)
+        examples, start = 0, now(setting.device)
         for _ in range(steps):
             batch = {name: tensor.to(setting.device) for name, tensor in next(batches).items()}
             optimizer.zero_grad(set_to_none=True)
@@ -98,7 +98,7 @@ def authors_way(setting: Setting) -> Contender:
             optimizer.step()
             schedule.step()
             examples += len(batch["labels"])
-        return examples, _now(setting) - start
+        return examples, now(setting.device) - start
 
     return Contender(teacher, student, loss, train)
 
@@ -125,7 +125,7 @@ def trainer_live(setting: Setting) -> Contender:
     class Clock(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
             if state.global_step in (WARM_STEPS, state.max_steps):
-                moments.append(_now(setting))
+                moments.append(now(setting.device))
 
     arguments = _trainer_arguments(setting)
     trainer = LiveTeacherTrainer(
@@ -201,7 +201,7 @@ def textbrewer(setting: Setting) -> Contender:
             sizes.append(len(batch["labels"]))
             return batch
 
-        start = _now(setting)
+        start = now(setting.device)
         with distiller:
             distiller.train(
                 optimizer,
@@ -212,7 +212,7 @@ def textbrewer(setting: Setting) -> Contender:
                 batch_postprocessor=counted,
                 output_hidden_states=True,
             )
-        return sum(sizes), _now(setting) - start
+        return sum(sizes), now(setting.device) - start
 
     def loss(batch: Batch) -> Tensor:
         total: Tensor = distiller.train_on_batch(batch, {"output_hidden_states": True})[0]
@@ -296,18 +296,6 @@ def _optimizer_and_schedule(student: nn.Module, setting: Setting) -> tuple[torch
     """AdamW, without decay of biases and LayerNorms; the learning rate rises and falls as in the reference recipe."""
     from transformers import get_linear_schedule_with_warmup
 
-    parameters = list(student.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=setting.lr, fused=True)
+    optimizer = adamw(student, WEIGHT_DECAY, setting.lr)
     total = EPOCHS * -(-len(setting.examples) // setting.batch_size)
     return optimizer, get_linear_schedule_with_warmup(optimizer, round(total * WARMUP), total)
-
-
-def _now(setting: Setting) -> float:
-    """Seconds, once the device has done what it was given."""
-    if setting.device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()

@@ -43,8 +43,7 @@ Work = Callable[[int], Measured]  # batches -> what was timed
 
 def batches_of(rows: int, lengths: np.ndarray, epoch: int = 0) -> list[np.ndarray]:
     """The batches of an epoch over examples 0..rows-1, the ids of each rising."""
-    order = BatchOrder(np.arange(rows), lengths[:rows], BATCH, 0)
-    return [np.sort(ids) for ids in order.epoch(epoch)]
+    return BatchOrder(np.arange(rows), lengths[:rows], BATCH, 0).epoch(epoch)
 
 
 def repeated(what: str, gather: Gather, batches: Sequence[np.ndarray], unit: int = 1) -> Work:

@@ -3,9 +3,8 @@
 import copy
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,20 +133,11 @@ def bytes_of(manifests: Mapping[float, Manifest]) -> Points:
     return {x: [sum(shard.bytes for shard in of_split)] for x, of_split in shards.items()}
 
 
-@contextmanager
-def process(build: Callable[..., Callable[[int], Measured]], *arguments: Any) -> Iterator[Contender]:
-    contender = Contender(build, *arguments)
-    try:
-        yield contender
-    finally:
-        contender.close()
-
-
 def used(made: Mapping[float, tuple[str, tuple[int, ...]]], rounds: int, about: str) -> dict[str, Points]:
     """Caches opened, checked and read, in turn: for each of these, seconds by amount of work."""
     found: dict[str, Points] = {what: {x: [] for x in made} for what in (OPENING, VERIFYING, READING)}
     with (
-        process(growing.use, list(made.values())) as contender,
+        Contender(growing.use, list(made.values())) as contender,
         bar(rounds * len(made), f"growth: {about}", "cache") as progress,
     ):
         for _ in range(rounds):
@@ -205,7 +195,7 @@ def student_depth(place: Place, sizes: Sizes, cache: str) -> list[Line]:
     """Steps of students of more and more layers."""
     of = Training(place.shape, sizes.batch_size, place.config.device)
     layers = [n for n in DEPTHS if n <= depth_of(place.shape)]
-    with process(growing.depths, cache, of, layers, sizes.steps) as contender:
+    with Contender(growing.depths, cache, of, layers, sizes.steps) as contender:
         points = collected((contender(1) for _ in range(sizes.rounds)), sizes.rounds, "growth: depth")
     return [line("a step of a student", "s", "layer", points)]
 
@@ -249,8 +239,8 @@ def prefixes(place: Place, sizes: Sizes) -> list[Line]:
     out, device = str(place.directory / "written"), place.config.device
     of = Training(place.shape, sizes.batch_size, device)
     with (
-        process(growing.caching, to, place.shape, out, step, device) as teacher,
-        process(growing.training, to, of, depth_of(place.shape) // 2, step) as student,
+        Contender(growing.caching, to, place.shape, out, step, device) as teacher,
+        Contender(growing.training, to, of, depth_of(place.shape) // 2, step) as student,
     ):
         cached = collected((teacher(1) for _ in range(1)), 1, "growth: caching")
         trained = collected((student(1) for _ in range(1)), 1, "growth: training")

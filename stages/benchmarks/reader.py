@@ -146,16 +146,12 @@ def _cold(caches: Caches, config: BenchmarkConfig) -> Report:
         return Report((), (), ("cold reads are not measured here: only Linux takes pages out of memory on request",))
     rounds, seconds = (min(2, config.rounds), 2.5) if config.quick else (min(3, config.rounds), 6.0)
     arguments = caches.large, caches.layers, caches.lengths, seconds
-    contenders = Contender(gathers.cold_cache, *arguments), Contender(gathers.cold_mapped, *arguments)
     rates: dict[str, list[float]] = {}
-    try:
+    with Contender(gathers.cold_cache, *arguments) as ours, Contender(gathers.cold_mapped, *arguments) as plain:
         for number in range(rounds):
-            for contender in contenders:
+            for contender in (ours, plain):
                 for what, (rows, taken) in contender(number).items():
                     rates.setdefault(what, []).append(rows / taken)
-    finally:
-        for contender in contenders:
-            contender.close()
     series = {what: Series(what, "rows/s", tuple(values)) for what, values in rates.items()}
     cold, mapped, again = (series[what] for what in (gathers.COLD, gathers.COLD_MAPPED, gathers.WARM_MAPPED))
     return Report(
@@ -173,12 +169,9 @@ def _opening(caches: Caches, config: BenchmarkConfig) -> Report:
     seconds: dict[str, list[float]] = {}
     for _ in range(min(2 if config.quick else 3, config.rounds)):
         for cold in states:
-            contender = Contender(gathers.opening, caches.large, caches.layers, cold)
-            try:
+            with Contender(gathers.opening, caches.large, caches.layers, cold) as contender:
                 for what, (taken, _one) in contender(1).items():
                     seconds.setdefault(what, []).append(taken)
-            finally:
-                contender.close()
     opened, first = [], []
     for what, values in seconds.items():
         if what.startswith(gathers.OPENING):

@@ -1,6 +1,5 @@
 """A student from the cache against plain fine-tuning, the authors' way, and the machine's best matrix product."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,12 +11,12 @@ import torch
 from pipeline.batching import BatchOrder, collate
 from pipeline.cache.reader import open_cache
 from pipeline.checkpoints import build_classifier
-from pipeline.compute import accelerator, cpu_capabilities, resolve_precision
+from pipeline.compute import accelerator, cpu_capabilities, now, resolve_device, resolve_precision
 from pipeline.encoders import cut_config, depth_of
 from pipeline.learner import EncoderLearner, Part
 from pipeline.losses import Objective
 from pipeline.signals import CachedSignals
-from pipeline.synthetic import synthetic_cache, teacher_config, token_lengths
+from pipeline.synthetic import synthetic_cache, teacher_config, token_lengths, token_rows
 from pipeline.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
 from stages.benchmarks.contenders import Setting, authors_way
 from stages.configs import BenchmarkConfig, TrainStudentConfig
@@ -67,16 +66,14 @@ def notes(config: BenchmarkConfig, setting: Setting) -> tuple[str, ...]:
 def setting_of(config: BenchmarkConfig) -> Setting:
     """What all contenders train."""
     shape = teacher_config(config.model)
-    lengths = token_lengths(config.lengths, EXAMPLES)
-    draw = np.random.default_rng(0)
-    cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+    tokens = token_rows(token_lengths(config.lengths, EXAMPLES), shape.vocab_size)
     return Setting(
         shape,
         depth_of(shape) // 2,
-        [draw.integers(1000, shape.vocab_size, n).astype(np.int32) for n in lengths],
-        draw.integers(0, shape.num_labels, EXAMPLES),
+        [tokens[row] for row in range(EXAMPLES)],
+        np.random.default_rng(0).integers(0, shape.num_labels, EXAMPLES),
         batch_size=8 if config.quick else 32,
-        device="cuda" if cuda else "cpu",
+        device=resolve_device(config.device),
         precision=resolve_precision("auto"),
     )
 
@@ -118,13 +115,11 @@ def from_cache(cache: str, setting: Setting, batches: int) -> Callable[[int], Me
     steps = iter(range(10**9))
 
     def step(what: str, ids: np.ndarray) -> float:
-        _finish(setting.device)
-        started = time.perf_counter()
+        started = now(setting.device)
         batch = collate(split, ids, 0).to(compute.device)
         targets = signals.for_batch(batch, setting.matched) if what == PKD else None
         learners[what].step([Part(batch, targets, 1.0)], next(steps) % 1000, 1000)
-        _finish(setting.device)
-        return time.perf_counter() - started
+        return now(setting.device) - started
 
     def train(passes: int) -> Measured:
         seconds = {PKD: 0.0, FT: 0.0}
@@ -195,16 +190,9 @@ def best_product(device: str) -> Callable[[int], Measured]:
         rates = []
         for a, b in pairs:
             for _ in range(1 + 2 * times):
-                _finish(device)
-                started = time.perf_counter()
+                started = now(device)
                 a @ b
-                _finish(device)
-                rates.append(2 * len(a) ** 3 / (time.perf_counter() - started))
+                rates.append(2 * len(a) ** 3 / (now(device) - started))
         return {PRODUCT: (max(rates), 1.0)}
 
     return run
-
-
-def _finish(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.columns import ColumnType, cls_column, column_types
+from pipeline.cache.columns import ColumnType, cls_column
 from pipeline.cache.writer import CacheWriter
 from pipeline.examples import Column
-from pipeline.synthetic import LABELS, SHARD_ROWS, RandomColumns, token_lengths
+from pipeline.synthetic import SHARD_ROWS, RandomColumns, token_lengths, types_of
 from pipeline.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
 from stages.configs import BenchmarkConfig
 
@@ -46,24 +46,13 @@ def measure(config: BenchmarkConfig, teacher: Any, layers: Sequence[int]) -> Rep
     )
 
 
-def column_types_of(teacher: Any, layers: Sequence[int]) -> dict[str, ColumnType]:
-    return column_types(
-        classes=len(LABELS),
-        regression=False,
-        token_types=True,
-        layers=layers,
-        hidden=teacher.hidden_size,
-        dtype="float16",
-    )
-
-
 # --- what runs in the processes of the contenders --------------------------------------------------------------
 
 
 def shards(teacher: Any, lengths: np.ndarray, layers: Sequence[int]) -> Callable[[int], Measured]:
     """So many shards written by the `CacheWriter` of each container, from rows in memory."""
     columns = RandomColumns(teacher, lengths, layers, len(lengths)).rows(0, len(lengths))
-    types = column_types_of(teacher, layers)
+    types = types_of(teacher, layers)
 
     def run(times: int) -> Measured:
         seconds = dict.fromkeys(OURS.values(), 0.0)
@@ -134,7 +123,7 @@ def features_of(teacher: Any, layers: Sequence[int], one_array: bool) -> Any:
     from datasets import Array2D, Features, List, Value
 
     found: dict[str, Any] = {}
-    for name, kind in column_types_of(teacher, () if one_array else layers).items():
+    for name, kind in types_of(teacher, () if one_array else layers).items():
         found[name] = Value(kind.dtype) if kind.width == 0 else List(Value(kind.dtype), length=kind.width or -1)
     found["row_hash"] = Value("binary")
     if one_array:

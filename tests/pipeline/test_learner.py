@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pipeline.learner import _adamw, learning_rate
+from pipeline.learner import adamw, learning_rate
 
 
 def test_linear_warm_up_and_decay():
@@ -31,6 +31,6 @@ def test_schedule_of_the_library():
 
 def test_biases_and_layer_norms_do_not_decay():
     model = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4))
-    optimizer = _adamw(model, 0.01)
+    optimizer = adamw(model, 0.01)
     decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
     assert decayed == {id(model[0].weight), id(model[1].weight)}

@@ -18,7 +18,7 @@ from pipeline.encoders import cls_vectors
 from pipeline.errors import BadOption
 from pipeline.examples import Split
 from pipeline.fingerprint import bytes_digest, file_digest
-from pipeline.synthetic import RandomColumns
+from pipeline.synthetic import RandomColumns, types_of
 from pipeline.teacher_pass import teacher_pass
 from stages.benchmarks import cache, writing
 from stages.configs import BenchmarkConfig
@@ -36,7 +36,7 @@ def shape() -> cache.Shape:
 
 def columns_and_types(of: cache.Shape):
     columns = RandomColumns(of.config, of.lengths, of.layers, ROWS).rows(0, ROWS)
-    return columns, writing.column_types_of(of.config, of.layers)
+    return columns, types_of(of.config, of.layers)
 
 
 def test_what_is_cached_is_the_teachers_output(tmp_path):
