@@ -93,15 +93,14 @@ class LocalSource:
 
     def __init__(self, directory: Path):
         self.directory = directory
-        self._mapped: dict[str, tuple[np.ndarray, FileState]] = {}
-        self._mappings: dict[str, mmap.mmap] = {}
+        self._mapped: dict[str, tuple[np.ndarray, FileState, mmap.mmap]] = {}
         self._random: set[tuple[str, str]] = set()  # parts that the system knows to be read at random
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps for itself.
-        return {"directory": self.directory, "_mapped": {}, "_mappings": {}, "_random": set()}
+        return {"directory": self.directory, "_mapped": {}, "_random": set()}
 
-    def _map(self, shard: ShardRecord) -> tuple[np.ndarray, FileState]:
+    def _map(self, shard: ShardRecord) -> tuple[np.ndarray, FileState, mmap.mmap]:
         if shard.file not in self._mapped:
             try:
                 mapping, state = open_mapping(self.directory / shard.file)
@@ -110,8 +109,7 @@ class LocalSource:
                     raise ValueError(f"its size is {len(data)}, not {shard.bytes} bytes")
             except (OSError, ValueError) as error:
                 raise self.damaged(shard, error) from error
-            self._mappings[shard.file] = mapping
-            self._mapped[shard.file] = data, state
+            self._mapped[shard.file] = data, state, mapping
         return self._mapped[shard.file]
 
     def part(self, shard: ShardRecord, part: str) -> np.ndarray:
@@ -121,8 +119,8 @@ class LocalSource:
     def will_need(self, shard: ShardRecord, part: str, starts: np.ndarray, length: int) -> None:
         if not _ADVISES:
             return
-        self._map(shard)
-        mapping, extent = self._mappings[shard.file], shard.parts[part]
+        _, _, mapping = self._map(shard)
+        extent = shard.parts[part]
         with contextlib.suppress(OSError):  # of a file system that takes no advice: the rows are read all the same
             if (shard.file, part) not in self._random:  # else each row would bring in its neighbours too
                 self._random.add((shard.file, part))
@@ -137,7 +135,7 @@ class LocalSource:
         """The whole file, whatever is read of it: mapped once more, since the rows' mapping is advised for reading at
         random, unless another file has its name now."""
         path = self.directory / shard.file
-        data, state = self._map(shard)
+        data, state, _ = self._map(shard)
         with contextlib.suppress(OSError, ValueError):
             again, now = map_file(path)
             data = again if now == state else data

@@ -1,6 +1,5 @@
 """Seconds and bytes as the work grows: a point for each size of it, and the straight line through the points."""
 
-import copy
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pipeline.lines import Line
 from pipeline.patience import pkd_skip
 from pipeline.preflight import size
 from pipeline.progress import bar
-from pipeline.synthetic import MNLI_ROWS, synthetic_cache, teacher_config, token_lengths
+from pipeline.synthetic import MNLI_ROWS, narrow, synthetic_cache, teacher_config, token_lengths
 from pipeline.teacher_pass import available_cores
 from pipeline.timing import Contender, Measured, Report, Series
 from stages.benchmarks import growing
@@ -100,8 +99,7 @@ def check_room(needed: int) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where caches of teachers of this shape are written. Their teacher/ has few tokens and narrow feed-forwards, so
-    that a cache is its shards."""
+    """Where caches of narrow teachers of this shape are written."""
 
     directory: Path
     shape: Any  # of transformers
@@ -115,10 +113,10 @@ class Place:
 
     def cache(self, rows: int, layers: Sequence[int], **options: Any) -> tuple[str, Manifest]:
         """Where it is, and what it is."""
-        config = copy.deepcopy(self.shape)
-        config.update({"vocab_size": 2000, "intermediate_size": 64})
         to = self.directory / f"cache-{len(list(self.directory.iterdir()))}"
-        return str(to), synthetic_cache(to, config, token_lengths(self.config.lengths, rows), layers=layers, **options)
+        return str(to), synthetic_cache(
+            to, narrow(self.shape), token_lengths(self.config.lengths, rows), layers=layers, **options
+        )
 
 
 def line(what: str, unit: str, work: str, points: Mapping[float, Sequence[float]], straight_from: float = 0) -> Line:

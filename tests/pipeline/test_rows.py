@@ -96,10 +96,10 @@ def advised(monkeypatch) -> list:
     mapped = LocalSource._map
 
     def watch(self, shard):
-        found = mapped(self, shard)
-        if not isinstance(self._mappings[shard.file], Watched):
-            self._mappings[shard.file] = Watched(self._mappings[shard.file], shard.file, asked)
-        return found
+        data, state, mapping = mapped(self, shard)
+        if not isinstance(mapping, Watched):
+            self._mapped[shard.file] = data, state, Watched(mapping, shard.file, asked)
+        return self._mapped[shard.file]
 
     monkeypatch.setattr(LocalSource, "_map", watch)
     return asked
