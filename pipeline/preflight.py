@@ -16,6 +16,7 @@ from pipeline.tasks import Task
 
 MAX_SHARDS = 10_000  # so that the manifest stays readable
 SHARD_OVERHEAD = 16_384  # bytes of container around a shard's columns
+KEEP_LESS = "keep less with --layers or --dtype float16"
 MAP_GAIN = 0.10  # accuracy above the majority class from which another order of the labels is named
 
 
@@ -36,8 +37,9 @@ def teacher_bytes(model: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
-def check_space(directory: Path, needed: int, option: str = "--cache") -> int:
-    """Bytes that are free where `directory` is or will be. Raises `BadCache` if they are fewer than `needed`."""
+def check_space(directory: Path, needed: int, option: str = "--cache", or_else: str = KEEP_LESS) -> int:
+    """Bytes that are free where `directory` is or will be. Raises `BadCache` if they are fewer than `needed`; it
+    advises another `option`, `or_else` something."""
     place = directory.absolute()
     while not place.exists():
         place = place.parent
@@ -45,7 +47,7 @@ def check_space(directory: Path, needed: int, option: str = "--cache") -> int:
     if needed > free:
         raise BadCache(
             f"{directory} needs {size(needed)}, and {size(free)} are free there. Make room, name another {option}, or "
-            "keep less with --layers or --dtype float16"
+            f"{or_else}"
         )
     return free
 

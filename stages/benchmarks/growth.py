@@ -10,10 +10,9 @@ from typing import Any
 
 from pipeline.cache.manifest import MANIFEST, Manifest
 from pipeline.encoders import depth_of
-from pipeline.errors import BadOption
 from pipeline.lines import Line
 from pipeline.patience import pkd_skip
-from pipeline.preflight import size
+from pipeline.preflight import check_space
 from pipeline.progress import bar
 from pipeline.synthetic import MNLI_ROWS, narrow, synthetic_cache, teacher_config, token_lengths
 from pipeline.teacher_pass import available_cores
@@ -56,9 +55,9 @@ def sizes_of(config: BenchmarkConfig) -> Sizes:
 
 
 def measure(config: BenchmarkConfig) -> Report:
-    """Raises `BadOption` where there is no room for the caches."""
+    """Raises `BadCache` where there is no room for the caches."""
     sizes, shape, small = sizes_of(config), teacher_config(config.model), teacher_config("demo")
-    check_room(sizes.bytes)
+    check_space(Path(tempfile.gettempdir()), sizes.bytes, "TMPDIR", "try --quick")
     with tempfile.TemporaryDirectory(prefix="pkd-benchmark-") as directory:
         place = Place(Path(directory), shape, config)
         lines = [
@@ -84,17 +83,6 @@ def notes(place: "Place", sizes: Sizes) -> tuple[str, ...]:
         f"{depth_of(small) // 2}, looked at on the way; student depth: of the {layers}-layer teacher, batch "
         f"{sizes.batch_size}",
     )
-
-
-def check_room(needed: int) -> None:
-    """Raises `BadOption` where the directory of temporary files has less."""
-    place = tempfile.gettempdir()
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise BadOption(
-            f"benchmark growth writes up to {size(needed)} of caches, and {size(free)} are free in {place}. Make room "
-            "there, name another directory with TMPDIR=DIR, or try --quick"
-        )
 
 
 @dataclass(frozen=True)

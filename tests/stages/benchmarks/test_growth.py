@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import BadOption
+from pipeline.errors import BadCache
 from pipeline.lines import Line
 from pipeline.timing import Series
-from stages.benchmarks.growth import check_room, line, proportional_memory
+from stages.benchmarks.growth import line, measure, proportional_memory
+from stages.configs import BenchmarkConfig
 
 
 def test_a_line_through_medians_worked_out_by_hand():
@@ -29,16 +30,15 @@ def test_what_bends_is_left_out_of_the_line_and_kept_in_the_points():
     assert whole.deviation == pytest.approx((2000 - whole.fit[0] - whole.fit[1]) / 2000)
 
 
-def test_no_room_is_told_before_anything_is_written(monkeypatch):
+def test_no_room_is_told_before_anything_is_written(monkeypatch, tmp_path):
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=999))
-    monkeypatch.setattr("tempfile.gettempdir", lambda: "small")
-    check_room(999)
-    with pytest.raises(BadOption) as caught:
-        check_room(5_000_000_000)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    with pytest.raises(BadCache) as caught:
+        measure(BenchmarkConfig(what="growth"))
     assert str(caught.value) == (
-        "benchmark growth writes up to 5.0 GB of caches, and 999 bytes are free in small. Make room there, name "
-        "another directory with TMPDIR=DIR, or try --quick"
+        f"{tmp_path} needs 5.0 GB, and 999 bytes are free there. Make room, name another TMPDIR, or try --quick"
     )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_of_a_process():
