@@ -51,6 +51,10 @@ class BadRun(DistillError):
     """A run directory that is missing, unfinished, or holds another run."""
 
 
+class BusyRun(BadRun):
+    """A run directory in which another process is training."""
+
+
 class HubUnreachable(DistillError):
     """A model or data set has to come from the hub, and the hub does not answer."""
 

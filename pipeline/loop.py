@@ -4,7 +4,8 @@ checkpoints, and never asks what kind of learner or of signals it has.
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,11 +14,11 @@ from torch import Tensor
 
 from pipeline.batching import BatchOrder, collate, subset
 from pipeline.configs import TrainingConfig
-from pipeline.errors import BadRun, Interrupted, TrainingDiverged
+from pipeline.errors import BadOption, BadRun, Interrupted, TrainingDiverged
 from pipeline.examples import Split
 from pipeline.learner import Part, learning_rate
 from pipeline.metrics import measure
-from pipeline.position import Evaluation, Position, Trained
+from pipeline.position import Evaluation, Paused, Position, Progress, Trained
 from pipeline.progress import bar, note
 from pipeline.runs import RunDirectory
 from pipeline.signals import Signals
@@ -55,6 +56,30 @@ class Check(Protocol):
     def wait(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training on `examples` examples is: its order of batches and its optimizer steps."""
+
+    order: BatchOrder
+    steps_per_epoch: int
+    total: int
+
+    @classmethod
+    def of(cls, config: TrainingConfig, lengths: np.ndarray) -> "Schedule":
+        """`lengths` are those of all examples of the split."""
+        ids = subset(len(lengths), config.max_train_examples, config.data_seed)
+        order = BatchOrder(ids, lengths[ids], config.batch_size, config.data_seed)
+        steps_per_epoch = math.ceil(order.batches_per_epoch / config.grad_accumulation)
+        total = max(1, math.ceil(config.epochs * steps_per_epoch - 1e-9))
+        return cls(order, steps_per_epoch, min(total, config.max_steps) if config.max_steps else total)
+
+    def examples_before(self, step: int, grad_accumulation: int) -> int:
+        """Examples in the steps before this one."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        part = self.order.epoch(epoch)[: index * grad_accumulation]
+        return epoch * len(self.order.ids) + sum(len(ids) for ids in part)
+
+
 class Training:
     """One training of `learner` on `split`, judged on `dev` (None: no judge, the last weights are kept)."""
 
@@ -70,29 +95,33 @@ class Training:
         run: RunDirectory,
         description: str,
         check: Check | None = None,
+        watch: Callable[[Progress], None] | None = None,
     ):
         self.learner, self.split, self.signals = learner, split, signals
         self.dev, self.metrics = dev, metrics
         self.config, self.accelerator, self.run, self.description = config, accelerator, run, description
-        self.check = check
-        ids = subset(len(split), config.max_train_examples, config.data_seed)
-        self.order = BatchOrder(ids, split.lengths[ids], config.batch_size, config.data_seed)
-        self.steps_per_epoch = math.ceil(self.order.batches_per_epoch / config.grad_accumulation)
-        total = max(1, math.ceil(config.epochs * self.steps_per_epoch - 1e-9))
-        self.total = min(total, config.max_steps) if config.max_steps else total
+        self.check, self.watch = check, watch
+        self.schedule = Schedule.of(config, split.lengths)
+        self.order, self.total = self.schedule.order, self.schedule.total
+        self.steps_per_epoch = self.schedule.steps_per_epoch
         self.position = Position()
         self.best_weights: dict[str, Tensor] = {}
         self.pending: list[tuple[int, Tensor]] = []
 
-    def train(self) -> Trained:
-        """Raises `TrainingDiverged` for a loss that is not finite, `Interrupted` after a signal."""
+    def train(self, until: int | None = None) -> Trained | Paused:
+        """To the end; or, where that is less, to step `until`, with a checkpoint and an evaluation there.
+
+        Raises `TrainingDiverged` for a loss that is not finite, `Interrupted` after a signal.
+        """
         self._restore()
+        stop_at = self.total if until is None else min(until, self.total)
         trained_examples, seconds, stopped_early = 0, 0.0, False
         checkpoint_due = time.monotonic() + self.config.checkpoint_seconds
         done, total = self._examples_before(self.position.step), self._examples_before(self.total)
-        progress = bar(total, self.description, "ex", done, show=self.accelerator.is_main_process)
+        shown = self.accelerator.is_main_process and self.watch is None
+        progress = bar(total, self.description, "ex", done, show=shown)
         with stop_requests() as stop, progress:
-            while self.position.step < self.total and not stopped_early:
+            while self.position.step < stop_at and not stopped_early:
                 started = time.monotonic()
                 if self.check:
                     self.check.poll()
@@ -108,6 +137,9 @@ class Training:
                 progress.update(examples)
                 if self._evaluation_due():
                     stopped_early = self._evaluate()
+                if self.watch:
+                    step, last = self.position.step, self.position.last
+                    self.watch(Progress(step, self.total, trained_examples, seconds, last))
                 ended = stopped_early or self.position.step == self.total
                 stopping, saving = self._agree(bool(stop.number), time.monotonic() >= checkpoint_due)
                 if (stopping or saving) and not ended:
@@ -115,6 +147,8 @@ class Training:
                     checkpoint_due = time.monotonic() + self.config.checkpoint_seconds
                 if stopping and not ended:
                     raise self._interrupted(stop)
+        if self.position.step < self.total and not stopped_early:
+            return self._pause()
         self._flush()
         if self.config.select == "best" and self.best_weights:
             self.learner.load_weights(self.best_weights)
@@ -128,9 +162,7 @@ class Training:
         return self.order.epoch(epoch)[first : first + self.config.grad_accumulation]
 
     def _examples_before(self, step: int) -> int:
-        epoch, index = divmod(step, self.steps_per_epoch)
-        part = self.order.epoch(epoch)[: index * self.config.grad_accumulation]
-        return epoch * len(self.order.ids) + sum(len(ids) for ids in part)
+        return self.schedule.examples_before(step, self.config.grad_accumulation)
 
     def _parts(self, step: int) -> list[Part]:
         """This process's share of each batch of a step, with its targets."""
@@ -162,9 +194,7 @@ class Training:
         if self.dev is None:
             return False
         position = self.position
-        metrics = measure(self.metrics, self.learner.predict(self.dev), self.dev.labels)
-        position.last = Evaluation(position.step, round(position.step / self.steps_per_epoch, 4), metrics)
-        self._log([{"kind": "eval", "split": self.dev.name, **vars(position.last)}])
+        position.last = self._judge(self.dev, "eval")
         if position.best is None or position.last.score > position.best.score:
             position.best, position.waited = position.last, 0
             if self.config.select == "best":
@@ -172,6 +202,22 @@ class Training:
         else:
             position.waited += 1
         return bool(self.config.early_stop) and position.waited >= self.config.early_stop
+
+    def _judge(self, dev: Split, kind: str) -> Evaluation:
+        step = self.position.step
+        metrics = measure(self.metrics, self.learner.predict(dev), dev.labels)
+        evaluation = Evaluation(step, round(step / self.steps_per_epoch, 4), metrics)
+        self._log([{"kind": kind, "split": dev.name, **vars(evaluation)}])
+        return evaluation
+
+    def _pause(self) -> Paused:
+        """Raises `BadOption` without a dev split: nobody could say how far the training came."""
+        if self.dev is None:
+            raise BadOption("a training without a labelled dev split cannot be compared on the way")
+        last = self.position.last
+        evaluation = last if last and last.step == self.position.step else self._judge(self.dev, "rung")
+        self._save()
+        return Paused(self.position.step, self.total, evaluation)
 
     def _flush(self) -> float:
         """Fetch the loss terms of the steps since the last flush in one copy, check and log them; the last loss."""

@@ -35,6 +35,29 @@ class Trained:
         return {"steps": self.steps, "best": best, "last": last, "stopped_early": self.stopped_early}
 
 
+@dataclass(frozen=True)
+class Paused:
+    """A training that was to go so far and no further. Its checkpoint goes on from there.
+
+    `evaluation` is of the weights as they are there; it does not count when the best ones are chosen.
+    """
+
+    step: int
+    total: int
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training in progress tells whoever watches it. `examples` and `seconds` are of this call alone."""
+
+    step: int
+    total: int
+    examples: int
+    seconds: float
+    last: Evaluation | None
+
+
 @dataclass
 class Position:
     """Where a training stands; with the learner's state it is the checkpoint."""

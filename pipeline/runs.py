@@ -1,4 +1,4 @@
-"""A run's directory: run.json written last, log.jsonl, model/, and a checkpoint while it is unfinished.
+"""A run's directory: run.json written last, log.jsonl, model/, predictions, and a checkpoint while it is unfinished.
 
 A checkpoint is one safetensors file: weights, optimizer moments and the best weights so far, with the position in
 its header as JSON. It is replaced by rename, so the last whole one is always there.
@@ -6,16 +6,22 @@ its header as JSON. It is replaced by rename, so the last whole one is always th
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import BadRun
+import numpy as np
+
+from pipeline.cache.manifest import PARTIAL
+from pipeline.environment import environment
+from pipeline.errors import BadRun, BusyRun
 from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json
+from pipeline.lease import directory_lease
 
 RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
 _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before it renames
-MODEL, CHECKPOINT = "model", "checkpoint.safetensors"
+MODEL, CHECKPOINT, PREDICTIONS = "model", "checkpoint.safetensors", "predictions.safetensors"
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
@@ -53,12 +59,40 @@ class RunDirectory:
             if differences:
                 raise BadRun(f"{self.path} holds another run ({differences}). Choose another --out, or remove it")
             return there["result"] if name == RUN else None
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (
+            not self.path.is_dir() or any(entry.name != PARTIAL for entry in self.path.iterdir())
+        ):
             raise BadRun(f"{self.path} exists and is no run. Choose another --out")
         return None
 
-    def begin(self, resume: bool) -> None:
-        """Claim the directory. Raises `BadRun` for an unfinished run unless it is to be resumed."""
+    @contextmanager
+    def claimed(self, compute: Any, resume: bool) -> Iterator[None]:
+        """Meanwhile nobody else trains in the directory. Its first process claims it, the others wait for that.
+
+        Raises `BusyRun` if another process does, `BadRun` for an unfinished run unless it is to be resumed.
+        """
+        if not compute.is_main_process:
+            compute.wait_for_everyone()
+            yield
+            return
+        lease = directory_lease(self.path)
+        try:
+            holder = lease.acquire()
+        except OSError as error:
+            raise BadRun(f"{self.path} cannot be written ({error.strerror}). Choose another --out") from error
+        if holder is not None:
+            raise BusyRun(f"{self.path} is being trained by {holder}. Wait for it, or choose another --out")
+        try:
+            if (self.path / RUN).is_file():
+                raise BusyRun(f"{self.path} was finished by another process just now. Run the same command again")
+            self._begin(resume)
+            compute.wait_for_everyone()
+            yield
+        finally:
+            lease.release()
+            remove(self.path / PARTIAL)
+
+    def _begin(self, resume: bool) -> None:
         started = self.path / STARTED
         for leftover in self.path.glob(".*"):
             if is_temporary(leftover) or _OF_SAFETENSORS.fullmatch(leftover.name):  # of a killed call
@@ -69,10 +103,7 @@ class RunDirectory:
                     f"{self.path} holds this run, unfinished. Add --resume to go on with it, or choose another --out"
                 )
             return
-        try:
-            write_json(started, self.key)
-        except OSError as error:
-            raise BadRun(f"{self.path} cannot be written ({error.strerror}). Choose another --out") from error
+        write_json(started, self.key)
 
     def log(self, lines: list[dict[str, Any]]) -> None:
         with (self.path / LOG).open("a", encoding="utf-8") as file:
@@ -125,11 +156,39 @@ class RunDirectory:
 
         write_directory(self.path / MODEL, write)
 
-    def finish(self, record: Mapping[str, Any]) -> None:
-        """Write run.json; from then on the run is complete."""
-        write_json(self.path / RUN, {**self.key, **record})
-        for name in (CHECKPOINT, STARTED):
-            (self.path / name).unlink(missing_ok=True)
+    def complete(
+        self,
+        learner: Any,
+        save_tokenizer: Callable[[Path], object],
+        logits: Mapping[str, np.ndarray],
+        result: Any,
+        record: Mapping[str, Any],
+    ) -> None:
+        """Write the learner's model, its logits on each dev split [n, C], and run.json; then the run is complete.
+
+        Every process of the training calls it, and the first one writes.
+        """
+        from safetensors.numpy import save_file
+
+        compute = learner.accelerator
+        if compute.is_main_process:
+            self.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), save_tokenizer)
+            write_file(self.path / PREDICTIONS, lambda temporary: save_file(dict(logits), temporary))
+            write_json(self.path / RUN, {**self.key, **record, "environment": environment(), "result": vars(result)})
+            for name in (CHECKPOINT, STARTED):
+                (self.path / name).unlink(missing_ok=True)
+        compute.wait_for_everyone()
+
+
+def read_predictions(path: Path) -> dict[str, np.ndarray]:
+    """Logits float32 [n, C] of a finished run on each dev split. Raises `BadRun` where they are not there."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path / PREDICTIONS))
+    except (OSError, SafetensorError) as error:
+        raise BadRun(f"{path / PREDICTIONS} cannot be read ({error}). Train the run again") from error
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -24,13 +24,13 @@ import numpy as np
 
 from pipeline.cache import arrow
 from pipeline.cache.columns import ColumnType, is_target
-from pipeline.cache.lease import Lease
 from pipeline.cache.manifest import MANIFEST, PARTIAL, TEACHER, Manifest, ShardRecord
 from pipeline.cache.shards import map_file
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.examples import Split
 from pipeline.files import write_file
+from pipeline.lease import Lease
 from pipeline.teacher_pass import TeacherPass, available_cores, teacher_pass
 
 POLL_SECONDS = 0.5

@@ -9,7 +9,6 @@ from pipeline.checkpoints import load_classifier, load_tokenizer, locate
 from pipeline.compute import accelerator, resolve_precision
 from pipeline.configs import RowsConfig
 from pipeline.encoders import check_max_length, parameter_count
-from pipeline.environment import environment
 from pipeline.errors import BadOption
 from pipeline.examples import Split, rows_digest, tokenize
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
@@ -17,6 +16,7 @@ from pipeline.learner import EncoderLearner, seed_everything
 from pipeline.loop import Training
 from pipeline.losses import Objective
 from pipeline.metrics import measure_splits
+from pipeline.position import Trained
 from pipeline.progress import note
 from pipeline.runs import RunDirectory
 from pipeline.sources import load_rows
@@ -62,34 +62,28 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
         note(f"{out} is already this run, complete")
         return TeacherResult(**finished)
     compute = accelerator(precision)
-    if compute.is_main_process:
-        directory.begin(config.resume)
-    compute.wait_for_everyone()
-    learner = EncoderLearner(model, Objective(), config, compute, tokenizer.pad_token_id)
-    judge = next(iter(dev.values()), None)
-    description = f"teacher {task.name}"
-    training = Training(learner, splits[TRAIN], None, judge, task.metrics, config, compute, directory, description)
-    trained = training.train()
-    logits = {split: learner.predict(part) for split, part in dev.items()}
-    result = TeacherResult(
-        "finetune-teacher",
-        str(out),
-        round(time.monotonic() - started, 2),
-        measure_splits(task.metrics, logits, dev),
-        parameter_count(learner.bare),
-        round(trained.examples_per_second, 1),
-    )
-    if compute.is_main_process:
-        directory.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), tokenizer.save_pretrained)
+    with directory.claimed(compute, config.resume):
+        learner = EncoderLearner(model, Objective(), config, compute, tokenizer.pad_token_id)
+        judge = next(iter(dev.values()), None)
+        description = f"teacher {task.name}"
+        training = Training(learner, splits[TRAIN], None, judge, task.metrics, config, compute, directory, description)
+        trained = training.train()
+        assert isinstance(trained, Trained)
+        logits = {split: learner.predict(part) for split, part in dev.items()}
+        result = TeacherResult(
+            "finetune-teacher",
+            str(out),
+            round(time.monotonic() - started, 2),
+            measure_splits(task.metrics, logits, dev),
+            parameter_count(learner.bare),
+            round(trained.examples_per_second, 1),
+        )
         record = {
             "rows": {field.name: getattr(config, field.name) for field in fields(RowsConfig)},
             "origin": rows.origin,
             **trained.as_json(),
-            "environment": environment(),
-            "result": vars(result),
         }
-        directory.finish(record)
-    compute.wait_for_everyone()
+        directory.complete(learner, tokenizer.save_pretrained, logits, result, record)
     return result
 
 

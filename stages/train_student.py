@@ -1,6 +1,7 @@
 """Train a student from a cache. The teacher's upper layers are not loaded, the task's rows are not read."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from pipeline.cache.reader import Cache, open_cache
 from pipeline.checkpoints import load_classifier, load_config, load_tokenizer, locate
 from pipeline.compute import accelerator, resolve_precision
 from pipeline.encoders import depth_of, parameter_count
-from pipeline.environment import environment
 from pipeline.errors import BadCache, BadModel, BadOption, to_type
 from pipeline.fingerprint import config_digest, json_digest, tokenizer_digest, weights_digest
 from pipeline.learner import EncoderLearner, seed_everything
@@ -19,6 +19,7 @@ from pipeline.loop import Training
 from pipeline.losses import Objective
 from pipeline.metrics import agreements, measure_splits
 from pipeline.patience import patient_layers, student_depth
+from pipeline.position import Paused, Progress
 from pipeline.progress import note
 from pipeline.runs import RunDirectory
 from pipeline.signals import CachedSignals
@@ -69,6 +70,18 @@ def run(config: TrainStudentConfig) -> StudentResult:
 
     Raises a `DistillError` for caches, options and directories that cannot be used.
     """
+    result = advance(config)
+    assert isinstance(result, StudentResult)
+    return result
+
+
+def advance(
+    config: TrainStudentConfig, until: int | None = None, watch: Callable[[Progress], None] | None = None
+) -> StudentResult | Paused:
+    """`run`, up to step `until` where that is before the end; `watch` is told of every step, and then no bar is shown.
+
+    A training that is advanced in pieces ends as one that is not.
+    """
     started = time.monotonic()
     cache = open_cache(config.cache, Path(config.store) if config.store else None, config.store_bytes)
     manifest = cache.manifest
@@ -88,52 +101,55 @@ def run(config: TrainStudentConfig) -> StudentResult:
     seed_everything(config.seed)
     model, inputs = _initial_student(config.init, cache, settings["student_layers"], settings["method"])
     inputs["cache"] = manifest.identity
-    out = Path(config.out or _default_out(manifest.task.name, settings, inputs))
+    out = Path(config.out or default_out(manifest.task.name, settings, inputs))
     directory = RunDirectory(out, "train-student", settings, inputs)
     if (finished := directory.finished()) is not None:
         note(f"{out} is already this run, complete")
         return StudentResult(**finished)
     compute = accelerator(settings["precision"])
-    if compute.is_main_process:
-        directory.begin(config.resume)
-    compute.wait_for_everyone()
-    learner = EncoderLearner(model, objective(settings), config, compute, manifest.model.pad_id)
-    signals = None if settings["method"] == "ft" else CachedSignals(train)
-    description = f"{settings['method']} {manifest.task.name}"
-    with verification:
+    with directory.claimed(compute, config.resume), verification:
+        learner = EncoderLearner(model, objective(settings), config, compute, manifest.model.pad_id)
+        signals = None if settings["method"] == "ft" else CachedSignals(train)
+        description = f"{settings['method']} {manifest.task.name}"
         training = Training(
-            learner, train, signals, judge, manifest.task.metrics, config, compute, directory, description, verification
+            learner,
+            train,
+            signals,
+            judge,
+            manifest.task.metrics,
+            config,
+            compute,
+            directory,
+            description,
+            verification,
+            watch,
         )
-        trained = training.train()
+        trained = training.train(until)
+        if isinstance(trained, Paused):
+            return trained
         logits = {name: learner.predict(split) for name, split in dev.items()}
         agreement = agreements(logits, dev)
         verification.wait()  # a run counts only on verified bytes
-    result = StudentResult(
-        "train-student",
-        str(out),
-        round(time.monotonic() - started, 2),
-        measure_splits(manifest.task.metrics, logits, dev),
-        agreement,
-        parameter_count(learner.bare),
-        round(trained.examples_per_second, 1),
-        manifest.identity,
-        settings["method"],
-        settings["student_layers"],
-        settings["teacher_layers"] or [],
-    )
-    if compute.is_main_process:
-        directory.save_model(
-            compute.unwrap_model(learner.model, keep_fp32_wrapper=False),
-            lambda target: copy_tokenizer(cache.teacher, manifest.teacher_files, target),
+        result = StudentResult(
+            "train-student",
+            str(out),
+            round(time.monotonic() - started, 2),
+            measure_splits(manifest.task.metrics, logits, dev),
+            agreement,
+            parameter_count(learner.bare),
+            round(trained.examples_per_second, 1),
+            manifest.identity,
+            settings["method"],
+            settings["student_layers"],
+            settings["teacher_layers"] or [],
         )
-        record = {
-            "cache": config.cache,
-            **trained.as_json(),
-            "environment": environment(),
-            "result": vars(result),
-        }
-        directory.finish(record)
-    compute.wait_for_everyone()
+        directory.complete(
+            learner,
+            lambda target: copy_tokenizer(cache.teacher, manifest.teacher_files, target),
+            logits,
+            result,
+            {"cache": config.cache, **trained.as_json()},
+        )
     return result
 
 
@@ -157,7 +173,8 @@ def objective(settings: dict[str, Any]) -> Objective:
     )
 
 
-def _default_out(task: str, settings: dict[str, Any], inputs: dict[str, str]) -> str:
+def default_out(task: str, settings: dict[str, Any], inputs: dict[str, str]) -> str:
+    """The run directory of a configuration that names none."""
     digest = json_digest([settings, inputs])[:8]
     return f"runs/{task}/{settings['method']}-{settings['student_layers']}-{digest}"
 

@@ -4,10 +4,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.lease import directory_lease
 from pipeline.cache.leftovers import LOCK, Found, Leftover, find_leftovers, remove_leftover, size_of
 from pipeline.cache.manifest import MANIFEST, PARTIAL
 from pipeline.errors import BadCache
+from pipeline.lease import directory_lease
 from pipeline.listing import printable
 from pipeline.preflight import size
 from stages.configs import CacheGcConfig

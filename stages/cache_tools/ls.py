@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.lease import directory_lease
 from pipeline.cache.manifest import MANIFEST, PARTIAL, Manifest
 from pipeline.cache.parsing import read_manifest
 from pipeline.errors import BadCache
 from pipeline.files import read_json
 from pipeline.fingerprint import json_digest
+from pipeline.lease import directory_lease
 from pipeline.listing import printable, spans, table
 from pipeline.preflight import duration, size
 from stages.configs import CacheLsConfig

@@ -38,8 +38,8 @@ def losses(tiny, cache_directory, live, out, method):
         signals = LiveSignals(teacher, compute)
     learner = EncoderLearner(student, objective(canonical(config, cache.manifest)), config, compute, 0)
     run = RunDirectory(out, "test", {}, {})
-    run.begin(resume=False)
-    Training(learner, split, signals, None, ("accuracy",), config, compute, run, "test").train()
+    with run.claimed(compute, resume=False):
+        Training(learner, split, signals, None, ("accuracy",), config, compute, run, "test").train()
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines]
 

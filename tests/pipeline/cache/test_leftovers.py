@@ -2,10 +2,10 @@ import shutil
 
 import pytest
 
-from pipeline.cache.lease import Lease
 from pipeline.cache.leftovers import find_leftovers, remove_leftover, size_of
 from pipeline.cache.reader import open_cache
 from pipeline.cache.writer import CacheWriter
+from pipeline.lease import Lease
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from rewriting import begun, contents
 
-from pipeline.cache.lease import Lease
 from pipeline.cache.reader import open_cache
+from pipeline.lease import Lease
 from stages import cache_teacher
 from stages.configs import CacheTeacherConfig
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
 import pathlib, sys, time
-from pipeline.cache.lease import Lease
+from pipeline.lease import Lease
 Lease(pathlib.Path(sys.argv[1])).acquire()
 print(1, flush=True)
 time.sleep(60)

@@ -1,4 +1,4 @@
-"""A lease: the file that says who is writing a directory, or one shard of it.
+"""A lease: the file that says who is writing a directory (a cache, a run, a sweep), or one shard of a cache.
 
 It is held while its process lives: a holder on this host is dead when its process is, one on another host when its
 file was not touched for a minute (by the clock of the file system, so that hosts need not agree on the time).
@@ -80,7 +80,7 @@ class Holder:
 
 
 def directory_lease(directory: Path) -> "Lease":
-    """The lease on a whole cache."""
+    """The lease on a whole directory."""
     return Lease(directory / PARTIAL / LEASE)
 
 

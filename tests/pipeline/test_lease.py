@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.cache import lease as leases
-from pipeline.cache.lease import Holder, Lease
 from pipeline.cache.reader import open_cache
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
+from pipeline.lease import Holder, Lease
 
 ROOT = Path(__file__).parents[3]
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
 TAKE = """
 import sys, time
 from pathlib import Path
-from pipeline.cache.lease import Lease
+from pipeline.lease import Lease
 lease = Lease(Path(sys.argv[1]))
 while not Path(sys.argv[2]).exists():
     time.sleep(0.001)
