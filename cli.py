@@ -27,6 +27,8 @@ from stages.configs import (
     EvaluateConfig,
     FinetuneTeacherConfig,
     QuickstartConfig,
+    SweepConfig,
+    SweepDirectoryConfig,
     TrainStudentConfig,
 )
 
@@ -121,6 +123,7 @@ def main() -> None:
     cache-teacher      its logits and [CLS] vectors, once
     train-student      any number of students, without the teacher
     evaluate           a run's metrics again
+    sweep              the best of many students: a grid, or part of it
     quickstart         all of it on packaged data, in minutes
     cache              look into caches, check, repair, convert and share them
     benchmark          how fast all this is here, against other ways
@@ -170,6 +173,41 @@ def evaluate(**options: Any) -> None:
 def quickstart(**options: Any) -> None:
     """Distil the packaged six-layer BERT on packaged film reviews: a teacher, one cache, four students, a table."""
     run_stage("quickstart", QuickstartConfig, options)
+
+
+@main.group(invoke_without_command=True)
+@options_of(SweepConfig)
+@click.pass_context
+def sweep(context: click.Context, **options: Any) -> None:
+    """Search for the best student over many trainings from a cache. The teacher is not run.
+
+    Trials that are complete, in this sweep or in runs/, are not run again. Stop it at any time, with Ctrl-C or
+    otherwise: the same command goes on. The space is a TOML file with train-student's options, with underscores, as:
+
+    \b
+      method = ["pkd-skip", "pkd-last"]
+      student_layers = 3
+      lr = [5e-5, 2e-5]                          # or, for bayes:
+      beta = {low = 10, high = 1000, log = true}
+
+    From another terminal: sweep status DIR. A table of all trials, and the page sweep.html: sweep show DIR.
+    """
+    if context.invoked_subcommand is None:
+        run_stage("sweep", SweepConfig, options)
+
+
+@sweep.command("status")
+@options_of(SweepDirectoryConfig)
+def sweep_status(**options: Any) -> None:
+    """Print how far a sweep is: the best trials so far, and those that run."""
+    run_stage("sweep_tools.status", SweepDirectoryConfig, options)
+
+
+@sweep.command("show")
+@options_of(SweepDirectoryConfig)
+def sweep_show(**options: Any) -> None:
+    """Print all trials of a sweep, and write sweep.html into it."""
+    run_stage("sweep_tools.show", SweepDirectoryConfig, options)
 
 
 @main.command()

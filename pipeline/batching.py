@@ -82,6 +82,14 @@ class BatchOrder:
         """The batches of epoch `number` (from 0): arrays of example ids."""
         return _epoch(self, number)
 
+    def representative(self, count: int) -> list[np.ndarray]:
+        """`count` batches of the first epoch, evenly spaced by their tokens; whole ones if there are any."""
+        lengths = dict(zip(self.ids.tolist(), self.lengths.tolist(), strict=True))
+        batches = [ids for ids in self.epoch(0) if len(ids) == self.batch_size] or list(self.epoch(0))
+        batches.sort(key=lambda ids: sum(lengths[i] for i in ids.tolist()))
+        places = (np.arange(count) + 0.5) / count * len(batches)
+        return [batches[int(place)] for place in places]
+
     def batch(self, number: int) -> np.ndarray:
         """Batch `number` (from 0) of the whole training, epochs joined end to end."""
         epoch, index = divmod(number, self.batches_per_epoch)

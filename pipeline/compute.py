@@ -39,6 +39,11 @@ def resolve_device(device: str) -> str:
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def accelerators() -> int:
+    """GPUs that torch sees here."""
+    return torch.cuda.device_count()
+
+
 def resolve_precision(precision: str) -> str:
     """'bfloat16' or 'float32'; auto is bfloat16 where the hardware computes in it."""
     if precision == "auto":

@@ -61,8 +61,18 @@ class LiveSignals:
         """Nothing can be had before its batch is there."""
 
 
+class Passes:
+    """How often a teacher ran in this process, over batches: what a sweep promises never happens."""
+
+    teacher = 0
+
+
+passes = Passes()
+
+
 def teacher_outputs(teacher: Any, batch: Batch, layers: Sequence[int], accelerator: Any) -> Targets:
     """One forward pass without gradients: logits float32 [B, C], [CLS] float32 [B, K, H]."""
+    passes.teacher += 1
     with torch.inference_mode(), cls_vectors(teacher, layers) as read, accelerator.autocast():
         logits = teacher(**batch.inputs).logits
     return Targets(logits.float(), torch.stack(read, dim=1).float() if layers else None)

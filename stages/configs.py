@@ -242,3 +242,54 @@ class BenchmarkConfig(Settings):
         "auto", help="auto is the GPU where there is one", choices=("auto", "cpu", "cuda"), metavar=None
     )
     out: str = setting("results", help="directory of benchmark-WHAT.json", metavar="DIR", outcome=False)
+
+
+STRATEGIES = ("grid", "staged", "halving", "bayes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig(Settings):
+    """Search for the best student over many trainings, without running the teacher."""
+
+    cache: str | None = setting(
+        None, help="cache made by cache-teacher, or a URL  [default: as the space says]", metavar="DIR|URL"
+    )
+    space: str = setting(
+        "paper",
+        help="paper (T 5, 10, 20; alpha 0.2, 0.5, 0.7; lr 5e-5, 2e-5, 1e-5; beta 10, 100, 500, 1000), or a TOML file "
+        "of train-student's options",
+        metavar="paper|FILE",
+    )
+    strategy: str = setting(
+        "halving",
+        help="grid: every setting; staged: KD over T, alpha and lr, then beta; halving: all a little way, the best "
+        "third on; bayes: TPE proposes --trials settings",
+        choices=STRATEGIES,
+    )
+    trials: int = setting(30, help="settings that --strategy bayes tries", low=1)
+    seed: int = setting(0, help="seed of what bayes proposes", low=0, high=2**32 - 1)
+    engine: str = setting("local", help="where trials run", choices=("local",), outcome=False)
+    workers: int = setting(
+        0, help="trials at once; they share the cores of a CPU  [default: one a GPU, else 1]", low=0, outcome=False
+    )
+    out: str | None = setting(
+        None, help="sweep directory  [default: sweeps/TASK-STRATEGY-DIGEST]", metavar="DIR", outcome=False
+    )
+    retry_failed: bool = setting(False, help="run trials again that failed in an earlier call", outcome=False)
+    dry_run: bool = setting(False, help="only say what would be trained, how long, and what is read", outcome=False)
+    store: str | None = setting(
+        None,
+        help="where published caches are kept once fetched  [default: the user's cache directory]",
+        metavar="DIR",
+        outcome=False,
+    )
+    store_bytes: int = setting(
+        50_000_000_000, help="bytes that the store may take; what was not used longest goes first", low=0, outcome=False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepDirectoryConfig(Settings):
+    """A sweep to look at."""
+
+    sweep: str = setting(help="sweep directory", metavar="DIR", positional=True)

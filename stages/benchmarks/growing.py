@@ -26,7 +26,6 @@ from pipeline.patience import pkd_skip
 from pipeline.signals import CachedSignals
 from pipeline.teacher_pass import available_cores, teacher_pass
 from pipeline.timing import Measured
-from stages.benchmarks.train import representative
 from stages.configs import TrainStudentConfig
 
 OPENING, VERIFYING, READING = "opening", "verifying", "reading"
@@ -155,7 +154,7 @@ def depths(location: str, of: Training, layers: Sequence[int], batches: int) -> 
     """A turn gives each student so many steps, in turn on the same batches. It returns (layers, seconds a step)."""
     split = open_cache(location).splits["train"]
     signals = CachedSignals(split)
-    chosen = representative(BatchOrder(np.arange(len(split)), split.lengths, of.batch_size, 0), batches)
+    chosen = BatchOrder(np.arange(len(split)), split.lengths, of.batch_size, 0).representative(batches)
     learners = {depth: of.learner(depth) for depth in layers}
     steps = itertools.count()
 

@@ -111,7 +111,7 @@ def from_cache(cache: str, setting: Setting, batches: int) -> Callable[[int], Me
         FT: _learner(setting, compute, Objective()),
     }
     signals = CachedSignals(split)
-    chosen = representative(BatchOrder(np.arange(len(split)), split.lengths, setting.batch_size, 0), batches)
+    chosen = BatchOrder(np.arange(len(split)), split.lengths, setting.batch_size, 0).representative(batches)
     steps = iter(range(10**9))
 
     def step(what: str, ids: np.ndarray) -> float:
@@ -144,15 +144,6 @@ def _learner(setting: Setting, compute: Any, objective: Objective) -> EncoderLea
     torch.manual_seed(setting.seed)
     student = build_classifier(cut_config(setting.teacher_config, setting.student_layers))
     return EncoderLearner(student, objective, TrainStudentConfig(cache="", lr=setting.lr), compute, 0)
-
-
-def representative(order: BatchOrder, count: int) -> list[np.ndarray]:
-    """`count` batches of the first epoch, evenly spaced by the number of their tokens."""
-    lengths = dict(zip(order.ids.tolist(), order.lengths.tolist(), strict=True))
-    batches = [ids for ids in order.epoch(0) if len(ids) == order.batch_size]
-    batches.sort(key=lambda ids: sum(lengths[i] for i in ids.tolist()))
-    places = (np.arange(count) + 0.5) / count * len(batches)
-    return [batches[int(place)] for place in places]
 
 
 def training_flops(config: Any, layers: int, lengths: np.ndarray) -> float:

@@ -36,6 +36,7 @@ STYLE: Any = {
     "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
+    "axes.xmargin": 0.08,
     "figure.constrained_layout.use": True,
     "figure.figsize": (4.6, 3.0),  # inches: small, so that its words can be read when a phone shows it whole
     "font.size": 9,
@@ -159,10 +160,11 @@ def _curves(record: SweepRecord, scores: _Scores) -> Picture:
         return Picture(title, "No evaluations yet.")
     figure, axes = _axes("optimizer steps", scores.label)
     most = max(CURVE_POINTS // len(trials), 2)
+    width = 1.0 if len(trials) <= 100 else 0.5
     kinds: tuple[tuple[Callable[[TrialRecord], bool], dict[str, Any]], ...] = (
-        (lambda trial: trial.state not in (FINISHED, RUNNING), dict(color=INK, alpha=0.3, linewidth=0.8)),
+        (lambda trial: trial.state not in (FINISHED, RUNNING), dict(color=INK, alpha=0.3, linewidth=0.7 * width)),
         (lambda trial: trial.state == RUNNING, dict(color=POINT, alpha=0.9, linestyle=":")),
-        (lambda trial: trial.state == FINISHED and trial is not scores.best, dict(color=POINT, alpha=0.6)),
+        (lambda trial: trial.state == FINISHED, dict(color=POINT, alpha=0.6, linewidth=width)),
         (lambda trial: trial is scores.best, dict(color=BEST, linewidth=2.2)),
     )
     for belongs, style in kinds:

@@ -57,7 +57,7 @@ def test_a_synthetic_cache_trains_a_student(cache, tmp_path, lengths):
 def test_the_batches_of_a_turn_stand_for_the_epoch():
     lengths = token_lengths("mnli", 8192)
     order = BatchOrder(np.arange(8192), lengths, 32, 0)
-    chosen = train.representative(order, train.REPRESENTATIVE)
+    chosen = order.representative(train.REPRESENTATIVE)
     assert len(chosen) == 8 and all(len(ids) == 32 for ids in chosen)
     assert abs(lengths[np.concatenate(chosen)].mean() / lengths.mean() - 1) < 0.02
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -104,10 +105,26 @@ def drawn(page):
     return [attributes["aria-label"] for attributes in page.all("svg")]
 
 
+def figure(page, title):
+    found = re.findall(r"<svg.*?</svg>", page.source, re.DOTALL)
+    return ElementTree.fromstring(next(svg for svg in found if f'aria-label="{title}"' in svg))
+
+
+def places(svg, style):
+    """(x, y) of the markers of that style, from left to right."""
+    found = [use for use in svg.iter("use") if re.fullmatch(style, use.attrib["style"])]
+    return sorted((float(use.attrib["x"]), float(use.attrib["y"])) for use in found)
+
+
+def paths(svg, style):
+    """Corners of each path of that style."""
+    found = [path.attrib["d"] for path in svg.iter("path") if re.match(style, path.attrib.get("style", ""))]
+    return [[(float(x), float(y)) for x, y in re.findall(r"([\d.]+) ([\d.]+)", path)] for path in found]
+
+
 def markers(page, title):
     """Points of a figure: filled and hollow circles, and diamonds."""
-    svg = next(svg for svg in re.findall(r"<svg.*?</svg>", page.source, re.DOTALL) if f'aria-label="{title}"' in svg)
-    styles = re.findall(r"<use [^>]*style=\"([^\"]*)\"", svg)
+    styles = [use.attrib["style"] for use in figure(page, title).iter("use")]
     return Counter(
         "best" if "--best" in style else "hollow" if "fill-opacity: 0;" in style else "filled"
         for style in styles
@@ -189,7 +206,7 @@ def test_the_best_trial(page):
     assert made.texts("p.strong") == [f"{best.score:.2%}"]
     assert made.source.count('<tr class="best">') == 1
     line = made.source.split('<tr class="best">')[1]
-    assert f"<td>{best.number}</td>" in line[: line.index("</tr>")]
+    assert f"<summary>{best.number}</summary>" in line[: line.index("</tr>")]
     assert made.texts("table.tbody.tr.td")[:3] == ["dev", "accuracy", f"{best.score:.2%}"]
 
 
@@ -217,8 +234,69 @@ def test_axes(page):
     words = made.texts("text")
     assert {"accuracy (%)", "optimizer steps", "examples trained on, all trials together", "method"} <= set(words)
     assert {"1e-05", "2e-05", "5e-05", "PKD-Skip", "PKD-Last", "KD", "2,4", "–"} <= set(words)
+    assert {"70", "80"} <= set(figure(made, "lr").itertext())
     points = page(replace(sweep(40), trials=tuple(replace(t, score=-1.5, curve=()) for t in sweep(40).trials)))
     assert "accuracy" in points.texts("text") and "accuracy (%)" not in points.texts("text")
+
+
+POINTS = r"fill: var\(--(point|best)\).*"
+
+
+def finished(number, score, **known):
+    trial = _trial(0, random.Random(0), ["kd"])
+    return replace(trial, number=number, score=score, **known)
+
+
+def test_equal_values_have_a_mean_and_a_deviation(page):
+    scores, values = (0.6, 0.8, 0.9), (1e-5, 1e-5, 1e-3)
+    trials = tuple(finished(i, scores[i], parameters={"lr": values[i]}) for i in range(3))
+    svg = figure(page(sweep(0, trials=trials)), "lr")
+    (_, high), (_, low) = places(svg, r"fill: var\(--point\).*")
+    drawn = sorted(y for _, y in places(svg, r"fill: var\(--ink\); stroke: var\(--ink\)"))
+    middle, deviation = (low + high) / 2, (low - high) / 2**0.5
+    assert drawn == pytest.approx([middle - deviation, middle, middle + deviation], abs=0.05)
+
+
+def test_learning_rates_are_on_a_logarithmic_axis(page):
+    lr, alpha = (1e-5, 2e-5, 5e-5), (0.2, 0.4, 0.7)
+    made = page(sweep(0, trials=tuple(finished(i, 0.5, parameters={"lr": lr[i], "alpha": alpha[i]}) for i in range(3))))
+    for name, share in (("lr", 0.4307), ("alpha", 0.4)):  # log 2 / log 5
+        left, middle, right = [x for x, _ in places(figure(made, name), POINTS)]
+        assert (middle - left) / (right - left) == pytest.approx(share, abs=0.001)
+
+
+def test_the_box_of_a_method(page):
+    trials = [finished(i, score) for i, score in enumerate((0.5, 0.6, 0.8, 0.9))] + [finished(4, 0.7, method="ft")]
+    made = page(sweep(0, trials=tuple(trials)))
+    note = "KD: best 90.00%, median 70.00% of 4 finished. FT: best 70.00%, median 70.00% of 1 finished."
+    assert made.texts("figcaption")[0] == note
+    svg = figure(made, "Methods")
+    ys = sorted(y for _, y in places(svg, POINTS))
+    (box,) = [corners for corners in paths(svg, r"fill: none; stroke: var\(--ink\)") if len(corners) == 5]
+    shares = {round((ys[-1] - y) / (ys[-1] - ys[0]), 3) for _, y in box}
+    assert sorted(shares) == pytest.approx([0.1875, 0.8125], abs=0.002)  # quartiles: 57.5 and 82.5 of 50 to 90
+
+
+def test_best_so_far_is_in_the_order_in_which_trials_ended(page):
+    trials = (
+        finished(0, 0.9, ended=9.0, examples=100),
+        finished(1, 0.5, ended=None, reused=True, examples=0),
+        finished(2, 0.7, ended=3.0, examples=300),
+        finished(3, 0.6, ended=5.0, examples=500),
+        replace(finished(4, 0.95, ended=1.0, examples=100), state=PRUNED),
+    )
+    svg = figure(page(sweep(0, trials=trials)), "Best so far")
+    (line,) = paths(svg, r"fill: none; stroke: var\(--best\)")
+    (left, low), (right, high) = line[0], line[-1]
+    shape = [((x - left) / (right - left), (low - y) / (low - high)) for x, y in line]
+    for corner in [(0, 0), (0.4, 0), (0.4, 0.5), (0.9, 0.5), (1, 0.5), (1, 1)]:
+        assert any(point == pytest.approx(corner, abs=0.01) for point in shape), (corner, shape)
+
+
+def test_formulas_are_not_set(page):
+    trials = (finished(0, -1.0, parameters={"$\\bad{$": "$^_$"}),)
+    made = page(sweep(0, metric="$\\frac{1}$", trials=trials))
+    assert {"$\\frac{1}$", "$\\bad{$", "$^_$"} <= set(made.texts("text"))
 
 
 def test_values_are_escaped_wherever_they_stand(page):
@@ -272,7 +350,7 @@ def test_the_same_record_gives_the_same_bytes(page, tmp_path, monkeypatch):
     record = sweep(40)
     here = page(record).source
     monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path / "matplotlibrc"))
-    (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.grid: False\n")
+    (tmp_path / "matplotlibrc").write_text("xtick.labelsize: 30\n")
     code = (
         "import sys; sys.path[:0] = sys.argv[2:]\n"
         "from pathlib import Path; from test_page import sweep, write_page\n"

@@ -1,0 +1,147 @@
+"""Where trials run. An engine takes jobs and gives back what becomes of them; this one has processes of this machine.
+
+The processes are kept, since importing torch takes seconds. One that dies takes its job with it, and no other.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from pipeline.compute import accelerators
+from pipeline.stopping import SIGNALS
+from pipeline.teacher_pass import available_cores
+from stages.sweeps.work import FAILED, Job, Outcome, Told, work
+
+STOP_SECONDS = 30  # that a training may take to write its checkpoint when it is asked to stop
+
+
+class Engine(Protocol):
+    """`slots` jobs run at once. What was submitted is told of, and ends in an outcome for each of its trials."""
+
+    slots: int
+
+    def submit(self, job: Job) -> None: ...
+
+    def events(self, seconds: float) -> list[Told | Outcome]:
+        """What happened since the last call; waits so long for something to happen."""
+        ...
+
+    def stop(self) -> list[Outcome]:
+        """End all jobs, with checkpoints where they can write them."""
+        ...
+
+
+class Worker:
+    """A process that works on one job at a time."""
+
+    def __init__(self, place: int, threads: int):
+        self.place, self.threads = place, threads
+        self.job: Job | None = None
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, self.place, self.threads), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def submit(self, job: Job) -> None:
+        self.job = job
+        self.connection.send(job)
+
+    def receive(self) -> list[Told | Outcome]:
+        """What it has sent. The trials of a process that died have failed, and a new process takes its place."""
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            failed = [_died(key, self.process.exitcode) for key in (self.job.keys if self.job else ())]
+            self.job = None
+            self.connection.close()
+            self._start()
+            return list(failed)
+        if isinstance(message, Told):
+            return [message]
+        self.job = None
+        return list(message)
+
+    def stop(self) -> None:
+        self.connection.close()  # which ends a process that waits for a job
+        self.process.join(0 if self.job else 5)
+        self.process.kill()
+        self.process.join()
+
+
+def _died(key: str, code: int | None) -> Outcome:
+    how = f"by signal {-code} ({signal.Signals(-code).name})" if code is not None and code < 0 else f"with code {code}"
+    hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+    return Outcome(key, FAILED, error=f"its process was ended {how}{hint}", cause=f"process ended {how}")
+
+
+class LocalEngine:
+    """`slots` processes; on GPUs one each, in turn, on the CPU with an equal share of the cores."""
+
+    def __init__(self, slots: int):
+        self.slots = slots
+        threads = max(1, available_cores() // slots)
+        self.workers = [Worker(place, threads) for place in range(slots)]
+
+    def submit(self, job: Job) -> None:
+        next(worker for worker in self.workers if worker.job is None).submit(job)
+
+    def events(self, seconds: float) -> list[Told | Outcome]:
+        by_connection = {worker.connection: worker for worker in self.workers}
+        ready = wait(list(by_connection), seconds)
+        return [event for one in ready for event in by_connection[one].receive()]  # type: ignore[index]
+
+    def stop(self) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for _ in range(STOP_SECONDS):
+            for worker in self.workers:
+                if worker.job and worker.process.is_alive():
+                    os.kill(worker.process.pid or 0, signal.SIGTERM)  # heard in a training, ignored before it
+            outcomes += [event for event in self.events(1.0) if isinstance(event, Outcome)]
+            if not any(worker.job for worker in self.workers):
+                break
+        return outcomes
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.stop()
+
+
+@contextmanager
+def local_engine(slots: int) -> Iterator[LocalEngine]:
+    """`slots` 0: one process a GPU, or one where there is none."""
+    engine = LocalEngine(slots or max(1, accelerators()))
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _serve(connection: Connection, place: int, threads: int) -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # a training hears them; between trainings there is nothing to save
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(place % torch.cuda.device_count())
+    else:
+        torch.set_num_threads(threads)
+    send: Any = connection.send
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        send(work(job, send))

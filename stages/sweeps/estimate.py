@@ -1,0 +1,112 @@
+"""What a sweep would cost: its trials, the time that they take by a measured step, and the bytes that they read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.batching import collate
+from pipeline.bundle import student_from_bundle
+from pipeline.cache.columns import cls_column
+from pipeline.cache.reader import Cache
+from pipeline.compute import accelerator, now
+from pipeline.learner import EncoderLearner, Part
+from pipeline.listing import table
+from pipeline.preflight import duration, size
+from pipeline.signals import CachedSignals
+from pipeline.tasks import TRAIN
+from stages.configs import SweepConfig
+from stages.sweeps.strategies import REDUCTION, rungs
+from stages.sweeps.trials import Trial, Trials, varying
+from stages.train_student import objective
+
+STEPS, WARM_STEPS = 6, 2
+TOKEN_BYTES = 5  # of a token's id and type
+ROW_BYTES = 8 + 16 + 8 + 16  # of an example's id, hash, label and offsets
+
+
+@dataclass(frozen=True)
+class Estimate:
+    command: str
+    dry_run: bool
+    trials: int  # at most
+    complete: int  # that need not be run
+    examples: int  # that would be trained on, at most
+    seconds: float  # of training steps alone, by a measured step of one trial of each kind
+    bytes_read: int
+
+
+def estimate(listed: Sequence[Trial], trials: Trials, config: SweepConfig) -> Estimate:
+    """Of the trials of a space; of bayes, as if none of its trials were pruned."""
+    todo = [trial for trial in listed if trial.result() is None]
+    if config.strategy == "bayes":
+        todo = list(listed) * config.trials
+    share = halved(len(todo), max((trial.config.warmup for trial in todo), default=0.0), config.strategy)
+    speeds: dict[tuple[Any, ...], float] = {}
+    examples = seconds = read = 0.0
+    for trial in todo:
+        cache = trials.cache(trial.config.cache)
+        kind = (*trial.batches, trial.settings["method"])
+        if kind not in speeds:
+            speeds[kind] = measured(trial, cache)
+        of_trial = share * trial.examples(0, trial.total)
+        examples += of_trial
+        seconds += of_trial / speeds[kind]
+        read += of_trial * row_bytes(trial, cache)
+    planned = config.trials if config.strategy == "bayes" else len(listed)
+    complete = planned - len(todo)
+    return Estimate("sweep", True, planned, complete, round(examples), round(seconds, 1), round(read))
+
+
+def halved(count: int, warmup: float, strategy: str) -> float:
+    """The share of the training of all of `count` trials that a strategy needs: 1, but for halving."""
+    if strategy != "halving" or not count:
+        return 1.0
+    alive, trained, before = count, 0.0, 0.0
+    for share in (*rungs(warmup), 1.0):
+        if alive == 1:
+            share = 1.0
+        trained += alive * (share - before)
+        before, alive = share, -(-alive // REDUCTION)
+        if share == 1.0:
+            break
+    return trained / count
+
+
+def row_bytes(trial: Trial, cache: Cache) -> float:
+    """Bytes of a training example that a trial reads in the mean."""
+    types, split = cache.manifest.column_types(), cache.splits[TRAIN]
+    names = [] if trial.settings["method"] == "ft" else ["logits"]
+    names += [cls_column(layer) for layer in trial.settings["teacher_layers"] or ()]
+    return sum(types[name].bytes(1) for name in names) + ROW_BYTES + TOKEN_BYTES * float(split.lengths.mean())
+
+
+def measured(trial: Trial, cache: Cache) -> float:
+    """Examples a second of a trial's steps, by a few of them on batches of all lengths."""
+    compute = accelerator(trial.settings["precision"])
+    model = student_from_bundle(cache.teacher, trial.settings["student_layers"], cache.manifest.model.depth)
+    learner = EncoderLearner(model, objective(dict(trial.settings)), trial.config, compute, cache.manifest.model.pad_id)
+    split = cache.splits[TRAIN]
+    signals = CachedSignals(split)
+    batches = trial.schedule.order.representative(STEPS)
+    rates = []
+    for step, ids in enumerate((*batches[:WARM_STEPS], *batches)):
+        started = now(compute.device.type)
+        batch = collate(split, ids, learner.pad_id).to(compute.device)
+        learner.step([Part(batch, signals.for_batch(batch, learner.layers), 1.0)], step, trial.total)
+        if step >= WARM_STEPS:
+            rates.append((len(ids), now(compute.device.type) - started))
+    return sum(count for count, _ in rates) / sum(seconds for _, seconds in rates)
+
+
+def text(listed: Sequence[Trial], found: Estimate) -> str:
+    """The trials, and what they would cost."""
+    names = varying(trial.shown for trial in listed)
+    rows = [[number, *(trial.shown[name] for name in names), trial.config.out] for number, trial in enumerate(listed)]
+    rows = [["–" if cell is None else f"{cell:g}" if isinstance(cell, float) else cell for cell in row] for row in rows]
+    lines = [table(["trial", *names, "run"], rows)] if found.trials == len(listed) else []
+    lines.append(
+        f"{found.trials} trials, {found.complete} of them complete; at most {found.examples:,} examples to train on: "
+        f"about {duration(found.seconds)} of training steps, by measured ones (evaluations aside), and "
+        f"{size(found.bytes_read)} read"
+    )
+    return "\n".join(lines)
