@@ -52,7 +52,7 @@ class SweepDirectory:
         if (self.path / SWEEP).is_file():
             there = self.about()
             wanted = json.loads(json.dumps(about))
-            keys = sorted(set(there) | set(wanted))
+            keys = sorted((set(there) | set(wanted)) - {"command"})
             differences = [
                 f"{key}: {there.get(key)} ≠ {wanted.get(key)}" for key in keys if there.get(key) != wanted.get(key)
             ]

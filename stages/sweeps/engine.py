@@ -39,7 +39,7 @@ class Engine(Protocol):
 class Worker:
     """A process that works on one job at a time."""
 
-    def __init__(self, place: int, threads: int):
+    def __init__(self, place: int, threads: int | None):
         self.place, self.threads = place, threads
         self.job: Job | None = None
         self._start()
@@ -85,11 +85,12 @@ def _died(key: str, code: int | None) -> Outcome:
 
 
 class LocalEngine:
-    """`slots` processes; on GPUs one each, in turn, on the CPU with an equal share of the cores."""
+    """`slots` processes; on GPUs one each, in turn, on the CPU with an equal share of the cores: one alone computes
+    with as many threads, so to the same bits, as train-student does."""
 
     def __init__(self, slots: int):
         self.slots = slots
-        threads = max(1, available_cores() // slots)
+        threads = max(1, available_cores() // slots) if slots > 1 else None
         self.workers = [Worker(place, threads) for place in range(slots)]
 
     def submit(self, job: Job) -> None:
@@ -126,7 +127,7 @@ def local_engine(slots: int) -> Iterator[LocalEngine]:
         engine.close()
 
 
-def _serve(connection: Connection, place: int, threads: int) -> None:
+def _serve(connection: Connection, place: int, threads: int | None) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # a training hears them; between trainings there is nothing to save
     parent = multiprocessing.parent_process()
@@ -136,7 +137,7 @@ def _serve(connection: Connection, place: int, threads: int) -> None:
 
     if torch.cuda.is_available():
         torch.cuda.set_device(place % torch.cuda.device_count())
-    else:
+    elif threads is not None:
         torch.set_num_threads(threads)
     send: Any = connection.send
     while True:

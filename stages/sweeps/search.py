@@ -79,6 +79,7 @@ class Search:
                         continue
                     self._begin(trial)
                     active[trial.key] = trial
+                    self.live[trial.key] = Told(trial.key, 0, trial.total, 0, 0.0, None)
                     until = trial.steps(wave.share) if wave.share < 1 else None
                     self.engine.submit(Job((trial.key,), (trial.config,), until, trial.judge))
                 else:

@@ -23,17 +23,17 @@ def view(directory: SweepDirectory, study: Study, before: float) -> Iterator[Cal
     writes."""
     started = time.monotonic()
     live = _Live() if sys.stderr.isatty() else None
-    drawn = 0.0
-    told = time.monotonic()
+    drawn, told = 0.0, time.monotonic()
+    running: set[str] = set()
 
     def changed(search: Search, event: str | None) -> None:
-        nonlocal drawn, told
+        nonlocal drawn, told, running
         now = time.monotonic()
         if event and live is None:
             note(event)
-        if now - drawn < DRAW_SECONDS and not event:
+        if now - drawn < DRAW_SECONDS and running == set(search.live):
             return
-        drawn = now
+        drawn, running = now, set(search.live)
         directory.write_progress(before + now - started, search.live)
         if live is None and now - told < QUIET_SECONDS:
             return

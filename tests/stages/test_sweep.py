@@ -1,0 +1,237 @@
+"""Sweeps from end to end: real trainings in real processes, killed, resumed, shared and damaged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stages import train_student
+from stages.configs import TrainStudentConfig
+
+CLI = str(Path(__file__).parents[2] / "cli.py")
+SPACE = 'method = ["kd", "pkd-skip"]\nlr = [1e-3, 5e-3]\nbeta = [1, 100]\nepochs = 3\nprecision = "float32"\n'
+SIX = 6  # of the eight settings: beta has no meaning for KD
+
+
+@pytest.fixture
+def space(in_directory):
+    path = in_directory / "space.toml"
+    path.write_text(SPACE)
+    return path
+
+
+def words(tiny, space, *more, out="sweeps/s"):
+    return ["sweep", "--cache", str(tiny.arrow), "--space", str(space), "--out", out, *more]
+
+
+def started(tiny, space, *more, out="sweeps/s"):
+    return subprocess.Popen(
+        [sys.executable, CLI, *words(tiny, space, *more, out=out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def runs():
+    return {path.parent.name: json.loads(path.read_text()) for path in Path("runs").rglob("run.json")}
+
+
+def steps_logged(out):
+    """How often each optimizer step of a run was logged."""
+    lines = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()]
+    return [line["step"] for line in lines if line["kind"] == "train"]
+
+
+def test_a_grid_trains_each_meaning_once_and_a_second_call_nothing(tiny, space, call):
+    first = call(*words(tiny, space, "--strategy", "grid"))
+    assert first.code == 0, first.stderr
+    found = first.json
+    assert list(found)[:8] == ["command", "out", "trials", "finished", "pruned", "failed", "reused", "teacher_forwards"]
+    assert (found["trials"], found["finished"], found["failed"], found["reused"]) == (SIX, SIX, 0, 0)
+    assert found["teacher_forwards"] == 0 and found["examples_trained"] == SIX * 3 * 300
+    best = max(run["result"]["metrics"]["dev"]["accuracy"] for run in runs().values())
+    assert len(runs()) == SIX and found["best"]["metrics"]["dev"]["accuracy"] == best
+    assert found["best"]["config"] == runs()[Path(found["best"]["out"]).name]["config"] | {
+        "cache": str(tiny.arrow),
+        "teacher_layers": None,
+    }
+    assert Path("sweeps/s/sweep.html").stat().st_size > 10_000
+    again = call(*words(tiny, space, "--strategy", "grid"))
+    assert (again.json["reused"], again.json["examples_trained"], again.json["best"]) == (SIX, 0, found["best"])
+    beside = call(*words(tiny, space, "--strategy", "halving", out="sweeps/t"))
+    assert (beside.json["reused"], beside.json["examples_trained"], beside.json["best"]) == (SIX, 0, found["best"])
+
+
+def test_a_trial_is_the_run_of_its_command_line(tiny, space, call, in_directory):
+    found = call(*words(tiny, space, "--strategy", "halving")).json
+    assert (found["trials"], found["finished"], found["pruned"]) == (SIX, 1, SIX - 1)
+    # six to 1/9, two to 2/9, one to the end, of 30 steps each
+    assert found["examples_trained"] < SIX * 900 * 0.4
+    status = call("sweep", "show", "sweeps/s")
+    assert status.code == 0 and status.json["trials"]["pruned"] == SIX - 1 and status.json["finished"] is True
+    out = Path(found["best"]["out"])
+    config = {k: v for k, v in json.loads((out / "run.json").read_text())["config"].items() if v is not None}
+    layers = {"teacher_layers": ",".join(map(str, config.pop("teacher_layers", ()))) or None}
+    alone = TrainStudentConfig(cache=str(tiny.arrow), out="alone", **config | layers)
+    result = train_student.run(alone)
+    assert result.metrics == found["best"]["metrics"]
+    weights = [(path / "model" / "model.safetensors").read_bytes() for path in (out, Path("alone"))]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("strategy", ["halving", "bayes"])
+def test_killed_and_resumed_it_ends_with_the_same_winner(tiny, space, call, strategy):
+    space.write_text(SPACE.replace("epochs = 3", "epochs = 6\ncheckpoint_seconds = 0\nlog_every = 1"))
+    options = ("--strategy", strategy, "--trials", "4")
+    whole = call(*words(tiny, space, *options)).json
+    winner = Path(whole["best"]["out"])
+    undisturbed = {name: run["result"]["metrics"] for name, run in runs().items()}
+    weights = (winner / "model" / "model.safetensors").read_bytes()
+    os.rename("runs", "runs-undisturbed")
+    os.rename("sweeps", "sweeps-undisturbed")
+    kills = 0
+    while kills < 3:
+        process = started(tiny, space, *options)
+        seen = len(list(Path("runs").rglob("checkpoint.safetensors")))
+        until = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < until:
+            now = list(Path("runs").rglob("checkpoint.safetensors"))
+            if len(now) > seen:
+                time.sleep(0.1 * kills)
+                break
+            time.sleep(0.02)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        time.sleep(0.5)  # its processes notice
+    assert kills
+    last = call(*words(tiny, space, *options)).json
+    assert last["best"] == whole["best"] and last["trials"] == whole["trials"]
+    assert (winner / "model" / "model.safetensors").read_bytes() == weights
+    assert {name: run["result"]["metrics"] for name, run in runs().items()} == undisturbed
+    for name in runs():
+        steps = steps_logged(next(Path("runs").rglob(name)))
+        assert steps == sorted(set(steps))
+
+
+def test_ctrl_c_writes_checkpoints_and_says_how_to_go_on(tiny, space, call):
+    space.write_text(SPACE.replace("epochs = 3", "epochs = 500"))
+    process = started(tiny, space, "--strategy", "grid")
+    while not list(Path("runs").rglob("log.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    status = call("sweep", "status", "sweeps/s")
+    assert status.json["trials"]["running"] == 1 and status.json["finished"] is False
+    refused = call(*words(tiny, space, "--strategy", "grid"))
+    assert (
+        refused.code == 2 and f"(process {process.pid}). See how far it is: python cli.py sweep status" in refused.error
+    )
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and stdout == ""
+    assert stderr.splitlines()[-1] == ("Error: stopped; running trials have checkpoints. Run the same command to go on")
+    (checkpoint,) = Path("runs").rglob("checkpoint.safetensors")
+    assert not (checkpoint.parent / ".partial").exists() and not Path("sweeps/s/.partial").exists()
+    assert call("sweep", "status", "sweeps/s").json["trials"]["running"] == 0
+
+
+def test_a_trial_that_diverges_is_recorded_and_three_alike_stop_the_sweep(tiny, space, call):
+    space.write_text('method = "ft"\nprecision = "float32"\nepochs = 1\nlr = [1e-3, 1e30, 2e-3]\nwarmup = 0\n')
+    found = call(*words(tiny, space, "--strategy", "grid"))
+    assert found.code == 0 and (found.json["finished"], found.json["failed"]) == (2, 1)
+    page = Path("sweeps/s/sweep.html").read_text()
+    assert "not finite at step" in page
+    again = call(*words(tiny, space, "--strategy", "grid"))
+    assert (again.json["failed"], again.json["examples_trained"]) == (1, 0)
+    retried = call(*words(tiny, space, "--strategy", "grid", "--retry-failed"))
+    assert retried.json["failed"] == 1 and retried.json["trials"] == 3 and retried.json["examples_trained"] > 0
+    space.write_text('method = "ft"\nprecision = "float32"\nepochs = 1\nlr = [1e30, 2e30, 3e30, 1e-3]\nwarmup = 0\n')
+    stopped = call(*words(tiny, space, "--strategy", "grid", out="sweeps/t"))
+    assert (
+        stopped.code == 2 and "3 trials in a row failed alike (the loss or its gradient is not finite" in stopped.error
+    )
+    assert stopped.error.endswith("Mend that, then run the same command with --retry-failed")
+    assert call("sweep", "status", "sweeps/t").json["trials"]["failed"] == 3
+
+
+def test_a_process_that_is_killed_takes_its_trial_with_it_and_no_other(tiny, space, call):
+    space.write_text(SPACE.replace("epochs = 3", "epochs = 30"))
+    process = started(tiny, space, "--strategy", "grid")
+    while not list(Path("runs").rglob("log.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    (lease,) = Path("runs").rglob("lease.json")
+    os.kill(json.loads(lease.read_text())["pid"], signal.SIGKILL)
+    stdout, _ = process.communicate(timeout=200)
+    found = json.loads(stdout.splitlines()[-1])
+    assert (found["finished"], found["failed"]) == (SIX - 1, 1)
+    shown = call("sweep", "show", "sweeps/s")
+    assert "its process was ended by signal 9 (SIGKILL) (out of memory?)" in shown.stdout
+
+
+def test_two_sweeps_at_once_train_no_trial_twice(tiny, space):
+    """In directories of their own, over the same runs."""
+    space.write_text(SPACE + "log_every = 1\n")
+    both = [started(tiny, space, "--strategy", "grid", out=f"sweeps/{name}") for name in "ab"]
+    ended = [json.loads(process.communicate(timeout=250)[0].splitlines()[-1]) for process in both]
+    assert [found["finished"] for found in ended] == [SIX, SIX]
+    assert sum(found["examples_trained"] for found in ended) == SIX * 900
+    assert ended[0]["best"] == ended[1]["best"]
+    for name in runs():
+        assert steps_logged(next(Path("runs").rglob(name))) == list(range(1, 31))
+
+
+def test_a_dry_run_trains_nothing(tiny, space, call):
+    found = call(*words(tiny, space, "--strategy", "grid", "--dry-run"))
+    assert found.json["trials"] == SIX and found.json["examples"] == SIX * 900 and found.json["seconds"] > 0
+    # a row: logits 8, example id, hash, label and offsets 48, tokens; [CLS] of one layer of 32 float32 for four of six
+    assert found.json["bytes_read"] > SIX * 900 * 56 + 4 * 900 * 128
+    assert "6 trials, 0 of them complete; at most 5,400 examples to train on: about " in found.stdout
+    assert not Path("runs").exists() and not Path("sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--strategy", "random"], "'random' is not one of 'grid', 'staged', 'halving', 'bayes'."),
+        (["--trials", "0"], "--trials must be 1 or more, not 0. Try --trials 30"),
+        (["--out", "file"], "file exists and is no sweep. Choose another --out"),
+    ],
+)
+def test_what_is_refused(tiny, space, call, options, error):
+    Path("file").write_text("mine")
+    found = call(*words(tiny, space, *options))
+    assert found.code == 2 and found.error.endswith(error)
+    assert Path("file").read_text() == "mine"
+
+
+def test_another_sweep_in_its_place_and_what_is_none(tiny, space, call):
+    assert call(*words(tiny, space, "--strategy", "grid")).code == 0
+    other = call(*words(tiny, space, "--strategy", "staged"))
+    assert (
+        other.code == 2 and "sweeps/s holds another sweep (" in other.error and "strategy: grid ≠ staged" in other.error
+    )
+    for command in ("status", "show"):
+        found = call("sweep", command, "runs")
+        assert found.code == 2 and found.error.endswith(
+            "runs is no sweep (it has no sweep.json). Name a directory that a sweep wrote"
+        )
+    Path("sweeps/s/sweep.json").write_text("[]")
+    assert "sweeps/s/sweep.json is damaged (fields are missing)" in call("sweep", "show", "sweeps/s").error
+
+
+def test_a_range_needs_bayes_and_bayes_stays_in_it(tiny, space, call):
+    space.write_text('epochs = 1\nprecision = "float32"\nlr = {low = 1e-4, high = 1e-2, log = true}\n')
+    refused = call(*words(tiny, space, "--strategy", "grid"))
+    assert refused.error.endswith("--strategy grid tries every value, and lr is a range. Use --strategy bayes")
+    found = call(*words(tiny, space, "--strategy", "bayes", "--trials", "3"))
+    assert found.code == 0 and found.json["trials"] == 3
+    assert 1e-4 <= found.json["best"]["config"]["lr"] <= 1e-2
