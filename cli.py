@@ -223,6 +223,7 @@ def benchmark(**options: Any) -> None:
     startup  --help and the first error line against `python -c pass`
     growth   seconds and bytes as examples, layers, depth and readers grow
     all      all of these, in about 25 minutes on two cores
+    sweep    twelve trials of a sweep against as many trainings with a live teacher
 
     Each prints a table and writes benchmark-WHAT.json.
     """

@@ -4,7 +4,7 @@ Dropout of a step is seeded by the run's seed, the number of the step and the pr
 what the uninterrupted one did and a checkpoint needs no generator state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ class EncoderLearner:
         self.pad_id = pad_id
         self.model = accelerator.prepare(efficient(model, accelerator.device))
         self.bare = accelerator.unwrap_model(self.model)
+        self.parameters = [*self.bare.parameters()]
         self.optimizer = adamw(self.bare, config.weight_decay)
 
     @property
@@ -69,10 +70,8 @@ class EncoderLearner:
         Returns this process's share of [5 + K] numbers, left on the device: the loss terms (see `Objective`) and
         the norm of the gradient before it is clipped at 1.
         """
-        config, accelerator = self.config, self.accelerator
-        seed_everything(config.seed, step, accelerator.process_index)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, total, config.lr, config.warmup)
+        accelerator = self.accelerator
+        seed_everything(self.config.seed, step, accelerator.process_index)
         self.model.train()
         self.optimizer.zero_grad()
         terms = []
@@ -80,9 +79,15 @@ class EncoderLearner:
             with accelerator.no_sync(self.model):
                 terms.append(self._backward(part))
         terms.append(self._backward(parts[-1]))
-        norm = nn.utils.clip_grad_norm_(self.bare.parameters(), CLIP_NORM)
+        return torch.cat([torch.stack(terms).sum(0), self.update(step, total) / accelerator.num_processes])
+
+    def update(self, step: int, total: int) -> Tensor:
+        """The AdamW step along the gradients that are there; their norm [1] before it is clipped at 1."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, total, self.config.lr, self.config.warmup)
+        norm = nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
         self.optimizer.step()
-        return torch.cat([torch.stack(terms).sum(0), norm.detach()[None] / accelerator.num_processes])
+        return norm.detach()[None]
 
     def _backward(self, part: Part) -> Tensor:
         batch, matched = part.batch, range(1, len(self.layers) + 1)
@@ -104,6 +109,13 @@ class EncoderLearner:
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         self.bare.load_state_dict(weights)
+
+    def release(self) -> None:
+        """Give up what memory it takes, its share in the stack of a pack included: an Accelerator keeps all models that
+        it ever prepared."""
+        self.optimizer.state.clear()
+        for parameter in self.parameters:
+            parameter.data, parameter.grad = parameter.data.new_empty(0), None
 
     def state(self) -> dict[str, Tensor]:
         """Weights and optimizer moments by name, for a checkpoint."""
@@ -135,17 +147,31 @@ def adamw(model: nn.Module, weight_decay: float, lr: float = 1e-3) -> torch.opti
     return torch.optim.AdamW(groups, lr=lr, fused=True)
 
 
-@torch.inference_mode()
 def predict(model: Any, split: Split, pad_id: int, accelerator: Any, ids: np.ndarray | None = None) -> np.ndarray:
     """Logits float32 [len(ids), C], by default of all examples; processes share the work and all get the whole."""
     model.eval()
     ids = np.arange(len(split)) if ids is None else ids
-    logits = torch.zeros(len(ids), model.config.num_labels, device=accelerator.device)
+    return outputs(
+        lambda batch: model(**batch.inputs).logits, (model.config.num_labels,), split, ids, pad_id, accelerator
+    )
+
+
+@torch.inference_mode()
+def outputs(
+    forward: Callable[[Batch], Tensor],
+    shape: tuple[int, ...],
+    split: Split,
+    ids: np.ndarray,
+    pad_id: int,
+    accelerator: Any,
+) -> np.ndarray:
+    """What `forward` makes of each example, [B, *shape] of a batch: float32 [len(ids), *shape]."""
+    found = torch.zeros(len(ids), *shape, device=accelerator.device)
     batches = by_length(np.arange(len(ids)), split.lengths[ids], EVALUATION_BATCH)
     for places in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = collate(split, ids[places], pad_id).to(accelerator.device)
         with accelerator.autocast():
-            logits[torch.from_numpy(places)] = model(**batch.inputs).logits.float()
+            found[torch.from_numpy(places)] = forward(batch).float()
     if accelerator.num_processes > 1:
-        logits = accelerator.reduce(logits, "sum")
-    return logits.cpu().numpy()
+        found = accelerator.reduce(found, "sum")
+    return found.cpu().numpy()

@@ -1,51 +1,33 @@
-"""The one training loop. It advances a `Learner`, asks `Signals` for the targets of each batch, evaluates, keeps
-checkpoints, and never asks what kind of learner or of signals it has.
+"""The one training loop, for one run or for several whose learners train as one. It asks `Signals` for the targets of
+each batch, evaluates, keeps checkpoints, and never asks what kind of signals it has.
 """
 
 import math
+import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.batching import BatchOrder, collate, subset
+from pipeline.batching import collate
 from pipeline.configs import TrainingConfig
-from pipeline.errors import BadOption, BadRun, Interrupted, TrainingDiverged
+from pipeline.errors import BadOption, BadRun, DistillError, TrainingDiverged
 from pipeline.examples import Split
-from pipeline.learner import Part, learning_rate
-from pipeline.metrics import measure
-from pipeline.position import Evaluation, Paused, Position, Progress, Trained
+from pipeline.learner import EncoderLearner, Part
+from pipeline.member import Member, Outcome, Schedule
+from pipeline.pack import PackLearner
+from pipeline.position import Paused, Progress, Trained
 from pipeline.progress import bar, note
 from pipeline.runs import RunDirectory
+from pipeline.settings import option_name
 from pipeline.signals import Signals
 from pipeline.stopping import StopRequest, stop_requests
 
 AHEAD = 4  # steps between the time when a batch's targets are asked for and the time when they are used
-
-
-class Learner(Protocol):
-    """What the loop trains: one model, or several at once."""
-
-    pad_id: int
-
-    @property
-    def layers(self) -> tuple[int, ...]: ...
-
-    def step(self, parts: Sequence[Part], step: int, total: int) -> Tensor: ...
-
-    def predict(self, split: Split) -> np.ndarray: ...
-
-    def weights(self) -> dict[str, Tensor]: ...
-
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None: ...
-
-    def state(self) -> dict[str, Tensor]: ...
-
-    def load_state(self, tensors: Mapping[str, Tensor], steps: int) -> None: ...
+SHARED = ("batch_size", "grad_accumulation", "data_seed", "max_train_examples", "eval_every")
 
 
 class Check(Protocol):
@@ -56,36 +38,12 @@ class Check(Protocol):
     def wait(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long a training on `examples` examples is: its order of batches and its optimizer steps."""
-
-    order: BatchOrder
-    steps_per_epoch: int
-    total: int
-
-    @classmethod
-    def of(cls, config: TrainingConfig, lengths: np.ndarray) -> "Schedule":
-        """`lengths` are those of all examples of the split."""
-        ids = subset(len(lengths), config.max_train_examples, config.data_seed)
-        order = BatchOrder(ids, lengths[ids], config.batch_size, config.data_seed)
-        steps_per_epoch = math.ceil(order.batches_per_epoch / config.grad_accumulation)
-        total = max(1, math.ceil(config.epochs * steps_per_epoch - 1e-9))
-        return cls(order, steps_per_epoch, min(total, config.max_steps) if config.max_steps else total)
-
-    def examples_before(self, step: int, grad_accumulation: int) -> int:
-        """Examples in the steps before this one."""
-        epoch, index = divmod(step, self.steps_per_epoch)
-        part = self.order.epoch(epoch)[: index * grad_accumulation]
-        return epoch * len(self.order.ids) + sum(len(ids) for ids in part)
-
-
 class Training:
     """One training of `learner` on `split`, judged on `dev` (None: no judge, the last weights are kept)."""
 
     def __init__(
         self,
-        learner: Learner,
+        learner: EncoderLearner,
         split: Split,
         signals: Signals | None,
         dev: Split | None,
@@ -97,63 +55,118 @@ class Training:
         check: Check | None = None,
         watch: Callable[[Progress], None] | None = None,
     ):
-        self.learner, self.split, self.signals = learner, split, signals
-        self.dev, self.metrics = dev, metrics
-        self.config, self.accelerator, self.run, self.description = config, accelerator, run, description
-        self.check, self.watch = check, watch
-        self.schedule = Schedule.of(config, split.lengths)
-        self.order, self.total = self.schedule.order, self.schedule.total
-        self.steps_per_epoch = self.schedule.steps_per_epoch
-        self.position = Position()
-        self.best_weights: dict[str, Tensor] = {}
-        self.pending: list[tuple[int, Tensor]] = []
+        schedule = Schedule.of(config, split.lengths)
+        member = Member(learner, schedule, config, run, metrics, distils=signals is not None)
+        told = (lambda _place, progress: watch(progress)) if watch else None
+        self.all = PackTraining({0: member}, split, signals, dev, accelerator, description, check, told)
 
     def train(self, until: int | None = None) -> Trained | Paused:
         """To the end; or, where that is less, to step `until`, with a checkpoint and an evaluation there.
 
         Raises `TrainingDiverged` for a loss that is not finite, `Interrupted` after a signal.
         """
-        self._restore()
+        [(_, outcome)] = self.all.train(until)
+        if isinstance(outcome, DistillError):
+            raise outcome
+        return outcome
+
+
+class PackTraining:
+    """The training of `members` on the same batches of `split`, as one model wherever they stand at the same step.
+
+    Those that are behind train first, until they are where the next ones are. A member leaves when it has come to its
+    end, when its early stop fires, or when it fails; the others go on without it. `members` are known by their places,
+    any numbers. Raises `BadOption` for members that would not read the same batches, or be judged at the same steps.
+    """
+
+    def __init__(
+        self,
+        members: Mapping[int, Member],
+        split: Split,
+        signals: Signals | None,
+        dev: Split | None,
+        accelerator: Any,
+        description: str,
+        check: Check | None = None,
+        watch: Callable[[int, Progress], None] | None = None,
+    ):
+        _check_alike([*members.values()])
+        self.going = dict(members)  # those that have not left
+        self.split, self.signals, self.dev = split, signals, dev
+        self.accelerator, self.description, self.check, self.watch = accelerator, description, check, watch
+        first = next(iter(members.values()))
+        self.schedule, self.config = first.schedule, first.config
+        self.order, self.total = self.schedule.order, self.schedule.total
+        self.steps_per_epoch = self.schedule.steps_per_epoch
+        self.checkpoint_seconds = min(member.config.checkpoint_seconds for member in members.values())
+        self.active: list[Member] = []  # those that train now, as `pack`
+        self.pending: list[tuple[int, list[Tensor]]] = []  # steps whose loss terms are still on the device
+
+    def train(self, until: int | None = None) -> Iterator[tuple[int, Outcome]]:
+        """To the end, or to step `until` where that is less. Yields each member's place and outcome when it leaves.
+
+        What concerns all, as a damaged cache or a signal, is the outcome of all that are still there.
+        """
         stop_at = self.total if until is None else min(until, self.total)
-        trained_examples, seconds, stopped_early = 0, 0.0, False
-        checkpoint_due = time.monotonic() + self.config.checkpoint_seconds
-        done, total = self._examples_before(self.position.step), self._examples_before(self.total)
+        self._restore()
+        step = min(member.position.step for member in self.going.values())
+        done, total = self._examples_before(step), self._examples_before(self.total)
         shown = self.accelerator.is_main_process and self.watch is None
         progress = bar(total, self.description, "ex", done, show=shown)
+        self.checkpoint_due = time.monotonic() + self.checkpoint_seconds
         with stop_requests() as stop, progress:
-            while self.position.step < stop_at and not stopped_early:
-                started = time.monotonic()
-                if self.check:
-                    self.check.poll()
-                step = self.position.step
-                parts = self._parts(step)
-                self.pending.append((step, self.learner.step(parts, step, self.total)))
-                self.position.step = step + 1
-                if self.position.step % self.config.log_every == 0:
-                    progress.set_postfix(loss=f"{self._flush():.4f}", refresh=False)
-                seconds += time.monotonic() - started
-                examples = sum(len(ids) for ids in self._batches(step))
-                trained_examples += examples
-                progress.update(examples)
-                if self._evaluation_due():
-                    stopped_early = self._evaluate()
-                if self.watch:
-                    step, last = self.position.step, self.position.last
-                    self.watch(Progress(step, self.total, trained_examples, seconds, last))
-                ended = stopped_early or self.position.step == self.total
-                stopping, saving = self._agree(bool(stop.number), time.monotonic() >= checkpoint_due)
-                if (stopping or saving) and not ended:
-                    self._save()
-                    checkpoint_due = time.monotonic() + self.config.checkpoint_seconds
-                if stopping and not ended:
-                    raise self._interrupted(stop)
-        if self.position.step < self.total and not stopped_early:
-            return self._pause()
-        self._flush()
-        if self.config.select == "best" and self.best_weights:
-            self.learner.load_weights(self.best_weights)
-        rate = trained_examples / seconds if seconds else 0.0
-        return Trained(self.position.step, self.position.best, self.position.last, stopped_early, rate)
+            yield from self._leaving()
+            while self.going:
+                try:
+                    self._advance(stop_at, stop, progress)
+                except DistillError as error:
+                    for member in self.going.values():
+                        member.outcome = member.outcome or error
+                yield from self._leaving()
+
+    def _leaving(self) -> Iterator[tuple[int, Outcome]]:
+        for place, member in [*self.going.items()]:
+            if member.outcome is not None:
+                del self.going[place]
+                yield place, member.outcome
+
+    def _advance(self, stop_at: int, stop: StopRequest, progress: Any) -> None:
+        """One step of those that are furthest behind, and what is due after it."""
+        self._form_pack()
+        if self.active[0].position.step < stop_at:
+            self._step(progress)
+            self._evaluate_if_due()
+            self._tell()
+            self._save_if_due(stop)
+        if self.active[0].position.step >= stop_at:
+            self._pause()
+
+    def _form_pack(self) -> None:
+        step = min(member.position.step for member in self.going.values())
+        active = [member for member in self.going.values() if member.position.step == step]
+        if active != self.active:
+            self._flush()
+            self.active, self.pack = active, PackLearner([member.learner for member in active])
+
+    def _training(self) -> list[Member]:
+        """The active ones that are to go on."""
+        return [member for member in self.active if member.outcome is None]
+
+    def _step(self, progress: Any) -> None:
+        started = time.monotonic()
+        if self.check:
+            self.check.poll()
+        step = self.active[0].position.step
+        self.pending.append((step, self.pack.step(self._parts(step), step, self.total)))
+        for member in self.active:
+            member.position.step = step + 1
+        if any((step + 1) % member.config.log_every == 0 for member in self.active):
+            progress.set_postfix(loss=f"{self._flush():.4f}", refresh=False)
+        examples, seconds = sum(len(ids) for ids in self._batches(step)), time.monotonic() - started
+        for member in self.active:
+            member.examples += examples
+            member.seconds += seconds
+        progress.update(examples)
 
     def _batches(self, step: int) -> list[np.ndarray]:
         """The batches of an optimizer step; the last step of an epoch may have fewer than --grad-accumulation."""
@@ -170,98 +183,70 @@ class Training:
         batches = self._batches(step)
         if self.signals and step + AHEAD < self.total:
             for ids in self._batches(step + AHEAD):
-                self.signals.prefetch(ids, self.learner.layers)
+                self.signals.prefetch(ids, self.pack.layers)
         examples = sum(len(ids) for ids in batches)
         parts = []
         for ids in batches:
             share = ids[rank::world]
             # A process without a share still takes part in the exchange of gradients, with weight 0.
-            batch = collate(self.split, share if len(share) else ids[:1], self.learner.pad_id)
+            batch = collate(self.split, share if len(share) else ids[:1], self.pack.pad_id)
             batch = batch.to(self.accelerator.device)
-            targets = self.signals.for_batch(batch, self.learner.layers) if self.signals else None
+            targets = self.signals.for_batch(batch, self.pack.layers) if self.signals else None
             parts.append(Part(batch, targets, len(share) / examples))
         return parts
 
-    # --- evaluation and log ----------------------------------------------------------------------------------
-
-    def _evaluation_due(self) -> bool:
-        step = self.position.step
-        return step == self.total or step % (self.config.eval_every or self.steps_per_epoch) == 0
-
-    def _evaluate(self) -> bool:
-        """Judge the weights on the dev split; True if training is to stop early."""
-        self._flush()
-        if self.dev is None:
-            return False
-        position = self.position
-        position.last = self._judge(self.dev, "eval")
-        if position.best is None or position.last.score > position.best.score:
-            position.best, position.waited = position.last, 0
-            if self.config.select == "best":
-                self.best_weights = self.learner.weights()
-        else:
-            position.waited += 1
-        return bool(self.config.early_stop) and position.waited >= self.config.early_stop
-
-    def _judge(self, dev: Split, kind: str) -> Evaluation:
-        step = self.position.step
-        metrics = measure(self.metrics, self.learner.predict(dev), dev.labels)
-        evaluation = Evaluation(step, round(step / self.steps_per_epoch, 4), metrics)
-        self._log([{"kind": kind, "split": dev.name, **vars(evaluation)}])
-        return evaluation
-
-    def _pause(self) -> Paused:
-        """Raises `BadOption` without a dev split: nobody could say how far the training came."""
-        if self.dev is None:
-            raise BadOption("a training without a labelled dev split cannot be compared on the way")
-        last = self.position.last
-        evaluation = last if last and last.step == self.position.step else self._judge(self.dev, "rung")
-        self._save()
-        return Paused(self.position.step, self.total, evaluation)
-
     def _flush(self) -> float:
-        """Fetch the loss terms of the steps since the last flush in one copy, check and log them; the last loss."""
+        """Fetch the loss terms of the steps since the last flush in one copy, check and log them; the last loss, in
+        the mean of the members."""
         if not self.pending:
             return math.nan
         steps, terms = zip(*self.pending, strict=True)
         self.pending = []
-        values = torch.stack(terms)
+        widths = [len(own) for own in terms[0]]
+        values = torch.stack([torch.cat(of_step) for of_step in terms])
         if self.accelerator.num_processes > 1:
             values = self.accelerator.reduce(values, "sum")
-        rows = values.tolist()
-        for step, row in zip(steps, rows, strict=True):
-            if not all(map(math.isfinite, row)):
-                kept = "the last checkpoint is kept" if self.run.has_checkpoint() else "no checkpoint was written yet"
-                raise TrainingDiverged(
-                    f"the loss or its gradient is not finite at step {step + 1} of {self.total} (loss, CE, KD, PT: "
-                    f"{', '.join(f'{v:g}' for v in row[:4])}); {kept} in {self.run.path}. Try a smaller --lr or --beta"
-                )
-        self._log([self._line(s, row) for s, row in zip(steps, rows, strict=True) if self._is_logged(s)])
-        return float(rows[-1][0])
+        of_members = [own.tolist() for own in values.cpu().split(widths, dim=1)]
+        for member, rows in zip(self.active, of_members, strict=True):
+            try:
+                member.record(steps, rows)
+            except TrainingDiverged as error:
+                member.outcome = error
+        return statistics.fmean(rows[-1][0] for rows in of_members)
 
-    def _is_logged(self, step: int) -> bool:
-        return (step + 1) % self.config.log_every == 0 or step + 1 == self.total
+    # --- what is due after a step ----------------------------------------------------------------------------
 
-    def _line(self, step: int, row: list[float]) -> dict[str, Any]:
-        loss, ce, kd, pt, *by_layer, grad_norm = row
-        line: dict[str, Any] = {
-            "kind": "train",
-            "step": step + 1,
-            "epoch": round((step + 1) / self.steps_per_epoch, 4),
-        }
-        line |= {"lr": learning_rate(step, self.total, self.config.lr, self.config.warmup), "loss": loss}
-        line |= {"grad_norm": grad_norm, "ce": ce}
-        if self.signals:
-            line["kd"] = kd
-        if self.learner.layers:
-            line |= {"pt": pt, "pt_by_layer": dict(zip(map(str, self.learner.layers), by_layer, strict=True))}
-        return line
+    def _evaluate_if_due(self) -> None:
+        """Judge all on the dev split; those that are done are left with the weights that they keep."""
+        step = self.active[0].position.step
+        if step != self.total and step % (self.config.eval_every or self.steps_per_epoch):
+            return
+        self._flush()
+        stopped: list[Member] = []
+        if self.dev is not None and self._training():
+            for member, logits in zip(self.active, self.pack.predict(self.dev), strict=True):
+                if member.outcome is None and member.evaluate(logits, self.dev):
+                    stopped.append(member)
+        for member in self._training() if step == self.total else stopped:
+            member.outcome = member.finish(member in stopped)
 
-    def _log(self, lines: list[dict[str, Any]]) -> None:
-        if self.accelerator.is_main_process:
-            self.run.log(lines)
+    def _tell(self) -> None:
+        if self.watch is None:
+            return
+        for place, member in self.going.items():
+            if member in self.active and not isinstance(member.outcome, DistillError):
+                at = member.position
+                self.watch(place, Progress(at.step, self.total, member.examples, member.seconds, at.last))
 
-    # --- checkpoints -----------------------------------------------------------------------------------------
+    def _save_if_due(self, stop: StopRequest) -> None:
+        stopping, saving = self._agree(bool(stop.number), time.monotonic() >= self.checkpoint_due)
+        if not stopping and not saving:
+            return
+        self._save()
+        self.checkpoint_due = time.monotonic() + self.checkpoint_seconds
+        if stopping:
+            for member in self.going.values():
+                member.outcome = member.outcome or member.interrupted(stop.number or 15)
 
     def _agree(self, stop: bool, save: bool) -> tuple[bool, bool]:
         """What any process wants, all do."""
@@ -270,33 +255,52 @@ class Training:
         flags = self.accelerator.reduce(torch.tensor([stop, save], device=self.accelerator.device).float(), "sum")
         return bool(flags[0]), bool(flags[1])
 
+    def _pause(self) -> None:
+        """Without a dev split, nobody could say how far the training came: that is a `BadOption`."""
+        if self.dev is None:
+            raise BadOption("a training without a labelled dev split cannot be compared on the way")
+        self._flush()
+        if any(not member.judged for member in self._training()):
+            for member, logits in zip(self.active, self.pack.predict(self.dev), strict=True):
+                if member.outcome is None and not member.judged:
+                    member.judge(logits, self.dev)
+        self._save()
+        for member in self._training():
+            member.outcome = member.pause()
+
+    # --- checkpoints -----------------------------------------------------------------------------------------
+
     def _save(self) -> None:
+        if not self._training():
+            return
         if self.check:
             self.check.wait()  # a checkpoint outlives what it was computed from
         self._flush()
-        if self.accelerator.is_main_process:
-            best = {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
-            self.run.save_checkpoint(self.learner.state() | best, self.position.as_json())
+        for member in self._training():
+            try:
+                member.save()
+            except BadRun as error:
+                member.outcome = error
 
     def _restore(self) -> None:
-        loaded = self.run.load_checkpoint(cut_log=self.accelerator.is_main_process)
-        if loaded is None:
-            return
-        tensors, position = loaded
-        try:
-            self.position = Position.from_json(position)
-            self.learner.load_state(tensors, self.position.step)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise BadRun(
-                f"the checkpoint in {self.run.path} does not fit this model. Remove {self.run.path} to start again"
-            ) from error
-        self.best_weights = {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
-        if self.accelerator.is_main_process:
-            note(f"going on from step {self.position.step} of {self.total}")
+        for member in self.going.values():
+            if member.outcome is not None:  # its directory is another's
+                continue
+            try:
+                member.restore()
+            except BadRun as error:
+                member.outcome = error
+        for step in sorted({member.position.step for member in self.going.values()} - {0}):
+            if self.accelerator.is_main_process:
+                note(f"going on from step {step} of {self.total}")
 
-    def _interrupted(self, stop: StopRequest) -> Interrupted:
-        return Interrupted(
-            f"stopped at step {self.position.step} of {self.total}; the checkpoint is in {self.run.path}. "
-            "Run the same command with --resume to go on",
-            stop.number or 15,
-        )
+
+def _check_alike(members: Sequence[Member]) -> None:
+    values = {option_name(name): {getattr(member.config, name) for member in members} for name in SHARED}
+    values["steps"] = {member.schedule.total for member in members}
+    for name, found in values.items():
+        if len(found) > 1:
+            raise BadOption(
+                "students of a pack read the same batches and are judged at the same steps, and these have "
+                f"{name} {' and '.join(map(str, sorted(found)))}. Train them apart"
+            )

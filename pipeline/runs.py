@@ -180,6 +180,17 @@ class RunDirectory:
         compute.wait_for_everyone()
 
 
+def checkpoint_step(path: Path) -> int:
+    """Where the checkpoint of a run stands, by its header alone; 0 without one, or for one that cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path / CHECKPOINT, framework="np") as file:
+            return int(json.loads(file.metadata()["position"])["step"])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return 0
+
+
 def read_predictions(path: Path) -> dict[str, np.ndarray]:
     """Logits float32 [n, C] of a finished run on each dev split. Raises `BadRun` where they are not there."""
     from safetensors import SafetensorError

@@ -16,7 +16,7 @@ from pipeline.listing import table
 from pipeline.progress import note
 from pipeline.settings import command_line
 from pipeline.timing import Ratio, Report, Series
-from stages.benchmarks import cache, growth, peers, reader, startup, train
+from stages.benchmarks import cache, growth, peers, reader, startup, sweeping, train
 from stages.configs import BENCHMARKS, BenchmarkConfig
 
 MEASURE: Mapping[str, Callable[[BenchmarkConfig], Report]] = {
@@ -26,6 +26,7 @@ MEASURE: Mapping[str, Callable[[BenchmarkConfig], Report]] = {
     "reader": reader.measure,
     "startup": startup.measure,
     "growth": growth.measure,
+    "sweep": sweeping.measure,
 }
 
 

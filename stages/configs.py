@@ -221,10 +221,10 @@ class BenchmarkConfig(Settings):
     """Measure the speed of this program on this machine, against that of others."""
 
     what: str = setting(
-        help="train, peers, cache, reader, startup, growth, or all of them",
+        help="train, peers, cache, reader, startup, growth, all of these, or sweep",
         metavar="WHAT",
         positional=True,
-        choices=(*BENCHMARKS, "all"),
+        choices=(*BENCHMARKS, "all", "sweep"),
     )
     model: str = setting(
         "base",
@@ -270,7 +270,13 @@ class SweepConfig(Settings):
     seed: int = setting(0, help="seed of what bayes proposes", low=0, high=2**32 - 1)
     engine: str = setting("local", help="where trials run", choices=("local",), outcome=False)
     workers: int = setting(
-        0, help="trials at once; they share the cores of a CPU  [default: one a GPU, else 1]", low=0, outcome=False
+        0, help="processes that train; they share the cores of a CPU; 0: one a GPU, else one", low=0, outcome=False
+    )
+    pack: str = setting(
+        "1",
+        help="students that a process trains at once, as one model with stacked parameters; auto measures what pays",
+        metavar="P|auto",
+        outcome=False,
     )
     out: str | None = setting(
         None, help="sweep directory  [default: sweeps/TASK-STRATEGY-DIGEST]", metavar="DIR", outcome=False

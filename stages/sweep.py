@@ -18,6 +18,7 @@ from stages.sweeps.bayes import bayes
 from stages.sweeps.directory import PAGE, SweepDirectory
 from stages.sweeps.engine import Engine, local_engine
 from stages.sweeps.estimate import Estimate, estimate, text
+from stages.sweeps.packing import packed
 from stages.sweeps.page import write_page
 from stages.sweeps.record import FAILED, FINISHED, PRUNED
 from stages.sweeps.search import Search
@@ -60,12 +61,13 @@ def run(config: SweepConfig) -> SweepResult | Estimate:
         return found
     about = _about(config, space, trials, metric, config.trials if config.strategy == "bayes" else len(listed))
     directory = SweepDirectory(Path(config.out or _default_out(config, about)))
+    pack = packed(config.pack, listed[0], trials)
     with directory.claimed(about):
         study = Study(directory.path, write=True)
         before, _, _ = directory.progress()
         with stop_requests() as stop, view(directory, study, before) as changed, _engine(config) as engine:
             of = distributions(space, ("kd",) if config.strategy == "staged" else ())
-            search = Search(study, of, engine, stop, changed, config.retry_failed)
+            search = Search(study, of, engine, stop, changed, config.retry_failed, pack)
             search.run(_strategy(config, space, trials, listed, study, engine.slots))
         seconds = time.monotonic() - started
         directory.write_progress(before + seconds, {}, finished=True)

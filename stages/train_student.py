@@ -1,27 +1,35 @@
 """Train a student from a cache. The teacher's upper layers are not loaded, the task's rows are not read."""
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.batching import collate
 from pipeline.bundle import copy_tokenizer, student_from_bundle
 from pipeline.cache.manifest import Manifest
 from pipeline.cache.reader import Cache, open_cache
+from pipeline.cache.verification import Verification
 from pipeline.checkpoints import load_classifier, load_config, load_tokenizer, locate
-from pipeline.compute import accelerator, resolve_precision
+from pipeline.compute import accelerator, now, resolve_precision
 from pipeline.encoders import depth_of, parameter_count
-from pipeline.errors import BadCache, BadModel, BadOption, to_type
+from pipeline.errors import BadCache, BadModel, BadOption, BadRun, DistillError, to_type
+from pipeline.examples import Split
 from pipeline.fingerprint import config_digest, json_digest, tokenizer_digest, weights_digest
-from pipeline.learner import EncoderLearner, seed_everything
-from pipeline.loop import Training
+from pipeline.learner import EncoderLearner, Part, seed_everything
+from pipeline.loop import PackTraining
 from pipeline.losses import Objective
+from pipeline.member import Member, Schedule
 from pipeline.metrics import agreements, measure_splits
+from pipeline.pack import PackLearner
 from pipeline.patience import patient_layers, student_depth
-from pipeline.position import Paused, Progress
+from pipeline.position import Paused, Progress, Trained
 from pipeline.progress import note
 from pipeline.runs import RunDirectory
+from pipeline.settings import option_name
 from pipeline.signals import CachedSignals
 from pipeline.tasks import DEV, TRAIN, role_of
 from stages.configs import TrainStudentConfig
@@ -40,6 +48,9 @@ class StudentResult:
     method: str
     student_layers: int
     teacher_layers: list[int]
+
+
+Result = StudentResult | Paused | DistillError
 
 
 def canonical(config: TrainStudentConfig, manifest: Manifest) -> dict[str, Any]:
@@ -82,75 +93,208 @@ def advance(
 
     A training that is advanced in pieces ends as one that is not.
     """
+    [result] = advance_pack([config], until, (lambda _place, progress: watch(progress)) if watch else None)
+    if isinstance(result, DistillError):
+        raise result
+    return result
+
+
+def advance_pack(
+    configs: Sequence[TrainStudentConfig],
+    until: int | None = None,
+    watch: Callable[[int, Progress], None] | None = None,
+) -> list[Result]:
+    """`advance` for several students of one cache that read the same batches, trained as one model.
+
+    Each has a run of its own, and in the list, in the order of `configs`, what became of it; `watch` is told its place
+    there. Whatever was paused or interrupted goes on alone, or in any other pack. Seconds, and examples a second, are
+    those of the pack while the student was in it. Raises `BadOption` for students that cannot be packed, and what
+    makes their cache unusable.
+    """
     started = time.monotonic()
-    cache = open_cache(config.cache, Path(config.store) if config.store else None, config.store_bytes)
-    manifest = cache.manifest
-    if config.expect_identity is not None:
-        _check_identity(config, manifest.identity)
-    settings = canonical(config, manifest)
+    lessons = _lessons(configs)
+    results: dict[int, Result] = {}
+    students: dict[int, _Student] = {}
+    for place, config in enumerate(configs):
+        try:
+            student = _student(config, lessons)
+            if (finished := student.run.finished()) is None:
+                students[place] = student
+            else:
+                note(f"{student.run.path} is already this run, complete")
+                results[place] = StudentResult(**finished)
+        except DistillError as error:
+            results[place] = error
+    if students:
+        results |= _train(students, lessons, started, until, watch)
+    return [results[place] for place in range(len(configs))]
+
+
+@dataclass(frozen=True)
+class _Lessons:
+    """What the students of a pack read."""
+
+    cache: Cache
+    train: Split
+    dev: dict[str, Split]
+    judge: Split | None  # the dev split on which they are judged
+    verification: Verification
+
+
+def _lessons(configs: Sequence[TrainStudentConfig]) -> _Lessons:
+    """Raises a `DistillError` for a cache that cannot be used by one of them."""
+    location = configs[0].cache
+    if any(config.cache != location for config in configs):
+        raise BadOption("students of a pack read one cache, and these name several. Train them apart")
+    cache = open_cache(location, Path(configs[0].store) if configs[0].store else None, configs[0].store_bytes)
+    for config in configs:
+        if config.expect_identity is not None:
+            _check_identity(config, cache.manifest.identity)
+    settings = [canonical(config, cache.manifest) for config in configs]
+    for name in ("student_layers", "precision"):
+        if len(found := {own[name] for own in settings}) > 1:
+            values = " and ".join(map(str, sorted(found)))
+            raise BadOption(
+                f"students of a pack are alike, and these have {option_name(name)} {values}. Train them apart"
+            )
     train = cache.splits.get(TRAIN)
     if train is None or not train.labelled:
-        raise BadCache(f"{config.cache} has no labelled training split. Cache one with --train-file")
+        raise BadCache(f"{location} has no labelled training split. Cache one with --train-file")
     dev = {name: split for name, split in cache.splits.items() if role_of(name) == DEV}
     judge = next((split for split in dev.values() if split.labelled), None)
-    if judge is None and config.select == "best":
-        raise BadOption(f"--select best judges on a dev split, and {config.cache} has none. Use --select last")
-    layers = settings["teacher_layers"] or []
+    if judge is None and any(config.select == "best" for config in configs):
+        raise BadOption(f"--select best judges on a dev split, and {location} has none. Use --select last")
+    layers = sorted({layer for own in settings for layer in own["teacher_layers"] or ()})
     verification = cache.verification([TRAIN, *dev], train=TRAIN, layers=layers)
-    cache.check_teacher(settings["student_layers"])
+    cache.check_teacher(settings[0]["student_layers"])
+    return _Lessons(cache, train, dev, judge, verification)
+
+
+@dataclass(frozen=True)
+class _Student:
+    """One student before its training: its canonical configuration, its first weights, and its directory."""
+
+    config: TrainStudentConfig
+    settings: dict[str, Any]
+    model: Any
+    run: RunDirectory
+
+    def member(self, lessons: _Lessons, compute: Any) -> Member:
+        manifest = lessons.cache.manifest
+        learner = EncoderLearner(self.model, objective(self.settings), self.config, compute, manifest.model.pad_id)
+        schedule = Schedule.of(self.config, lessons.train.lengths)
+        distils = self.settings["method"] != "ft"
+        return Member(learner, schedule, self.config, self.run, manifest.task.metrics, distils)
+
+
+def _student(config: TrainStudentConfig, lessons: _Lessons) -> _Student:
+    """Raises a `DistillError` for a checkpoint that cannot be used."""
+    cache = lessons.cache
+    settings = canonical(config, cache.manifest)
     seed_everything(config.seed)
     model, inputs = _initial_student(config.init, cache, settings["student_layers"], settings["method"])
-    inputs["cache"] = manifest.identity
-    out = Path(config.out or default_out(manifest.task.name, settings, inputs))
-    directory = RunDirectory(out, "train-student", settings, inputs)
-    if (finished := directory.finished()) is not None:
-        note(f"{out} is already this run, complete")
-        return StudentResult(**finished)
-    compute = accelerator(settings["precision"])
-    with directory.claimed(compute, config.resume), verification:
-        learner = EncoderLearner(model, objective(settings), config, compute, manifest.model.pad_id)
-        signals = None if settings["method"] == "ft" else CachedSignals(train)
-        description = f"{settings['method']} {manifest.task.name}"
-        training = Training(
-            learner,
-            train,
-            signals,
-            judge,
-            manifest.task.metrics,
-            config,
-            compute,
-            directory,
-            description,
-            verification,
-            watch,
-        )
-        trained = training.train(until)
-        if isinstance(trained, Paused):
-            return trained
-        logits = {name: learner.predict(split) for name, split in dev.items()}
-        agreement = agreements(logits, dev)
-        verification.wait()  # a run counts only on verified bytes
-        result = StudentResult(
-            "train-student",
-            str(out),
-            round(time.monotonic() - started, 2),
-            measure_splits(manifest.task.metrics, logits, dev),
-            agreement,
-            parameter_count(learner.bare),
-            round(trained.examples_per_second, 1),
-            manifest.identity,
-            settings["method"],
-            settings["student_layers"],
-            settings["teacher_layers"] or [],
-        )
-        directory.complete(
-            learner,
-            lambda target: copy_tokenizer(cache.teacher, manifest.teacher_files, target),
-            logits,
-            result,
-            {"cache": config.cache, **trained.as_json()},
-        )
+    inputs["cache"] = cache.manifest.identity
+    out = Path(config.out or default_out(cache.manifest.task.name, settings, inputs))
+    return _Student(config, settings, model, RunDirectory(out, "train-student", settings, inputs))
+
+
+def _train(
+    students: dict[int, _Student],
+    lessons: _Lessons,
+    started: float,
+    until: int | None,
+    watch: Callable[[int, Progress], None] | None,
+) -> dict[int, Result]:
+    """Train these as one, and complete each when it comes to its end. Places are those in the pack."""
+    first, *others = students.values()
+    task = lessons.cache.manifest.task.name
+    description = f"{len(students)} students {task}" if others else f"{first.settings['method']} {task}"
+    compute = accelerator(first.settings["precision"])
+    members = {place: student.member(lessons, compute) for place, student in students.items()}
+    signals = CachedSignals(lessons.train) if any(member.distils for member in members.values()) else None
+    training = PackTraining(
+        members, lessons.train, signals, lessons.judge, compute, description, lessons.verification, watch
+    )
+    results: dict[int, Result] = {}
+    with ExitStack() as everything:
+        claims = {place: everything.enter_context(ExitStack()) for place in students}
+        for place, student in students.items():
+            try:
+                claims[place].enter_context(student.run.claimed(compute, student.config.resume))
+            except BadRun as error:
+                members[place].outcome = error
+        everything.enter_context(lessons.verification)
+        for place, outcome in training.train(until):
+            student, member = students.pop(place), members.pop(place)
+            try:
+                if isinstance(outcome, Trained):
+                    results[place] = _complete(student, member.learner, lessons, outcome, started)
+                else:
+                    results[place] = outcome
+            except DistillError as error:
+                results[place] = error
+            member.learner.release()
+            claims[place].close()
+    return results
+
+
+def _complete(
+    student: _Student, learner: EncoderLearner, lessons: _Lessons, trained: Trained, started: float
+) -> StudentResult:
+    """Measure the weights that were kept, and write the run."""
+    manifest, settings = lessons.cache.manifest, student.settings
+    logits = {name: learner.predict(split) for name, split in lessons.dev.items()}
+    agreement = agreements(logits, lessons.dev)
+    lessons.verification.wait()  # a run counts only on verified bytes
+    result = StudentResult(
+        "train-student",
+        str(student.run.path),
+        round(time.monotonic() - started, 2),
+        measure_splits(manifest.task.metrics, logits, lessons.dev),
+        agreement,
+        parameter_count(learner.bare),
+        round(trained.examples_per_second, 1),
+        manifest.identity,
+        settings["method"],
+        settings["student_layers"],
+        settings["teacher_layers"] or [],
+    )
+    student.run.complete(
+        learner,
+        lambda target: copy_tokenizer(lessons.cache.teacher, manifest.teacher_files, target),
+        logits,
+        result,
+        {"cache": student.config.cache, **trained.as_json()},
+    )
     return result
+
+
+def measure_pack(
+    cache: Cache, config: TrainStudentConfig, sizes: Sequence[int] = (1, 2, 4), steps: int = 6
+) -> dict[int, float]:
+    """Seconds that a training step of this configuration takes a student, in packs of these sizes, on this device.
+
+    The median of `steps` steps on batches of the cache. The sizes take turns on each batch; first ones do not count.
+    All of their students are in memory at once.
+    """
+    settings, split = canonical(config, cache.manifest), cache.splits[TRAIN]
+    compute, pad_id = accelerator(settings["precision"]), cache.manifest.model.pad_id
+    device = compute.device.type
+
+    def learner() -> EncoderLearner:
+        model, _ = _initial_student(config.init, cache, settings["student_layers"], settings["method"])
+        return EncoderLearner(model, objective(settings), config, compute, pad_id)
+
+    packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
+    signals, order = CachedSignals(split), Schedule.of(config, split.lengths).order
+    seconds: dict[int, list[float]] = {size: [] for size in sizes}
+    for step in range(1 + steps):
+        for size, pack in packs.items():
+            started = now(device)
+            batch = collate(split, order.batch(step), pad_id).to(compute.device)
+            pack.step([Part(batch, signals.for_batch(batch, pack.layers), 1.0)], step, 1 + steps)
+            seconds[size].append((now(device) - started) / size)
+    return {size: statistics.median(measured[1:]) for size, measured in seconds.items()}
 
 
 def _check_identity(config: TrainStudentConfig, identity: str) -> None:

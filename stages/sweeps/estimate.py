@@ -4,22 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.batching import collate
-from pipeline.bundle import student_from_bundle
 from pipeline.cache.columns import cls_column
 from pipeline.cache.reader import Cache
-from pipeline.compute import accelerator, now
-from pipeline.learner import EncoderLearner, Part
 from pipeline.listing import table
 from pipeline.preflight import duration, size
-from pipeline.signals import CachedSignals
 from pipeline.tasks import TRAIN
 from stages.configs import SweepConfig
 from stages.sweeps.strategies import REDUCTION, rungs
 from stages.sweeps.trials import Trial, Trials, varying
-from stages.train_student import objective
+from stages.train_student import measure_pack
 
-STEPS, WARM_STEPS = 6, 2
 TOKEN_BYTES = 5  # of a token's id and type
 ROW_BYTES = 8 + 16 + 8 + 16  # of an example's id, hash, label and offsets
 
@@ -47,7 +41,7 @@ def estimate(listed: Sequence[Trial], trials: Trials, config: SweepConfig) -> Es
         cache = trials.cache(trial.config.cache)
         kind = (*trial.batches, trial.settings["method"])
         if kind not in speeds:
-            speeds[kind] = measured(trial, cache)
+            speeds[kind] = trial.config.batch_size / measure_pack(cache, trial.config, (1,))[1]
         of_trial = share * trial.examples(0, trial.total)
         examples += of_trial
         seconds += of_trial / speeds[kind]
@@ -78,24 +72,6 @@ def row_bytes(trial: Trial, cache: Cache) -> float:
     names = [] if trial.settings["method"] == "ft" else ["logits"]
     names += [cls_column(layer) for layer in trial.settings["teacher_layers"] or ()]
     return sum(types[name].bytes(1) for name in names) + ROW_BYTES + TOKEN_BYTES * float(split.lengths.mean())
-
-
-def measured(trial: Trial, cache: Cache) -> float:
-    """Examples a second of a trial's steps, by a few of them on batches of all lengths."""
-    compute = accelerator(trial.settings["precision"])
-    model = student_from_bundle(cache.teacher, trial.settings["student_layers"], cache.manifest.model.depth)
-    learner = EncoderLearner(model, objective(dict(trial.settings)), trial.config, compute, cache.manifest.model.pad_id)
-    split = cache.splits[TRAIN]
-    signals = CachedSignals(split)
-    batches = trial.schedule.order.representative(STEPS)
-    rates = []
-    for step, ids in enumerate((*batches[:WARM_STEPS], *batches)):
-        started = now(compute.device.type)
-        batch = collate(split, ids, learner.pad_id).to(compute.device)
-        learner.step([Part(batch, signals.for_batch(batch, learner.layers), 1.0)], step, trial.total)
-        if step >= WARM_STEPS:
-            rates.append((len(ids), now(compute.device.type) - started))
-    return sum(count for count, _ in rates) / sum(seconds for _, seconds in rates)
 
 
 def text(listed: Sequence[Trial], found: Estimate) -> str:

@@ -1,10 +1,12 @@
 """A search: trials of one wave after the other, on an engine, remembered in a study. What is known is not run again."""
 
 import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import DistillError, Interrupted
 from pipeline.runs import CHECKPOINT
@@ -37,9 +39,10 @@ class Search:
         stop: StopRequest,
         changed: Callable[["Search", str | None], None],
         retry_failed: bool = False,
+        pack: int = 1,
     ):
         self.study, self.of, self.engine, self.stop, self.changed = study, of, engine, stop, changed
-        self.retry_failed = retry_failed
+        self.retry_failed, self.pack = retry_failed, pack
         self.live: dict[str, Told] = {}  # running trials, by key
         self.reused = self.teacher_forwards = self.examples = 0
         self.training_seconds = 0.0
@@ -66,29 +69,27 @@ class Search:
     def _wave(self, wave: Wave) -> dict[str, float]:
         """The scores of its trials; one that failed, or was complete before it could be compared, has none."""
         scores: dict[str, float] = {}
-        waiting: deque[tuple[float, Trial]] = deque()
-        for trial in wave.trials:
-            if not self._is_known(trial, wave.share, scores):
-                waiting.append((0.0, trial))
-        active: dict[str, Trial] = {}
+        unknown = [trial for trial in wave.trials if not self._is_known(trial, wave.share, scores)]
+        waiting = deque((0.0, trial) for trial in unknown)
+        active: dict[str, tuple[int, Trial]] = {}  # key -> number of the job, and the trial
+        jobs = itertools.count()
         while waiting or active:
-            for _ in range(len(waiting)):
-                due, trial = waiting.popleft()
-                if len(active) < self.engine.slots and due <= time.monotonic():
-                    if due and self._is_known(trial, wave.share, scores):  # the process that trained it is done
-                        continue
+            while len({job for job, _ in active.values()}) < self.engine.slots:
+                if not (chosen := self._next(waiting, wave.share, scores)):
+                    break
+                number = next(jobs)
+                for trial in chosen:
                     self._begin(trial)
-                    active[trial.key] = trial
+                    active[trial.key] = number, trial
                     self.live[trial.key] = Told(trial.key, 0, trial.total, 0, 0.0, None)
-                    until = trial.steps(wave.share) if wave.share < 1 else None
-                    self.engine.submit(Job((trial.key,), (trial.config,), until, trial.judge))
-                else:
-                    waiting.append((due, trial))
+                until = chosen[0].steps(wave.share) if wave.share < 1 else None
+                keys, configs = tuple(trial.key for trial in chosen), tuple(trial.config for trial in chosen)
+                self.engine.submit(Job(keys, configs, until, chosen[0].judge))
             for event in self.engine.events(POLL_SECONDS):
                 if isinstance(event, Told):
                     self.live[event.key] = event
                     continue
-                trial = active.pop(event.key)
+                _, trial = active.pop(event.key)
                 self._ended(trial, event, wave, scores)
                 if event.kind == work.BUSY:
                     waiting.append((time.monotonic() + BUSY_SECONDS, trial))
@@ -96,6 +97,22 @@ class Search:
             if self.stop.number:
                 self._interrupt()
         return scores
+
+    def _next(self, waiting: deque[tuple[float, Trial]], share: float, scores: dict[str, float]) -> list[Trial]:
+        """Trials for one job, taken from those that wait: the first that may start, and what can be packed with it."""
+        chosen: list[Trial] = []
+        alike: Any = None
+        for due, trial in list(waiting):
+            if due > time.monotonic() or (chosen and self.pack > 1 and trial.at != alike):
+                continue
+            waiting.remove((due, trial))
+            if due and self._is_known(trial, share, scores):  # the process that trained it is done
+                continue
+            chosen.append(trial)
+            if len(chosen) >= self.pack:
+                break
+            alike = chosen[0].at
+        return chosen
 
     def _is_known(self, trial: Trial, share: float, scores: dict[str, float]) -> bool:
         """Whether there is nothing to do for it here; its score, if it has one to compare, is added."""

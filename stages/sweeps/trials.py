@@ -11,7 +11,7 @@ from pipeline.cache.reader import Cache, open_cache
 from pipeline.errors import BadCache, BadOption
 from pipeline.fingerprint import json_digest
 from pipeline.loop import Schedule
-from pipeline.runs import RunDirectory
+from pipeline.runs import RunDirectory, checkpoint_step
 from pipeline.settings import command_line
 from pipeline.tasks import DEV, TRAIN, role_of
 from stages.configs import SweepConfig, TrainStudentConfig
@@ -66,6 +66,11 @@ class Trial:
         """Examples in steps start..stop-1."""
         before = self.schedule.examples_before
         return before(stop, self.config.grad_accumulation) - before(start, self.config.grad_accumulation)
+
+    @property
+    def at(self) -> tuple[Any, ...]:
+        """What trials must have in common to go on in one pack: their batches, and where their checkpoints stand."""
+        return *self.batches, self.judge, checkpoint_step(Path(self.config.out or ""))
 
     @cached_property
     def batches(self) -> tuple[Any, ...]:

@@ -71,7 +71,7 @@ def work(job: Job, tell: Callable[[Told], None]) -> list[Outcome]:
             due = time.monotonic() + TELL_SECONDS
 
     try:
-        found: list[Any] = [train_student.advance(job.configs[0], job.until, lambda progress: watch(0, progress))]
+        found: list[Any] = train_student.advance_pack(job.configs, job.until, watch)
     except Exception as error:
         found = [error] * len(job.keys)
     forwards = passes.teacher - before

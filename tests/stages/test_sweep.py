@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from stages import train_student
 from stages.configs import TrainStudentConfig
@@ -87,8 +90,8 @@ def test_a_trial_is_the_run_of_its_command_line(tiny, space, call, in_directory)
 
 @pytest.mark.parametrize("strategy", ["halving", "bayes"])
 def test_killed_and_resumed_it_ends_with_the_same_winner(tiny, space, call, strategy):
-    space.write_text(SPACE.replace("epochs = 3", "epochs = 6\ncheckpoint_seconds = 0\nlog_every = 1"))
-    options = ("--strategy", strategy, "--trials", "4")
+    space.write_text(SPACE.replace("epochs = 3", "epochs = 4\ncheckpoint_seconds = 0\nlog_every = 1"))
+    options = ("--strategy", strategy, "--trials", "3")
     whole = call(*words(tiny, space, *options)).json
     winner = Path(whole["best"]["out"])
     undisturbed = {name: run["result"]["metrics"] for name, run in runs().items()}
@@ -96,7 +99,7 @@ def test_killed_and_resumed_it_ends_with_the_same_winner(tiny, space, call, stra
     os.rename("runs", "runs-undisturbed")
     os.rename("sweeps", "sweeps-undisturbed")
     kills = 0
-    while kills < 3:
+    while kills < 2:
         process = started(tiny, space, *options)
         seen = len(list(Path("runs").rglob("checkpoint.safetensors")))
         until = time.monotonic() + 60
@@ -163,7 +166,7 @@ def test_a_trial_that_diverges_is_recorded_and_three_alike_stop_the_sweep(tiny, 
 
 
 def test_a_process_that_is_killed_takes_its_trial_with_it_and_no_other(tiny, space, call):
-    space.write_text(SPACE.replace("epochs = 3", "epochs = 30"))
+    space.write_text(SPACE.replace("epochs = 3", "epochs = 10"))
     process = started(tiny, space, "--strategy", "grid")
     while not list(Path("runs").rglob("log.jsonl")):
         assert process.poll() is None
@@ -235,3 +238,32 @@ def test_a_range_needs_bayes_and_bayes_stays_in_it(tiny, space, call):
     found = call(*words(tiny, space, "--strategy", "bayes", "--trials", "3"))
     assert found.code == 0 and found.json["trials"] == 3
     assert 1e-4 <= found.json["best"]["config"]["lr"] <= 1e-2
+
+
+def test_packed_trials_are_the_trials_alone(tiny, space, call):
+    """In float32, without dropout; a pack holds what reads the same batches."""
+    space.write_text(SPACE.replace("lr = [1e-3, 5e-3]", "lr = [1e-3, 5e-3]\nbatch_size = [32, 16]"))
+    cache = ["--cache", str(tiny.no_dropout), "--space", str(space), "--strategy", "halving"]
+    alone = call("sweep", *cache, "--out", "sweeps/alone").json
+    os.rename("runs", "runs-alone")
+    packed = call("sweep", *cache, "--out", "sweeps/packed", "--pack", "4").json
+    assert packed["trials"] == alone["trials"] == 2 * SIX and packed["examples_trained"] == alone["examples_trained"]
+    assert packed["best"] == alone["best"]
+    for path in Path("runs").rglob("model.safetensors"):
+        theirs = load_file("runs-alone" / path.relative_to("runs"))
+        for name, weights in load_file(path).items():
+            if not name.endswith("key.bias"):  # which softmax does not see
+                np.testing.assert_allclose(weights, theirs[name], rtol=0, atol=1e-4, err_msg=name)
+
+
+def test_auto_measures_and_says_what_it_takes(tiny, space, call):
+    found = call(*words(tiny, space, "--strategy", "grid", "--pack", "auto"))
+    assert found.code == 0 and found.json["finished"] == SIX
+    (line,) = [line for line in found.stderr.splitlines() if line.startswith("--pack auto: ")]
+    assert re.fullmatch(
+        r"--pack auto: [1248] \(a step of a student in packs of 1: \d+ ms, 2: \d+ ms, 4: \d+ ms, 8: \d+ ms\)", line
+    )
+    for asked in ("0", "many", "1.5"):
+        refused = call(*words(tiny, space, "--pack", asked))
+        assert refused.code == 2
+        assert refused.error.endswith(f"--pack takes a number from 1, or auto, not {asked}. Try --pack auto")
