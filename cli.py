@@ -5,8 +5,12 @@ import errno
 import importlib
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import click
@@ -27,12 +31,18 @@ from stages.configs import (
     EvaluateConfig,
     FinetuneTeacherConfig,
     QuickstartConfig,
+    SweepCompareConfig,
     SweepConfig,
     SweepDirectoryConfig,
+    SweepRegretConfig,
     TrainStudentConfig,
 )
 
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+KEEPS_WHAT_IS_DONE = (
+    *("cache_teacher", "quickstart", "sweep"),
+    *("cache_tools.convert", "cache_tools.pull", "cache_tools.push"),
+)
 
 
 class Number(click.ParamType):
@@ -50,6 +60,13 @@ class Number(click.ParamType):
             self.fail(f"{value!r} is not {noun}.", param, ctx)
 
 
+class OneOf(click.Choice):
+    """Choices that are named in one line where an argument is missing."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return f"Choose from {', '.join(map(str, self.choices))}"
+
+
 def options_of(config: type) -> Callable[[Callable], Callable]:
     """A decorator with one click option for each field of a stage's configuration."""
 
@@ -57,18 +74,20 @@ def options_of(config: type) -> Callable[[Callable], Callable]:
         own = config.__annotations__  # a command's own options come first, then those that it shares
         fields = sorted(dataclasses.fields(config), key=lambda field: field.name not in own)
         for field in reversed(fields):
-            if field.metadata["positional"]:
-                required = field.default is dataclasses.MISSING
-                default = None if required else field.default
-                argument = click.argument(
-                    field.name, metavar=field.metadata["metavar"], required=required, default=default
-                )
-                function = argument(function)
-            else:
-                function = _option(config, field)(function)
+            declare = _argument(field) if field.metadata["positional"] else _option(config, field)
+            function = declare(function)
         return function
 
     return decorate
+
+
+def _argument(field: dataclasses.Field) -> Callable[[Callable], Callable]:
+    declared: dict[str, Any] = {"metavar": field.metadata["metavar"], "required": True}
+    if field.default is not dataclasses.MISSING:
+        declared |= {"required": False, "default": field.default}  # a default of None would count as one
+    if field.metadata["choices"]:
+        declared["type"] = OneOf(field.metadata["choices"])
+    return click.argument(field.name, **declared)
 
 
 def _option(config: type, field: dataclasses.Field) -> Callable[[Callable], Callable]:
@@ -87,10 +106,14 @@ def _option(config: type, field: dataclasses.Field) -> Callable[[Callable], Call
 
 
 def run_stage(name: str, config: type, options: dict[str, Any]) -> None:
-    """Call stages.NAME.run(config) and print its result as the last line of stdout."""
+    """Call stages.NAME.run(config) and print its result as the last line of stdout.
+
+    Ctrl-C and SIGTERM leave every with-block first: temporary directories and child processes end with them.
+    """
     try:
         checked = config(**options)
-        result = importlib.import_module(f"stages.{name}").run(checked)
+        with _sigterm_raises():
+            result = importlib.import_module(f"stages.{name}").run(checked)
     except Interrupted as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -102,11 +125,45 @@ def run_stage(name: str, config: type, options: dict[str, Any]) -> None:
         reason = f"{error.filename or 'the disk'}: {error.strerror}"
         text = f"{reason}. Make room or name another directory, then run the same command again"
         raise click.UsageError(text, click.get_current_context()) from error
+    except Terminated:
+        click.echo(f"Error: stopped by SIGTERM. {_after_a_stop(name)}", err=True)
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
-        click.echo("Error: stopped. The same command goes on where it can (training: add --resume)", err=True)
-        sys.exit(130)
+        click.echo(f"Error: stopped. {_after_a_stop(name)}", err=True)
+        sys.exit(128 + signal.SIGINT)
     if _is_main_process():
         click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where Ctrl-C would be."""
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """`Terminated` in the main thread, once: a second SIGTERM does not disturb what the first one ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    earlier = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+def _after_a_stop(stage: str) -> str:
+    """What the user of a stage that was stopped can do."""
+    if stage in ("finetune_teacher", "train_student"):
+        return "Run the same command with --resume to go on"
+    if stage in KEEPS_WHAT_IS_DONE:
+        return "Run the same command to go on: what is finished is kept"
+    return "Run the same command to start again"
 
 
 def _is_main_process() -> bool:
@@ -210,6 +267,21 @@ def sweep_show(**options: Any) -> None:
     run_stage("sweep_tools.show", SweepDirectoryConfig, options)
 
 
+@sweep.command("compare")
+@options_of(SweepCompareConfig)
+def sweep_compare(**options: Any) -> None:
+    """Print the finished trials' scores by the value of each option, with 95 % intervals of their means."""
+    run_stage("sweep_tools.compare", SweepCompareConfig, options)
+
+
+@sweep.command("regret")
+@options_of(SweepRegretConfig)
+def sweep_regret(**options: Any) -> None:
+    """Say how much a cheaper search loses against a whole grid, choosing on one half of the dev split and measuring
+    on the other, many times."""
+    run_stage("sweep_tools.regret", SweepRegretConfig, options)
+
+
 @main.command()
 @options_of(BenchmarkConfig)
 def benchmark(**options: Any) -> None:
@@ -220,12 +292,13 @@ def benchmark(**options: Any) -> None:
     peers    against transformers' Trainer and TextBrewer with a live teacher (extra peers)
     cache    cache-teacher against the bare forward pass; writing against `datasets`
     reader   rows at random, warm and cold, against `datasets` and h5py; opening, memory
-    startup  --help and the first error line against `python -c pass`
+    startup  --help and the first error line against `python -c pass`, whatever the model, lengths and device
     growth   seconds and bytes as examples, layers, depth and readers grow
     all      all of these, in about 25 minutes on two cores
     sweep    twelve trials of a sweep against as many trainings with a live teacher
 
-    Each prints a table and writes benchmark-WHAT.json.
+    Each prints a table and writes benchmark-WHAT.json. reader writes its caches, 10 GB of them, into data/ of the
+    current directory if there is one, else into TMPDIR; the others write into TMPDIR.
     """
     run_stage("benchmark", BenchmarkConfig, options)
 

@@ -6,6 +6,7 @@ from pipeline.configs import RowsConfig, TrainingConfig
 from pipeline.settings import Settings, setting
 
 METHODS = ("ft", "kd", "pkd-skip", "pkd-last")
+RAY_ADDRESS_HELP = "cluster of --engine ray; auto is the one of this node  [default: RAY_ADDRESS, else this machine]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,13 @@ class CacheTeacherConfig(RowsConfig):
     join: bool = setting(
         False, help="share the work of a cache-teacher that runs elsewhere on the same directory", outcome=False
     )
+    engine: str = setting(
+        "local",
+        help="who computes: this machine, or the nodes of a Ray cluster with it, each with all its GPUs",
+        choices=("local", "ray"),
+        outcome=False,
+    )
+    ray_address: str | None = setting(None, help=RAY_ADDRESS_HELP, metavar="HOST:PORT|auto", outcome=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,11 +241,11 @@ class BenchmarkConfig(Settings):
     )
     lengths: str = setting(
         "mnli",
-        help="tokens of the examples: as in MNLI, as in RTE, or drawn from a file with one number a line",
+        help="tokens of the examples: as in MNLI, as in RTE, or drawn from a file with one number from 1 to 512 a line",
         metavar="mnli|rte|FILE",
     )
     quick: bool = setting(False, help="a first impression in under a minute: smaller batches, two rounds")
-    rounds: int = setting(5, help="rounds that are counted; every contender has one turn in each", low=1)
+    rounds: int = setting(5, help="rounds that are counted, at most (some benchmarks take fewer)", low=1)
     device: str = setting(
         "auto", help="auto is the GPU where there is one", choices=("auto", "cpu", "cuda"), metavar=None
     )
@@ -268,9 +276,25 @@ class SweepConfig(Settings):
     )
     trials: int = setting(30, help="settings that --strategy bayes tries", low=1)
     seed: int = setting(0, help="seed of what bayes proposes", low=0, high=2**32 - 1)
-    engine: str = setting("local", help="where trials run", choices=("local",), outcome=False)
+    engine: str = setting(
+        "local",
+        help="where trials run: on this machine, or on the nodes of a Ray cluster that share this directory",
+        choices=("local", "ray"),
+        outcome=False,
+    )
+    ray_address: str | None = setting(None, help=RAY_ADDRESS_HELP, metavar="HOST:PORT|auto", outcome=False)
+    gpus_per_trial: float = setting(
+        1.0,
+        help="GPUs that a trial, or a pack, takes with --engine ray, as 0.25; one core where no node has a GPU",
+        above=0,
+        outcome=False,
+    )
     workers: int = setting(
-        0, help="processes that train; they share the cores of a CPU; 0: one a GPU, else one", low=0, outcome=False
+        0,
+        help="processes that train; they share the cores of a CPU; 0: one a GPU, else one; with --engine ray what the "
+        "cluster holds",
+        low=0,
+        outcome=False,
     )
     pack: str = setting(
         "1",
@@ -299,3 +323,24 @@ class SweepDirectoryConfig(Settings):
     """A sweep to look at."""
 
     sweep: str = setting(help="sweep directory", metavar="DIR", positional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepCompareConfig(SweepDirectoryConfig):
+    """What a sweep says of each option."""
+
+    by: str | None = setting(None, help="options to compare, as method,lr  [default: all that differ]", metavar="A,B")
+    out: str | None = setting(None, help="also write the tables there, as JSON", metavar="FILE", outcome=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRegretConfig(Settings):
+    """What a cheaper search loses against the whole grid."""
+
+    grid: str = setting(help="a finished sweep with --strategy grid", metavar="GRID", positional=True)
+    against: str | None = setting(
+        None, help="finished sweeps of the same cache to compare with it, as sweeps/a,sweeps/b", metavar="A,B"
+    )
+    resamples: int = setting(1000, help="times that the dev split is halved at random", low=1)
+    seed: int = setting(0, help="seed of the halves", low=0, high=2**32 - 1)
+    out: str | None = setting(None, help="also write it there, as JSON", metavar="FILE", outcome=False)

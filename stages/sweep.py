@@ -23,7 +23,7 @@ from stages.sweeps.page import write_page
 from stages.sweeps.record import FAILED, FINISHED, PRUNED
 from stages.sweeps.search import Search
 from stages.sweeps.space import Space, read_space
-from stages.sweeps.strategies import Strategy, finite, grid, halving, staged
+from stages.sweeps.strategies import Strategy, finite, grid, halving, rehearsed, staged
 from stages.sweeps.study import Study, distributions
 from stages.sweeps.trials import Trial, Trials
 from stages.sweeps.view import view
@@ -55,11 +55,13 @@ def run(config: SweepConfig) -> SweepResult | Estimate:
     space, trials = read_space(config.space, config.cache), Trials(config)
     listed = _listed(config, space, trials)
     metric = trials.metric()
+    tried = rehearsed(_fixed(config, trials, listed))
+    times = config.trials if config.strategy == "bayes" else 1
     if config.dry_run:
-        found = estimate(listed, trials, config)
-        print(text(listed, found))
+        found = estimate(tried, trials, times)
+        print(text([trial for trial, _ in tried.values()], found))
         return found
-    about = _about(config, space, trials, metric, config.trials if config.strategy == "bayes" else len(listed))
+    about = _about(config, space, trials, metric, times * len(tried))
     directory = SweepDirectory(Path(config.out or _default_out(config, about)))
     pack = packed(config.pack, listed[0], trials)
     with directory.claimed(about):
@@ -68,7 +70,10 @@ def run(config: SweepConfig) -> SweepResult | Estimate:
         with stop_requests() as stop, view(directory, study, before) as changed, _engine(config) as engine:
             of = distributions(space, ("kd",) if config.strategy == "staged" else ())
             search = Search(study, of, engine, stop, changed, config.retry_failed, pack)
-            search.run(_strategy(config, space, trials, listed, study, engine.slots))
+            strategy = _fixed(config, trials, listed)
+            if config.strategy == "bayes":
+                strategy = bayes(study, trials, space, config.trials, config.seed, engine.slots * pack)
+            search.run(strategy)
         seconds = time.monotonic() - started
         directory.write_progress(before + seconds, {}, finished=True)
         record = directory.record(study, {}, before + seconds, finished=True)
@@ -95,8 +100,14 @@ def run(config: SweepConfig) -> SweepResult | Estimate:
 
 @contextmanager
 def _engine(config: SweepConfig) -> Iterator[Engine]:
-    with local_engine(config.workers) as engine:
-        yield engine
+    if config.engine == "ray":
+        from stages.sweeps.ray_engine import ray_engine
+
+        with ray_engine(config.ray_address, config.workers, config.gpus_per_trial) as nodes:
+            yield nodes
+    else:
+        with local_engine(config.workers) as processes:
+            yield processes
 
 
 def _listed(config: SweepConfig, space: Space, trials: Trials) -> list[Trial]:
@@ -108,14 +119,11 @@ def _listed(config: SweepConfig, space: Space, trials: Trials) -> list[Trial]:
     return [trials.of({**space.constants, **first})]
 
 
-def _strategy(
-    config: SweepConfig, space: Space, trials: Trials, listed: list[Trial], study: Study, slots: int
-) -> Strategy:
-    if config.strategy == "bayes":
-        return bayes(study, trials, space, config.trials, config.seed, slots)
+def _fixed(config: SweepConfig, trials: Trials, listed: list[Trial]) -> Strategy:
+    """The strategy over trials that are known beforehand; of bayes, one of its trials."""
     if config.strategy == "staged":
         return staged(listed, trials.of)
-    return {"grid": grid, "halving": halving}[config.strategy](listed)
+    return halving(listed) if config.strategy == "halving" else grid(listed)
 
 
 def _about(config: SweepConfig, space: Space, trials: Trials, metric: str, planned: int) -> dict[str, Any]:

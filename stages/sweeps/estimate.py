@@ -1,6 +1,6 @@
 """What a sweep would cost: its trials, the time that they take by a measured step, and the bytes that they read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,6 @@ from pipeline.cache.reader import Cache
 from pipeline.listing import table
 from pipeline.preflight import duration, size
 from pipeline.tasks import TRAIN
-from stages.configs import SweepConfig
-from stages.sweeps.strategies import REDUCTION, rungs
 from stages.sweeps.trials import Trial, Trials, varying
 from stages.train_student import measure_pack
 
@@ -29,41 +27,22 @@ class Estimate:
     bytes_read: int
 
 
-def estimate(listed: Sequence[Trial], trials: Trials, config: SweepConfig) -> Estimate:
-    """Of the trials of a space; of bayes, as if none of its trials were pruned."""
-    todo = [trial for trial in listed if trial.result() is None]
-    if config.strategy == "bayes":
-        todo = list(listed) * config.trials
-    share = halved(len(todo), max((trial.config.warmup for trial in todo), default=0.0), config.strategy)
+def estimate(tried: Mapping[str, tuple[Trial, float]], trials: Trials, times: int = 1) -> Estimate:
+    """Of these trials, each up to its share of a whole training and `times` over. What is complete costs nothing."""
+    todo = [(trial, share) for trial, share in tried.values() if trial.result() is None]
     speeds: dict[tuple[Any, ...], float] = {}
     examples = seconds = read = 0.0
-    for trial in todo:
+    for trial, share in todo:
         cache = trials.cache(trial.config.cache)
         kind = (*trial.batches, trial.settings["method"])
         if kind not in speeds:
             speeds[kind] = trial.config.batch_size / measure_pack(cache, trial.config, (1,))[1]
-        of_trial = share * trial.examples(0, trial.total)
+        of_trial = times * trial.examples(0, trial.steps(share))
         examples += of_trial
         seconds += of_trial / speeds[kind]
         read += of_trial * row_bytes(trial, cache)
-    planned = config.trials if config.strategy == "bayes" else len(listed)
-    complete = planned - len(todo)
-    return Estimate("sweep", True, planned, complete, round(examples), round(seconds, 1), round(read))
-
-
-def halved(count: int, warmup: float, strategy: str) -> float:
-    """The share of the training of all of `count` trials that a strategy needs: 1, but for halving."""
-    if strategy != "halving" or not count:
-        return 1.0
-    alive, trained, before = count, 0.0, 0.0
-    for share in (*rungs(warmup), 1.0):
-        if alive == 1:
-            share = 1.0
-        trained += alive * (share - before)
-        before, alive = share, -(-alive // REDUCTION)
-        if share == 1.0:
-            break
-    return trained / count
+    planned = times * len(tried)
+    return Estimate("sweep", True, planned, len(tried) - len(todo), round(examples), round(seconds, 1), round(read))
 
 
 def row_bytes(trial: Trial, cache: Cache) -> float:
@@ -75,7 +54,7 @@ def row_bytes(trial: Trial, cache: Cache) -> float:
 
 
 def text(listed: Sequence[Trial], found: Estimate) -> str:
-    """The trials, and what they would cost."""
+    """The trials, where they are known beforehand, and what they would cost."""
     names = varying(trial.shown for trial in listed)
     rows = [[number, *(trial.shown[name] for name in names), trial.config.out] for number, trial in enumerate(listed)]
     rows = [["–" if cell is None else f"{cell:g}" if isinstance(cell, float) else cell for cell in row] for row in rows]

@@ -40,6 +40,19 @@ def ranked(trials: Sequence[Trial], scores: Scores) -> list[Trial]:
     return sorted(scored, key=lambda trial: -scores[trial.key])  # sorted() keeps the order of equals
 
 
+def rehearsed(strategy: Strategy) -> dict[str, tuple[Trial, float]]:
+    """Key -> trial, and the share of its training, of all that a strategy tries where all score alike."""
+    found: dict[str, tuple[Trial, float]] = {}
+    wave = next(strategy, None)
+    while wave is not None:
+        found |= {trial.key: (trial, wave.share) for trial in wave.trials}
+        try:
+            wave = strategy.send(dict.fromkeys(found, 0.0))
+        except StopIteration:
+            wave = None
+    return found
+
+
 def grid(trials: Sequence[Trial]) -> Strategy:
     """All of them, to the end."""
     yield Wave(trials)

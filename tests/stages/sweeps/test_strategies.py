@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from stages.configs import SweepConfig
-from stages.sweeps.estimate import halved
 from stages.sweeps.space import read_space
-from stages.sweeps.strategies import grid, halving, ranked, rungs, staged
+from stages.sweeps.strategies import grid, halving, ranked, rehearsed, rungs, staged
 from stages.sweeps.trials import Trials
 
 
@@ -60,14 +59,10 @@ def test_rungs_lie_behind_the_warm_up(warmup, shares):
 
 def test_the_grid_of_108_costs_a_fifth():
     """108 · 1/9 + 36 · 1/9 + 12 · 2/9 + 4 · 5/9 trainings, by hand."""
-    assert halved(108, 0.1, "halving") == pytest.approx((12 + 4 + 8 / 3 + 20 / 9) / 108)
-    assert halved(108, 0.1, "halving") < 0.20
-    assert halved(1, 0.1, "halving") == halved(108, 0.1, "grid") == 1.0
-    waves = drive(halving(stubs(108)), lambda key, share: int(key[1:]))
-    done = dict.fromkeys([f"k{i}" for i in range(108)], 0.0)
-    for share, _, keys in waves:
-        done |= dict.fromkeys(keys, share)
-    assert sum(done.values()) / 108 == pytest.approx(halved(108, 0.1, "halving"), abs=1e-3)
+    shares = [share for _, share in rehearsed(halving(stubs(108))).values()]
+    assert len(shares) == 108 and sum(shares) == pytest.approx(12 + 4 + 8 / 3 + 20 / 9)
+    assert sum(shares) / 108 < 0.20
+    assert [share for _, share in rehearsed(grid(stubs(3))).values()] == [1.0, 1.0, 1.0]
 
 
 @pytest.fixture
@@ -94,6 +89,7 @@ def test_staged_searches_kd_first_and_then_beta_with_its_best(tiny, trials, tmp_
     (tmp_path / "s.toml").write_text("alpha = [0.2, 0.5]\nlr = [1e-3, 2e-3]\nbeta = [1, 2, 3]\nstudent_layers = [2, 3]")
     found = trials.distinct(read_space(str(tmp_path / "s.toml"), str(tiny.arrow)).settings())
     assert len(found) == 24
+    assert len(rehearsed(staged(found, trials.of))) == 8 + 2 * 3
     strategy = staged(found, trials.of)
     first = next(strategy)
     assert len(first.trials) == 8 and {trial.settings["method"] for trial in first.trials} == {"kd"}
