@@ -138,7 +138,7 @@ class PackTraining:
             self._evaluate_if_due()
             self._tell()
             self._save_if_due(stop)
-        if self.active[0].position.step >= stop_at:
+        if self._training() and self.active[0].position.step >= stop_at:
             self._pause()
 
     def _form_pack(self) -> None:

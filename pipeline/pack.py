@@ -173,6 +173,8 @@ def _for_vmap(model: Any) -> Any:
             vars(module).pop("forward", None)
         if isinstance(module, nn.Linear):
             module.forward = types.MethodType(_linear, module)  # type: ignore[method-assign]
+        if isinstance(module, nn.Embedding):
+            module.forward = types.MethodType(_embedding, module)  # type: ignore[method-assign]
     return model
 
 
@@ -182,3 +184,11 @@ def _linear(module: nn.Linear, hidden: Tensor) -> Tensor:
     if module.bias is not None:
         product = product + module.bias.to(product.dtype)  # as autocast has it inside of a linear layer
     return product.unflatten(0, hidden.shape[:-1])
+
+
+def _embedding(module: nn.Embedding, ids: Tensor) -> Tensor:
+    """Rows of the table, [*ids.shape, H]: vmap's own rule turns the tables of all students over, and back again."""
+    rows = module.weight[ids]
+    if module.padding_idx is not None:  # whose row is not trained
+        rows = torch.where((ids == module.padding_idx).unsqueeze(-1), rows.detach(), rows)
+    return rows

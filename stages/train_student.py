@@ -1,6 +1,5 @@
 """Train a student from a cache. The teacher's upper layers are not loaded, the task's rows are not read."""
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -8,23 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.batching import collate
 from pipeline.bundle import copy_tokenizer, student_from_bundle
 from pipeline.cache.manifest import Manifest
 from pipeline.cache.reader import Cache, open_cache
 from pipeline.cache.verification import Verification
 from pipeline.checkpoints import load_classifier, load_config, load_tokenizer, locate
-from pipeline.compute import accelerator, now, resolve_precision
+from pipeline.compute import accelerator, resolve_precision
 from pipeline.encoders import depth_of, parameter_count
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, DistillError, to_type
 from pipeline.examples import Split
 from pipeline.fingerprint import config_digest, json_digest, tokenizer_digest, weights_digest
-from pipeline.learner import EncoderLearner, Part, seed_everything
+from pipeline.learner import EncoderLearner, seed_everything
 from pipeline.loop import PackTraining
 from pipeline.losses import Objective
 from pipeline.member import Member, Schedule
 from pipeline.metrics import agreements, measure_splits
-from pipeline.pack import PackLearner
 from pipeline.patience import patient_layers, student_depth
 from pipeline.position import Paused, Progress, Trained
 from pipeline.progress import note
@@ -192,7 +189,7 @@ def _student(config: TrainStudentConfig, lessons: _Lessons) -> _Student:
     cache = lessons.cache
     settings = canonical(config, cache.manifest)
     seed_everything(config.seed)
-    model, inputs = _initial_student(config.init, cache, settings["student_layers"], settings["method"])
+    model, inputs = initial_student(config.init, cache, settings["student_layers"], settings["method"])
     inputs["cache"] = cache.manifest.identity
     out = Path(config.out or default_out(cache.manifest.task.name, settings, inputs))
     return _Student(config, settings, model, RunDirectory(out, "train-student", settings, inputs))
@@ -269,34 +266,6 @@ def _complete(
     return result
 
 
-def measure_pack(
-    cache: Cache, config: TrainStudentConfig, sizes: Sequence[int] = (1, 2, 4), steps: int = 6
-) -> dict[int, float]:
-    """Seconds that a training step of this configuration takes a student, in packs of these sizes, on this device.
-
-    The median of `steps` steps on batches of the cache. The sizes take turns on each batch; first ones do not count.
-    All of their students are in memory at once.
-    """
-    settings, split = canonical(config, cache.manifest), cache.splits[TRAIN]
-    compute, pad_id = accelerator(settings["precision"]), cache.manifest.model.pad_id
-    device = compute.device.type
-
-    def learner() -> EncoderLearner:
-        model, _ = _initial_student(config.init, cache, settings["student_layers"], settings["method"])
-        return EncoderLearner(model, objective(settings), config, compute, pad_id)
-
-    packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
-    signals, order = CachedSignals(split), Schedule.of(config, split.lengths).order
-    seconds: dict[int, list[float]] = {size: [] for size in sizes}
-    for step in range(1 + steps):
-        for size, pack in packs.items():
-            started = now(device)
-            batch = collate(split, order.batch(step), pad_id).to(compute.device)
-            pack.step([Part(batch, signals.for_batch(batch, pack.layers), 1.0)], step, 1 + steps)
-            seconds[size].append((now(device) - started) / size)
-    return {size: statistics.median(measured[1:]) for size, measured in seconds.items()}
-
-
 def _check_identity(config: TrainStudentConfig, identity: str) -> None:
     expected = config.expect_identity or ""
     if len(expected) < 12 or not identity.startswith(expected.lower()):
@@ -323,7 +292,7 @@ def default_out(task: str, settings: dict[str, Any], inputs: dict[str, str]) -> 
     return f"runs/{task}/{settings['method']}-{settings['student_layers']}-{digest}"
 
 
-def _initial_student(init: str, cache: Cache, layers: int, method: str) -> tuple[Any, dict[str, str]]:
+def initial_student(init: str, cache: Cache, layers: int, method: str) -> tuple[Any, dict[str, str]]:
     """The student before training, and the digest of where it starts from unless that is the cache's teacher."""
     if init == "teacher":
         return student_from_bundle(cache.teacher, layers, cache.manifest.model.depth), {}

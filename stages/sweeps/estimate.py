@@ -9,8 +9,8 @@ from pipeline.cache.reader import Cache
 from pipeline.listing import table
 from pipeline.preflight import duration, size
 from pipeline.tasks import TRAIN
+from stages.sweeps.packing import measure_pack
 from stages.sweeps.trials import Trial, Trials, varying
-from stages.train_student import measure_pack
 
 TOKEN_BYTES = 5  # of a token's id and type
 ROW_BYTES = 8 + 16 + 8 + 16  # of an example's id, hash, label and offsets

@@ -1,9 +1,21 @@
 """How many students a process trains at once: as asked for, or what a few steps say is fastest."""
 
+import statistics
+from collections.abc import Sequence
+
+from pipeline.batching import collate
+from pipeline.cache.reader import Cache
+from pipeline.compute import accelerator, now
 from pipeline.errors import BadOption
+from pipeline.learner import EncoderLearner, Part
+from pipeline.loop import Schedule
+from pipeline.pack import PackLearner
 from pipeline.progress import note
+from pipeline.signals import CachedSignals
+from pipeline.tasks import TRAIN
+from stages.configs import TrainStudentConfig
 from stages.sweeps.trials import Trial, Trials
-from stages.train_student import measure_pack
+from stages.train_student import canonical, initial_student, objective
 
 SIZES = (1, 2, 4, 8)
 GAIN = 0.95  # of the seconds a student: what a larger pack must not exceed, since in one, dropout draws otherwise
@@ -26,3 +38,31 @@ def packed(asked: str, trial: Trial, trials: Trials) -> int:
     told = ", ".join(f"{size}: {1000 * taken:.0f} ms" for size, taken in seconds.items())
     note(f"--pack auto: {best} (a step of a student in packs of {told})")
     return best
+
+
+def measure_pack(
+    cache: Cache, config: TrainStudentConfig, sizes: Sequence[int] = (1, 2, 4), steps: int = 6
+) -> dict[int, float]:
+    """Seconds that a training step of this configuration takes a student, in packs of these sizes, on this device.
+
+    The median of `steps` steps on batches of the cache. The sizes take turns on each batch; first ones do not count.
+    All of their students are in memory at once.
+    """
+    settings, split = canonical(config, cache.manifest), cache.splits[TRAIN]
+    compute, pad_id = accelerator(settings["precision"]), cache.manifest.model.pad_id
+    device = compute.device.type
+
+    def learner() -> EncoderLearner:
+        model, _ = initial_student(config.init, cache, settings["student_layers"], settings["method"])
+        return EncoderLearner(model, objective(settings), config, compute, pad_id)
+
+    packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
+    signals, order = CachedSignals(split), Schedule.of(config, split.lengths).order
+    seconds: dict[int, list[float]] = {size: [] for size in sizes}
+    for step in range(1 + steps):
+        for size, pack in packs.items():
+            started = now(device)
+            batch = collate(split, order.batch(step), pad_id).to(compute.device)
+            pack.step([Part(batch, signals.for_batch(batch, pack.layers), 1.0)], step, 1 + steps)
+            seconds[size].append((now(device) - started) / size)
+    return {size: statistics.median(measured[1:]) for size, measured in seconds.items()}

@@ -15,7 +15,7 @@ from pipeline.runs import RunDirectory, checkpoint_step
 from pipeline.settings import command_line
 from pipeline.tasks import DEV, TRAIN, role_of
 from stages.configs import SweepConfig, TrainStudentConfig
-from stages.train_student import _initial_student, canonical, default_out
+from stages.train_student import canonical, default_out, initial_student
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Trials:
             self._inputs[start] = {"cache": cache.manifest.identity}
             if config.init != "teacher":
                 depth, method = settings["student_layers"], settings["method"]
-                self._inputs[start] |= _initial_student(config.init, cache, depth, method)[1]
+                self._inputs[start] |= initial_student(config.init, cache, depth, method)[1]
         inputs = self._inputs[start]
         out = default_out(cache.manifest.task.name, settings, inputs)
         schedule = Schedule.of(config, train.lengths)

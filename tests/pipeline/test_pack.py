@@ -47,13 +47,17 @@ def part(number, layers, weight=1.0, examples=6):
     draw = torch.Generator().manual_seed(number)
     lengths = torch.randint(3, 12, (examples,), generator=draw)
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
-    ids = torch.randint(4, 32, mask.shape, generator=draw) * mask
+    ids = torch.randint(0, 32, mask.shape, generator=draw) * mask  # 0, the padding, stands inside too
     labels = torch.randint(0, 2, (examples,), generator=draw)
     logits = torch.randn(examples, 2, generator=draw)
     cls = torch.randn(examples, TEACHER_LAYERS, 32, generator=draw)
     chosen = cls[:, [layer - 1 for layer in layers]] if layers else None
     inputs = {"input_ids": ids, "attention_mask": mask.long()}
     return Part(Batch(SimpleNamespace(), (), inputs, labels), Targets(logits, chosen), weight)
+
+
+def two_parts(step, layers):
+    return [part(2 * step, layers, 0.75), part(2 * step + 1, layers, 0.25, examples=2)]
 
 
 def largest_difference(learner, other):
@@ -87,10 +91,12 @@ def test_accumulated_batches_count_by_their_shares():
     alone, packed = learners(compute), learners(compute)
     pack = PackLearner(packed)
     for step in range(4):
-        pack.step([part(2 * step, pack.layers, 0.75), part(2 * step + 1, pack.layers, 0.25, examples=2)], step, 4)
-        for learner in alone:
+        rows = pack.step(
+            [part(2 * step, pack.layers, 0.75), part(2 * step + 1, pack.layers, 0.25, examples=2)], step, 4
+        )
+        for learner, row in zip(alone, rows, strict=True):
             both = [part(2 * step, learner.layers, 0.75), part(2 * step + 1, learner.layers, 0.25, examples=2)]
-            learner.step(both, step, 4)
+            assert float(row[0]) == pytest.approx(float(learner.step(both, step, 4)[0]), rel=1e-5)
     assert [largest_difference(*pair) < 1e-5 for pair in zip(alone, packed, strict=True)] == [True] * 4
 
 
@@ -127,8 +133,8 @@ def test_one_layer_has_no_cls_to_match():
 def test_dropout_is_another_for_each_student_and_the_same_again(kind):
     compute = accelerator("float32")
 
-    def trained():
-        packed = learners(compute, kind, [(SKIP, dict(lr=1e-3, warmup=0.0))] * 3, dropout=True)
+    def trained(seed=0):
+        packed = learners(compute, kind, [(SKIP, dict(lr=1e-3, warmup=0.0, seed=seed))] * 3, dropout=True)
         pack = PackLearner(packed)
         rows = [pack.step([part(step, pack.layers)], step, STEPS) for step in range(2)]
         return packed, rows
@@ -138,6 +144,8 @@ def test_dropout_is_another_for_each_student_and_the_same_again(kind):
     again, repeated = trained()
     assert all(torch.equal(a, b) for step in zip(rows, repeated, strict=True) for a, b in zip(*step, strict=True))
     assert largest_difference(packed[0], again[0]) == 0
+    _, seeded = trained(seed=1)
+    assert {float(row[0]) for row in seeded[0]}.isdisjoint(float(row[0]) for row in rows[0])
 
 
 def test_a_gradient_that_is_not_finite_stays_with_its_student():

@@ -1,5 +1,6 @@
 """Students trained together are the students trained alone: in the end, on the way, and after anything went wrong."""
 
+import gc
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from pipeline.position import Paused
 from pipeline.runs import read_predictions
 from stages import train_student
 from stages.configs import TrainStudentConfig
+from stages.sweeps.packing import measure_pack
 
 STUDENTS = {
     "skip": dict(method="pkd-skip", lr=1e-3, temperature=5.0, seed=1),
@@ -140,6 +142,21 @@ def test_an_early_stop_leaves_the_others_going(tiny, tmp_path, alone):
         assert_same(alone / name, tmp_path / name)
 
 
+def bytes_of_tensors():
+    gc.collect()
+    storages = [t.untyped_storage() for t in gc.get_objects() if issubclass(type(t), torch.Tensor) and t.numel()]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def test_one_that_leaves_gives_back_its_memory(tiny, tmp_path):
+    packed = configs(tiny, tmp_path, select="last")
+    packed[1] = TrainStudentConfig(**vars(packed[1]) | {"early_stop": 1, "lr": 1e-9})
+    taken = {}
+    train_student.advance_pack(packed, 14, lambda place, at: taken.setdefault(at.step, bytes_of_tensors()))
+    own = sum(4 * tensor.numel() for tensor in weights(tmp_path / "last").values())
+    assert taken[12] - taken[13] == pytest.approx(4 * own, rel=0.01)  # weights, gradients and two moments
+
+
 def test_one_that_diverges_harms_nobody(tiny, tmp_path, alone):
     packed = configs(tiny, tmp_path)
     packed[2] = TrainStudentConfig(**vars(packed[2]) | {"lr": 1e30})
@@ -157,12 +174,19 @@ def test_a_run_of_another_process_and_one_that_is_complete(tiny, tmp_path, alone
     from pipeline.lease import directory_lease
 
     done = train_student.run(*configs(tiny, tmp_path, ["skip"]))
+    train_student.advance(*configs(tiny, tmp_path, ["last"]), 4)
+    with (tmp_path / "last" / "log.jsonl").open("a") as file:
+        file.write("{}\n")  # the other process is beyond its checkpoint
     lease = directory_lease(tmp_path / "last")
     assert lease.acquire() is None
-    before = sorted((tmp_path / "last").rglob("*"))
+
+    def files():
+        return {path.name: path.read_bytes() for path in (tmp_path / "last").iterdir() if path.is_file()}
+
+    before = files()
     try:
         results = train_student.advance_pack(configs(tiny, tmp_path))
-        assert sorted((tmp_path / "last").rglob("*")) == before
+        assert files() == before and len(before) == 3
     finally:
         lease.release()
     assert results[0] == done and isinstance(results[1], BusyRun)
@@ -259,6 +283,6 @@ def test_other_shapes_are_refused(tiny, tmp_path, other, message):
 
 def test_sizes_of_a_pack_are_measured(tiny, tmp_path):
     [config] = configs(tiny, tmp_path, ["skip"])
-    seconds = train_student.measure_pack(open_cache(tiny.no_dropout), config, sizes=(1, 3), steps=2)
+    seconds = measure_pack(open_cache(tiny.no_dropout), config, sizes=(1, 3), steps=2)
     assert list(seconds) == [1, 3] and all(0 < value < 60 for value in seconds.values())
     assert not list(tmp_path.iterdir())
