@@ -104,6 +104,8 @@ class Trials:
         if not judges:
             raise BadCache(f"{config.cache} has no labelled dev split to compare trials on. Cache one with --dev-file")
         settings = canonical(config, cache.manifest)
+        defaults = TrainStudentConfig(cache=config.cache)
+        config = replace(config, **{n: getattr(defaults, n) for n, value in settings.items() if value is None})
         start = (config.cache, config.init, settings["student_layers"], settings["method"].startswith("pkd"))
         if start not in self._inputs:
             self._inputs[start] = {"cache": cache.manifest.identity}

@@ -83,6 +83,7 @@ def test_settings_that_mean_the_same_are_one_trial(tiny, trials, tmp_path):
         ("pkd-skip", 0.7, 2.0),
     ]
     assert len({t.config.out for t in found}) == len({t.key for t in found}) == 7
+    assert "--beta" not in found[1].command and "--alpha 0.2" in found[1].command  # what has no meaning is not typed
 
 
 def test_staged_searches_kd_first_and_then_beta_with_its_best(tiny, trials, tmp_path):
