@@ -292,13 +292,13 @@ def benchmark(**options: Any) -> None:
     peers    against transformers' Trainer and TextBrewer with a live teacher (extra peers)
     cache    cache-teacher against the bare forward pass; writing against `datasets`
     reader   rows at random, warm and cold, against `datasets` and h5py; opening, memory
-    startup  --help and the first error line against `python -c pass`, whatever the model, lengths and device
+    startup  --help, and a first error line, against `python -c pass`; no model, lengths or device
     growth   seconds and bytes as examples, layers, depth and readers grow
     all      all of these, in about 25 minutes on two cores
     sweep    twelve trials of a sweep against as many trainings with a live teacher
 
-    Each prints a table and writes benchmark-WHAT.json. reader writes its caches, 10 GB of them, into data/ of the
-    current directory if there is one, else into TMPDIR; the others write into TMPDIR.
+    Each prints a table and writes benchmark-WHAT.json. reader writes up to 11 GB into data/ of the current directory
+    if there is one, else into TMPDIR; the others write into TMPDIR.
     """
     run_stage("benchmark", BenchmarkConfig, options)
 

@@ -1,6 +1,8 @@
 """Every way in which a user's input can be refused, and the one line that each of them becomes."""
 
+import copyreg
 import shlex
+from typing import Any
 
 OTHER_BYTES = "its bytes are not those of the manifest"
 
@@ -14,6 +16,10 @@ class DistillError(Exception):
     """A problem told in one line: the fact, then the next command. The command line exits with `exit_code`."""
 
     exit_code = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is to another process, without the arguments that made it."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 def one_line(reason: object, limit: int = 200) -> str:
@@ -69,6 +75,10 @@ class MissingExtra(DistillError):
 
 class TrainingDiverged(DistillError):
     """A loss that is no longer a finite number."""
+
+
+class ProcessEnded(DistillError):
+    """A process of this program that ended in the middle of its work, by itself or killed."""
 
 
 class Interrupted(DistillError):

@@ -91,11 +91,13 @@ class Settings:
             if value is None or not field.metadata or _is_allowed(value, field.metadata):
                 continue
             default = field.default
-            example = f" Try {option_name(field.name)} {default}"
-            if default in (dataclasses.MISSING, None):
-                example = " Leave it out for the default"
+            example = f". Try {option_name(field.name)} {default}"
+            if default is None:
+                example = ". Leave it out for the default"
+            elif default is dataclasses.MISSING:
+                example = ""
             name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
-            raise BadOption(f"{name} must be {_allowed(field.metadata)}, not {value}.{example}")
+            raise BadOption(f"{name} must be {_allowed(field.metadata)}, not {value}{example}")
 
     def outcome(self) -> dict[str, Any]:
         """The options that decide what is computed, as JSON values."""

@@ -1,7 +1,9 @@
 """Caches of random numbers in the shape of real ones, to measure with: speed does not depend on the values."""
 
 import copy
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ from pipeline.cache.manifest import FORMAT_VERSION, Manifest, ModelRecord, Split
 from pipeline.cache.writer import CacheWriter
 from pipeline.checkpoints import build_classifier, load_config, load_tokenizer, locate, name_labels
 from pipeline.encoders import depth_of
-from pipeline.errors import BadOption
+from pipeline.errors import BadOption, one_line
 from pipeline.examples import ROW_HASH_BYTES, Column, Ragged, digest_of, row_hash, shard_ranges
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.teacher_pass import BATCHING
 
 LABELS = ("entailment", "neutral", "contradiction")
 MAX_LENGTH = 128
+POSITIONS = 512  # of a BERT: the tokens that it can take
 MNLI_ROWS = 392_702
 SHARD_ROWS = 16_384
 DEV_ROWS = 64
@@ -29,12 +32,13 @@ RTE = (13, 29, 33, 37, 40, 43, 45, 47, 50, 53, 56, 59, 62, 67, 72, 85, 103, 120,
 # MultiNLI's premises have 22.3 words in the mean and its hypotheses 11.4 (Williams et al. 2018), about 1.1 word
 # pieces each, and three special tokens: 40. Lognormal, with a twentieth above 76.
 MNLI_MEAN, MNLI_SIGMA = 40.0, 0.45
+CORPORA = ("mnli", "rte")
 
 
 def token_lengths(source: str, count: int, seed: int = 0) -> np.ndarray:
-    """int64 [count]: tokens of examples as in "rte", "mnli", or a file with one number a line; at most 128 each.
+    """int64 [count]: tokens of examples as in "rte", "mnli", or a file with one number a line; cut at 128.
 
-    Raises `BadOption` for a file that holds anything else.
+    Raises `BadOption` for a file that holds anything but numbers from 1 to 512.
     """
     draw = np.random.default_rng(seed)
     if source == "mnli":
@@ -42,19 +46,36 @@ def token_lengths(source: str, count: int, seed: int = 0) -> np.ndarray:
     elif source == "rte":
         lengths = np.interp(draw.random(count) * (len(RTE) - 1), np.arange(len(RTE)), RTE)
     else:
-        lengths = draw.choice(_read(Path(source)), count)
+        lengths = draw.choice(_read(source), count)
     return np.clip(np.rint(lengths), 3, MAX_LENGTH).astype(np.int64)
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(source: str) -> np.ndarray:
+    path = Path(source)
+    if not os.path.isfile(source):  # "" is no path; a name that is too long is none either
+        meant = source.lower() if source.lower() in CORPORA else "mnli"
+        reason = "is a directory" if os.path.isdir(source) else "is no file"
+        raise BadOption(f"--lengths {source or repr(source)} {reason}. Try --lengths {meant}")
     try:
-        lengths = np.array([int(line) for line in path.read_text().split()])
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it holds more than whole numbers, one a line"
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
         raise BadOption(f"--lengths {path} cannot be read ({reason}). Try --lengths mnli") from error
-    if not len(lengths) or lengths.min() < 1:
-        raise BadOption(f"--lengths {path} holds no lengths of 1 or more. Try --lengths mnli")
-    return lengths
+    lengths = [_length(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not lengths:
+        raise BadOption(f"--lengths {path} is empty. Try --lengths mnli")
+    return np.array(lengths)
+
+
+def _length(path: Path, number: int, line: str) -> int:
+    with suppress(ValueError):
+        if 1 <= (length := int(line)) <= POSITIONS:
+            return length
+    shown = one_line(line, 40) or "no number"
+    raise BadOption(
+        f"--lengths {path} holds {shown} in line {number}; lengths are whole numbers from 1 to {POSITIONS}, one a "
+        "line. Change it, or try --lengths mnli"
+    )
 
 
 def teacher_config(model: str) -> Any:

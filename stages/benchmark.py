@@ -1,9 +1,12 @@
 """The one place where speed is measured: a table, a line of JSON, and results/benchmark-WHAT.json."""
 
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -44,23 +47,23 @@ class BenchmarkResult:
 
 def run(config: BenchmarkConfig) -> BenchmarkResult:
     """Measure, print a table for each benchmark and write its results. Raises `BadOption` for a GPU that is not there,
-    or an --out that is a file, `MissingExtra` for a contender that is not installed."""
+    or an --out that cannot be written, `MissingExtra` for a contender that is not installed."""
     single_process("benchmark")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise BadOption("--device cuda: torch sees no GPU here. Leave it out for the default")
-    if Path(config.out).exists() and not Path(config.out).is_dir():
-        raise BadOption(f"--out {config.out} is a file. Name a directory")
+    names = BENCHMARKS if config.what == "all" else (config.what,)
+    paths = {name: Path(config.out) / f"benchmark-{name}.json" for name in names}
+    check_out(config.out, paths.values())
     started = time.monotonic()
     written: list[str] = []
     ratios: dict[str, dict[str, Any]] = {}
     measured: dict[str, dict[str, Any]] = {}
     machine = environment()
-    for name in BENCHMARKS if config.what == "all" else (config.what,):
+    for name, path in paths.items():
         note(f"\nbenchmark {name}")
         begun = time.monotonic()
         report = MEASURE[name](config)
-        print(_text(name, report), flush=True)
-        path = Path(config.out) / f"benchmark-{name}.json"
+        print(_text(name, report, config.quick), flush=True)
         of_ratios = {found.what: _ratio(found) for found in report.ratios}
         of_series = {found.what: _series(found) for found in report.series}
         record = {
@@ -83,6 +86,29 @@ def run(config: BenchmarkConfig) -> BenchmarkResult:
     return BenchmarkResult("benchmark", config.what, written, seconds, config.quick, device, ratios, measured)
 
 
+def check_out(out: str, paths: Iterable[Path]) -> None:
+    """Write into the directory once, and leave everything as it was. Raises `BadOption` where files cannot be put at
+    these `paths` in it."""
+    if not out:
+        raise BadOption("--out is empty. Name a directory")
+    missing = [place for place in (Path(out), *Path(out).parents) if not os.path.lexists(place)]
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is in the way" if is_file else error.strerror
+        raise BadOption(f"--out {out} cannot be written ({reason}). Name another directory") from error
+    finally:
+        for place in missing:
+            with suppress(OSError):  # not made, or another process has begun to use it
+                place.rmdir()
+    for path in paths:
+        if path.is_dir():
+            raise BadOption(f"--out {out} cannot be written ({path.name} in it is a directory). Name another directory")
+
+
 def _series(series: Series) -> dict[str, Any]:
     """Its numbers to four digits, as JSON."""
     found = {"median": series.median, "low": series.low, "high": series.high}
@@ -95,10 +121,11 @@ def _ratio(ratio: Ratio) -> dict[str, Any]:
     return _series(ratio) | asked
 
 
-def _text(name: str, report: Report) -> str:
+def _text(name: str, report: Report, quick: bool) -> str:
     rows = [[s.what, _number(s.median), f"{_number(s.low)} – {_number(s.high)}", s.unit, ""] for s in report.series]
     rows += [
-        [r.what, _number(r.median), f"{_number(r.low)} – {_number(r.high)}", r.unit, _asked(r)] for r in report.ratios
+        [r.what, _number(r.median), f"{_number(r.low)} – {_number(r.high)}", r.unit, _asked(r, quick)]
+        for r in report.ratios
     ]
     lines = [table([f"benchmark {name}", "median", "spread", "", "asked for"], rows), *report.notes]
     return "\n".join(lines) + "\n"
@@ -108,8 +135,10 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _asked(ratio: Series) -> str:
-    if not isinstance(ratio, Ratio) or ratio.holds is None:
+def _asked(ratio: Ratio, quick: bool) -> str:
+    """What was asked for, and whether it holds: a quick measurement is too small to tell."""
+    if ratio.holds is None:
         return ""
     limit = f"at least {ratio.at_least:g}" if ratio.at_least is not None else f"at most {ratio.at_most:g}"
-    return f"{limit}{' (goal)' if ratio.goal else ''}: {'holds' if ratio.holds else 'MISSED'}"
+    verdict = "" if quick else ": holds" if ratio.holds else ": MISSED"
+    return f"{limit}{' (goal)' if ratio.goal else ''}{verdict}"

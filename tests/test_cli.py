@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.configs import METHODS
+from pipeline.errors import BadOption
+from stages.configs import METHODS, BenchmarkConfig
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = ["--max-steps", "4", "--precision", "float32"]
@@ -107,6 +108,11 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         ),
         ("train-student", "Missing option '--cache'."),
         (
+            "benchmark magic",
+            "Invalid value for 'WHAT': 'magic' is not one of 'train', 'peers', 'cache', 'reader', 'startup', "
+            "'growth', 'all', 'sweep'.",
+        ),
+        (
             "train-student --cache c --student-layers 0",
             "--student-layers must be 1 or more, not 0. Leave it out for the default",
         ),
@@ -197,6 +203,44 @@ def test_evaluations_that_cannot_be(tiny, call, in_directory):
     damaged.write_text("{}")
     result = call("evaluate", student["out"])
     assert result.error == f"Error: {damaged} is damaged (fields are missing). Train the run again"
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("evaluate", "RUN"),
+        ("sweep status", "DIR"),
+        ("sweep show", "DIR"),
+        ("cache info", "DIR|URL"),
+        ("cache verify", "DIR"),
+        ("cache diff", "A"),
+        ("cache diff a", "B"),
+        ("cache push", "DIR"),
+        ("cache push a", "URL"),
+        ("cache pull", "URL"),
+        ("cache pull s3://a/b", "DIR"),
+        ("cache convert", "DIR"),
+        ("cache convert a", "OUT"),
+        ("cache gc", "DIR"),
+        ("benchmark", "WHAT"),
+    ],
+)
+def test_an_argument_without_a_default_must_be_there(call, in_directory, words, missing):
+    result = call(*words.split())
+    choices = " Choose from train, peers, cache, reader, startup, growth, all, sweep" if missing == "WHAT" else ""
+    assert (result.code, result.error) == (2, f"Error: Missing argument '{missing}'.{choices}")
+
+
+def test_an_argument_with_a_default_may_be_left_out(call, in_directory):
+    assert call("cache", "ls").json["location"] == "data"
+
+
+def test_a_value_without_a_default_is_told_its_choices():
+    with pytest.raises(BadOption) as caught:
+        BenchmarkConfig(what="magic")
+    assert str(caught.value) == (
+        "WHAT must be one of train, peers, cache, reader, startup, growth, all, sweep, not magic"
+    )
 
 
 def test_missing_extras(call, in_directory, monkeypatch):

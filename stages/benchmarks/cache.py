@@ -74,11 +74,12 @@ class Shape:
 
 def measure(config: BenchmarkConfig) -> Report:
     shape = shape_of(config)
-    contenders = {CACHING: Contender(caching, shape), BARE: Contender(bare_forward, shape)}
-    if not config.quick:
-        contenders[PLAIN] = Contender(plain_torch, shape)
     pace = Pace(min(2, config.rounds), 2.0) if config.quick else Pace(config.rounds, 6.0)
-    found = interleave(contenders, pace, "benchmark cache")
+    with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
+        contenders = {CACHING: Contender(caching, shape, directory), BARE: Contender(bare_forward, shape)}
+        if not config.quick:
+            contenders[PLAIN] = Contender(plain_torch, shape)
+        found = interleave(contenders, pace, "benchmark cache")
     computed = [Series(what, "examples/s", found[what].values) for what in contenders]
     kept, *others = computed
     written = writing.measure(config, shape.config, shape.layers)
@@ -102,15 +103,15 @@ def shape_of(config: BenchmarkConfig) -> Shape:
 # --- what runs in the processes of the contenders --------------------------------------------------------------
 
 
-def caching(shape: Shape) -> Callable[[int], Measured]:
-    """The teacher over so many shards as `cache-teacher` runs it, each written, hashed and synced."""
+def caching(shape: Shape, place: str) -> Callable[[int], Measured]:
+    """The teacher over so many shards as `cache-teacher` runs it, each written below `place`, hashed and synced."""
 
     compute = accelerator(shape.precision, shape.device)
     model = efficient(shape.model(), compute.device)
     running = TeacherPass(model, compute, shape.manifest, available_cores())  # its threads stay warm between turns
 
     def run(shards: int) -> Measured:
-        with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
+        with TemporaryDirectory(dir=place) as directory:
             return {CACHING: cache_shards(shape, running, Path(directory) / "cache", shards)}
 
     return run

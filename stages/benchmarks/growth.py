@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,17 +193,17 @@ def trials(place: Place, sizes: Sizes, cache: str) -> list[Line]:
     memory: Points = {}
     with bar(sum(sizes.readers), "growth: readers", "process") as progress:
         for count in sizes.readers:
-            readers = [Contender(growing.reader, cache, place.layers) for _ in range(count)]
-            try:
-                with ThreadPoolExecutor(count) as pool:
-                    found = list(pool.map(lambda reader: reader(1), readers))  # warm
-                    rounds = [list(pool.map(lambda reader: reader(1), readers)) for _ in range(sizes.rounds)]
+            with (
+                ThreadPoolExecutor(count) as pool,
+                ExitStack() as stack,
+            ):  # the readers end first: threads wait for them
+                contenders = [Contender(growing.reader, cache, place.layers) for _ in range(count)]
+                readers = [stack.enter_context(contender) for contender in contenders]
+                found = list(pool.map(lambda reader: reader(1), readers))  # warm
+                rounds = [list(pool.map(lambda reader: reader(1), readers)) for _ in range(sizes.rounds)]
                 seconds[count] = [sum(one[READING][1] for one in turn) / count for turn in rounds]
                 taken = [proportional_memory(int(one["process"][0])) for one in found]
                 memory |= {count: [float(sum(taken))]} if all(taken) else {}
-            finally:
-                for reader in readers:
-                    reader.close()
             progress.update(count)
     cores = min(available_cores(), sizes.readers[-2])
     lines = [line(f"reading {sizes.read:,} rows, each of so many at once", "s", "reader", seconds, cores)]

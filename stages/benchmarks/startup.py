@@ -3,10 +3,11 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.timing import Contender, Measured, Pace, Report, Series, difference, interleave
+from pipeline.progress import bar
+from pipeline.timing import Report, Series, difference
 from stages.configs import BenchmarkConfig
 
 ROOT = Path(__file__).parents[2]
@@ -21,9 +22,8 @@ AT_MOST = 0.3  # seconds more than Python itself
 
 
 def measure(config: BenchmarkConfig) -> Report:
-    contenders = {"commands": Contender(commands)}
-    found = interleave(contenders, Pace(config.rounds if config.quick else 2 * config.rounds, 0.0), "benchmark startup")
-    series = [Series(what, "s", tuple(1 / rate for rate in found[what].values)) for what in COMMANDS]
+    seconds = times_of(COMMANDS, min(2, config.rounds) if config.quick else config.rounds)
+    series = [Series(what, "s", tuple(taken)) for what, taken in seconds.items()]
     nothing, *ours = series
     return Report(
         tuple(series),
@@ -32,17 +32,17 @@ def measure(config: BenchmarkConfig) -> Report:
     )
 
 
-def commands() -> Callable[[int], Measured]:
-    """All commands, one after the other, each a process of its own."""
-
-    def run(times: int) -> Measured:
-        seconds = dict.fromkeys(COMMANDS, 0.0)
-        for _ in range(times):
-            for what, (arguments, expected) in COMMANDS.items():
-                seconds[what] += seconds_of(arguments, expected)
-        return {what: (times, taken) for what, taken in seconds.items()}
-
-    return run
+def times_of(commands: Mapping[str, tuple[tuple[str, ...], int]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each command in each round; a first round, which is not counted, brings the files into memory."""
+    seconds: dict[str, list[float]] = {what: [] for what in commands}
+    with bar(len(commands) * (rounds + 1), "benchmark startup", "command") as progress:
+        for number in range(rounds + 1):
+            for what, (arguments, expected) in commands.items():
+                taken = seconds_of(arguments, expected)
+                if number > 0:
+                    seconds[what].append(taken)
+                progress.update()
+    return seconds
 
 
 def seconds_of(arguments: tuple[str, ...], expected: int) -> float:

@@ -24,13 +24,14 @@ FEW_ROWS, MANY_ROWS = 500, 5000  # of one call of `datasets`, about half a secon
 def measure(config: BenchmarkConfig, teacher: Any, layers: Sequence[int]) -> Report:
     rows = SHARD_ROWS // 4 if config.quick else SHARD_ROWS
     lengths = token_lengths(config.lengths, rows)
-    contenders = {
-        "ours": Contender(shards, teacher, lengths, layers),
-        DECLARED: Contender(from_generator, DECLARED, teacher, lengths[:FEW_ROWS], layers),
-        ONE_ARRAY: Contender(from_generator, ONE_ARRAY, teacher, lengths[:MANY_ROWS], layers),
-    }
     pace = Pace(min(2, config.rounds) if config.quick else config.rounds, 1.0)
-    found = interleave(contenders, pace, "benchmark cache, writing")
+    with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
+        contenders = {
+            "ours": Contender(shards, directory, teacher, lengths, layers),
+            DECLARED: Contender(from_generator, DECLARED, directory, teacher, lengths[:FEW_ROWS], layers),
+            ONE_ARRAY: Contender(from_generator, ONE_ARRAY, directory, teacher, lengths[:MANY_ROWS], layers),
+        }
+        found = interleave(contenders, pace, "benchmark cache, writing")
     named = {what: Series(what, "rows/s", found[what].values) for what in (*OURS.values(), DECLARED, ONE_ARRAY)}
     ours = named[OURS["arrow"]]
     return Report(
@@ -49,8 +50,8 @@ def measure(config: BenchmarkConfig, teacher: Any, layers: Sequence[int]) -> Rep
 # --- what runs in the processes of the contenders --------------------------------------------------------------
 
 
-def shards(teacher: Any, lengths: np.ndarray, layers: Sequence[int]) -> Callable[[int], Measured]:
-    """So many shards written by the `CacheWriter` of each container, from rows in memory."""
+def shards(place: str, teacher: Any, lengths: np.ndarray, layers: Sequence[int]) -> Callable[[int], Measured]:
+    """So many shards written below `place` by the `CacheWriter` of each container, from rows in memory."""
     columns = RandomColumns(teacher, lengths, layers, len(lengths)).rows(0, len(lengths))
     types = types_of(teacher, layers)
 
@@ -58,7 +59,7 @@ def shards(teacher: Any, lengths: np.ndarray, layers: Sequence[int]) -> Callable
         seconds = dict.fromkeys(OURS.values(), 0.0)
         for _ in range(times):
             for container, what in OURS.items():
-                with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
+                with TemporaryDirectory(dir=place) as directory:
                     seconds[what] += write_one(Path(directory) / "cache", container, columns, types)
         return {what: (times * len(lengths), taken) for what, taken in seconds.items()}
 
@@ -76,8 +77,10 @@ def write_one(directory: Path, container: str, columns: Mapping[str, Column], ty
     return seconds
 
 
-def from_generator(what: str, teacher: Any, lengths: np.ndarray, layers: Sequence[int]) -> Callable[[int], Measured]:
-    """`Dataset.from_generator` over the same rows, which lie in memory; each time into a new directory."""
+def from_generator(
+    what: str, place: str, teacher: Any, lengths: np.ndarray, layers: Sequence[int]
+) -> Callable[[int], Measured]:
+    """`Dataset.from_generator` over the same rows, which lie in memory; each time into a new directory in `place`."""
     from datasets import disable_progress_bars
 
     disable_progress_bars()
@@ -88,7 +91,7 @@ def from_generator(what: str, teacher: Any, lengths: np.ndarray, layers: Sequenc
     def run(times: int) -> Measured:
         seconds = 0.0
         for _ in range(times):
-            with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
+            with TemporaryDirectory(dir=place) as directory:
                 started = time.perf_counter()
                 dataset_of(rows, features, Path(directory))
                 seconds += time.perf_counter() - started

@@ -1,11 +1,16 @@
 """Contenders in real processes; medians, spreads and what holds."""
 
 import os
+import signal
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.reduction import ForkingPickler
 
+import psutil
 import pytest
 
-from pipeline.errors import BadOption
+from pipeline.errors import BadOption, DamagedFile, Interrupted, ProcessEnded
 from pipeline.timing import Contender, Measured, Pace, Ratio, Series, interleave, ratio
 
 
@@ -30,6 +35,31 @@ def failing() -> Callable[[int], Measured]:
 
 def dying() -> Callable[[int], Measured]:
     return lambda _: os._exit(3)
+
+
+def refusing_a_file() -> Callable[[int], Measured]:
+    raise DamagedFile("train/00000.arrow", "too short", "data/rte")
+
+
+def killed() -> Callable[[int], Measured]:
+    return lambda _: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def busy(path: str) -> Callable[[int], Measured]:
+    """A turn writes down its process and takes half a minute."""
+
+    def turn(_: int) -> Measured:
+        with open(path, "w") as file:
+            file.write(str(os.getpid()))
+        time.sleep(30)
+        return {}
+
+    return turn
+
+
+def interrupted() -> Callable[[int], Measured]:
+    os.kill(os.getpid(), signal.SIGINT)
+    return lambda turn: {"turn": (turn, 1.0)}
 
 
 def test_every_contender_has_one_turn_a_round_and_work_for_its_seconds(tmp_path):
@@ -63,5 +93,54 @@ def test_what_goes_wrong_in_a_contender_is_told():
         interleave({"a": Contender(refusing)}, Pace(1, 1), "test")
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         interleave({"a": Contender(failing)}, Pace(1, 1), "test")
-    with pytest.raises(RuntimeError, match="exit code 3"):
-        interleave({"a": Contender(dying)}, Pace(1, 1), "test")
+
+
+TAIL = "Run it again; if it was killed for memory, try --model demo or --quick"
+
+
+@pytest.mark.parametrize(("build", "how"), [(dying, "ended with exit code 3"), (killed, "was killed (SIGKILL)")])
+def test_a_contender_that_dies_is_one_line(build, how):
+    with pytest.raises(ProcessEnded) as caught:
+        interleave({"a": Contender(build)}, Pace(1, 1), "test")
+    assert str(caught.value) == f"a process of the benchmark {how}. {TAIL}"
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("build", [refusing, refusing_a_file])
+def test_what_went_wrong_before_the_first_turn_is_still_told(build):
+    with Contender(build) as contender:
+        started = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+        assert started and not psutil.wait_procs(started, timeout=60)[1]
+        with pytest.raises((BadOption, DamagedFile)) as caught:
+            contender(1)
+    assert str(caught.value) in ("this cannot be meant", str(DamagedFile("train/00000.arrow", "too short", "data/rte")))
+
+
+@pytest.mark.parametrize(
+    "error", [BadOption("no"), DamagedFile("file", "bad", "data/rte"), Interrupted("stopped", signal.SIGTERM)]
+)
+def test_errors_are_the_same_in_another_process(error):
+    found = ForkingPickler.loads(ForkingPickler.dumps(error))
+    assert type(found) is type(error) and str(found) == str(error)
+    assert vars(found) == vars(error) and found.exit_code == error.exit_code
+
+
+def test_a_contender_in_its_turn_is_ended_at_once(tmp_path):
+    started = tmp_path / "started"
+    with pytest.raises(KeyError), ThreadPoolExecutor(1) as pool, Contender(busy, str(started)) as contender:
+        turn = pool.submit(contender, 1)
+        while not started.exists() or not started.read_text():
+            time.sleep(0.01)
+        before = time.monotonic()
+        raise KeyError
+    assert time.monotonic() - before < 5  # one that is waited for has 10 seconds
+    assert not psutil.pid_exists(int(started.read_text()))
+    assert isinstance(turn.exception(), ProcessEnded)
+
+
+def test_ctrl_c_is_for_the_parent_alone():
+    with Contender(interrupted) as contender:
+        assert contender(7) == {"turn": (7, 1.0)}
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)

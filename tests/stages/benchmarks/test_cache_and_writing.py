@@ -76,9 +76,9 @@ def batches_seen(monkeypatch, run) -> list[bytes]:
 
 
 @pytest.mark.parametrize("contender", [cache.bare_forward, cache.plain_torch])
-def test_all_run_the_same_batches(monkeypatch, contender):
+def test_all_run_the_same_batches(monkeypatch, tmp_path, contender):
     threads = torch.get_num_threads()
-    ours = batches_seen(monkeypatch, cache.caching(shape()))
+    ours = batches_seen(monkeypatch, cache.caching(shape(), str(tmp_path)))
     monkeypatch.undo()
     assert batches_seen(monkeypatch, contender(shape())) == ours and len(ours) == 2 * 3
     assert torch.get_num_threads() == threads
@@ -118,7 +118,7 @@ def files(dataset) -> list[str]:
     return [file["filename"] for file in dataset.cache_files]
 
 
-def test_each_turn_of_datasets_writes_anew(monkeypatch):
+def test_each_turn_of_datasets_writes_anew(monkeypatch, tmp_path):
     """Its own disk cache would answer the second time."""
     drawn, made = [], writing.rows_of
 
@@ -129,18 +129,18 @@ def test_each_turn_of_datasets_writes_anew(monkeypatch):
 
     monkeypatch.setattr(writing, "rows_of", lambda *arguments: Counted(made(*arguments)))
     chosen = shape()
-    run = writing.from_generator(writing.DECLARED, chosen.config, chosen.lengths, chosen.layers)
+    run = writing.from_generator(writing.DECLARED, str(tmp_path), chosen.config, chosen.lengths, chosen.layers)
     assert run(2)[writing.DECLARED][0] == 2 * ROWS
     assert drawn == [ROWS, ROWS]
 
 
-def test_shards_of_both_containers_are_timed():
+def test_shards_of_both_containers_are_timed(tmp_path):
     chosen = shape()
-    found = writing.shards(chosen.config, chosen.lengths, chosen.layers)(2)
+    found = writing.shards(str(tmp_path), chosen.config, chosen.lengths, chosen.layers)(2)
     assert [done for done, _ in found.values()] == [2 * ROWS, 2 * ROWS]
     assert set(found) == set(writing.OURS.values())
 
 
 def test_lengths_that_cannot_be_read_are_refused():
-    with pytest.raises(BadOption, match=r"^--lengths missing\.txt cannot be read \(No such file or directory\)"):
+    with pytest.raises(BadOption, match=r"^--lengths missing\.txt is no file\. Try --lengths mnli$"):
         cache.shape_of(BenchmarkConfig(what="cache", model="base", lengths="missing.txt", device="cpu"))

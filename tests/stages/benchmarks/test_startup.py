@@ -3,14 +3,22 @@
 import pytest
 
 from pipeline.timing import Series, difference
-from stages.benchmarks.startup import COMMANDS, NOTHING, commands, seconds_of
+from stages.benchmarks.startup import COMMANDS, NOTHING, measure, seconds_of, times_of
+from stages.configs import BenchmarkConfig
 
 
 def test_every_command_is_timed_from_any_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = commands()(1)
+    found = times_of(COMMANDS, 1)
     assert list(found) == list(COMMANDS) and NOTHING in found
-    assert all(done == 1 and seconds > 0 for done, seconds in found.values())
+    assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in found.values())
+
+
+@pytest.mark.parametrize(("options", "rounds"), [({"rounds": 3}, 3), ({"quick": True}, 2), ({"rounds": 1}, 1)])
+def test_as_many_rounds_as_are_asked_for(monkeypatch, options, rounds):
+    monkeypatch.setattr("stages.benchmarks.startup.COMMANDS", dict.fromkeys((NOTHING, "again"), (("-c", "pass"), 0)))
+    report = measure(BenchmarkConfig(what="startup", **options))
+    assert [len(one.values) for one in (*report.series, *report.ratios)] == [rounds] * 3
 
 
 def test_another_exit_code_is_no_measurement():

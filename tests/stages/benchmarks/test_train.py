@@ -1,5 +1,7 @@
 """What the student's turn is made of, and how its arithmetic is counted."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import transformers
@@ -38,13 +40,48 @@ def test_lengths_are_those_of_the_corpora(tmp_path):
     assert set(token_lengths(str(tmp_path / "own.txt"), 50)) == {7, 9}
 
 
-@pytest.mark.parametrize("text", ["", "7\nx\n", "0\n", "1.5"])
-def test_a_file_of_other_than_lengths_is_refused(tmp_path, text):
-    (tmp_path / "own.txt").write_text(text)
-    with pytest.raises(BadOption, match=r"--lengths .*own.txt .*Try --lengths mnli"):
-        token_lengths(str(tmp_path / "own.txt"), 50)
-    with pytest.raises(BadOption, match="No such file"):
-        token_lengths(str(tmp_path / "missing.txt"), 50)
+@pytest.mark.parametrize(
+    ("lines", "shown", "number"),
+    [
+        ("7\nx\n", "x", 2),
+        ("length\n7\n", "length", 1),
+        ("7\n\n12.5\n", "12.5", 3),
+        ("7\n-5\n", "-5", 2),
+        ("0", "0", 1),
+        ("512\n513\n", "513", 2),
+        ("9" * 26, "9" * 26, 1),
+        ("9" * 5000, "9" * 40, 1),
+        ("7 9\n", "7 9", 1),
+    ],
+)
+def test_a_file_of_other_than_lengths_is_refused(in_directory, lines, shown, number):
+    Path("own.txt").write_text(lines)
+    with pytest.raises(BadOption) as caught:
+        token_lengths("own.txt", 50)
+    assert str(caught.value) == (
+        f"--lengths own.txt holds {shown} in line {number}; lengths are whole numbers from 1 to 512, one a line. "
+        "Change it, or try --lengths mnli"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("MNLI", "MNLI is no file. Try --lengths mnli"),
+        ("Rte", "Rte is no file. Try --lengths rte"),
+        ("missing.txt", "missing.txt is no file. Try --lengths mnli"),
+        ("", "'' is no file. Try --lengths mnli"),
+        (".", ". is a directory. Try --lengths mnli"),
+        ("empty", "empty is empty. Try --lengths mnli"),
+        ("image", "image cannot be read (it is no text). Try --lengths mnli"),
+    ],
+)
+def test_lengths_that_are_no_file_of_numbers(in_directory, source, text):
+    Path("empty").write_text("\n\n")
+    Path("image").write_bytes(b"\x89PNG")
+    with pytest.raises(BadOption) as caught:
+        token_lengths(source, 50)
+    assert str(caught.value) == f"--lengths {text}"
 
 
 def test_a_synthetic_cache_trains_a_student(cache, tmp_path, lengths):

@@ -1,0 +1,69 @@
+"""`cli.py benchmark` itself: its help, where it writes, and what its table says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.timing import Ratio, Report, Series
+from stages import benchmark
+
+HELD = Ratio("held", values=(2.0, 3.0, 4.0), at_least=2.5)
+MISSED = Ratio("missed", values=(2.0,), at_most=1, goal=True)
+
+
+@pytest.fixture
+def measured(monkeypatch) -> list[str]:
+    """What was measured, by name; every benchmark is over at once."""
+    names: list[str] = []
+
+    def measure(config) -> Report:
+        names.append(config.what)
+        return Report((Series("seconds", "s", (1.0,)),), (HELD, MISSED))
+
+    monkeypatch.setattr(benchmark, "MEASURE", dict.fromkeys(benchmark.MEASURE, measure))
+    return names
+
+
+def test_the_table_judges_and_a_quick_one_does_not(call, in_directory, measured):
+    out = call("benchmark", "startup").stdout
+    assert "at least 2.5: holds" in out and "at most 1 (goal): MISSED" in out
+    quick = call("benchmark", "startup", "--quick").stdout
+    assert "at least 2.5" in quick and "at most 1 (goal)" in quick
+    assert "holds" not in quick.partition("{")[0] and "MISSED" not in quick
+    ratios = json.loads(Path("results/benchmark-startup.json").read_text())["ratios"]
+    assert [ratios[what]["holds"] for what in ("held", "missed")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [
+        ("file", "cannot be written (a file is in the way). Name another directory"),
+        ("file/below/it", "cannot be written (a file is in the way). Name another directory"),
+        ("/proc/new", "cannot be written (No such file or directory). Name another directory"),
+        ("/proc/self", "cannot be written (No such file or directory). Name another directory"),
+        (f"new/{'x' * 300}", "cannot be written (File name too long). Name another directory"),
+        ("taken", "cannot be written (benchmark-train.json in it is a directory). Name another directory"),
+        ("", "is empty. Name a directory"),
+    ],
+)
+def test_where_nothing_can_be_written_nothing_is_measured(call, in_directory, measured, out, reason):
+    Path("file").touch()
+    Path("taken/benchmark-train.json").mkdir(parents=True)
+    result = call("benchmark", "all", "--out", out)
+    assert (result.code, result.error) == (2, f"Error: --out {out} {reason}".replace("  ", " "))
+    assert measured == [] and {path.name for path in in_directory.iterdir()} == {"file", "taken"}
+
+
+def test_a_directory_is_made_when_there_is_something_to_write(call, in_directory, measured):
+    assert call("benchmark", "train", "--lengths", "none", "--device", "cpu", "--out", "a/b").code == 0
+    assert Path("a/b/benchmark-train.json").is_file()
+    benchmark.check_out("c/d", [Path("c/d/benchmark-train.json")])
+    assert not Path("c").exists()
+
+
+def test_the_help_says_where_reader_measures_and_what_rounds_are(call):
+    words = " ".join(call("benchmark", "--help").stdout.split())
+    assert "into data/ of the current directory if there is one, else into TMPDIR" in words
+    assert "rounds that are counted, at most (some benchmarks take fewer)" in words
+    assert "no model, lengths or device" in words
