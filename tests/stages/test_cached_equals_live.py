@@ -13,7 +13,7 @@ from pipeline.examples import tokenize
 from pipeline.learner import EncoderLearner, seed_everything
 from pipeline.loop import Training
 from pipeline.runs import RunDirectory
-from pipeline.signals import CachedSignals, LiveSignals
+from pipeline.signals import CachedSignals, LiveSignals, passes
 from pipeline.sources import load_rows
 from stages.configs import CacheTeacherConfig, TrainStudentConfig
 from stages.train_student import canonical, objective
@@ -74,3 +74,11 @@ def test_a_target_of_another_example_is_refused(tiny):
     assert str(error.value).startswith(
         "split train, example 1: the stored row belongs to other tokens (example_id 1, row_hash "
     )
+
+
+def test_passes_of_a_teacher_are_counted(tiny, tmp_path):
+    before = passes.teacher
+    losses(tiny, tiny.arrow, False, tmp_path / "cached", "kd")
+    assert passes.teacher == before
+    losses(tiny, tiny.arrow, True, tmp_path / "live", "kd")
+    assert passes.teacher == before + STEPS
