@@ -139,10 +139,11 @@ class Lease:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(OSError):
-                if self._is_mine():  # a new holder has a heartbeat of its own
+                if self.is_mine():  # a new holder has a heartbeat of its own
                     os.utime(self.path)
 
-    def _is_mine(self) -> bool:
+    def is_mine(self) -> bool:
+        """Whether this process took it, and no other has taken it over."""
         try:
             found: Any = read_json(self.path)["token"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -151,7 +152,7 @@ class Lease:
 
     def check(self) -> None:
         """Raises `BadCache` if another process took it over, as after a sleep of this machine."""
-        if not self._is_mine():
+        if not self.is_mine():
             raise BadCache(
                 f"{self.path.parent.parent} was taken over by another process while this one was silent. "
                 "Run the same command again"

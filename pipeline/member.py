@@ -156,9 +156,10 @@ class Member:
         return Paused(self.position.step, self.schedule.total, self.latest)
 
     def interrupted(self, signal_number: int) -> Interrupted:
+        resumes = "" if self.config.resume else " with --resume"  # quickstart and sweep always do
         return Interrupted(
             f"stopped at step {self.position.step} of {self.schedule.total}; the checkpoint is in {self.run.path}. "
-            "Run the same command with --resume to go on",
+            f"Run the same command{resumes} to go on",
             signal_number,
         )
 

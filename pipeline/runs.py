@@ -17,7 +17,7 @@ from pipeline.cache.manifest import PARTIAL
 from pipeline.environment import environment
 from pipeline.errors import BadRun, BusyRun
 from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json
-from pipeline.lease import directory_lease
+from pipeline.lease import Lease, directory_lease
 
 RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
 _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before it renames
@@ -38,6 +38,7 @@ class RunDirectory:
     def __init__(self, path: Path, command: str, config: Mapping[str, Any], inputs: Mapping[str, Any]):
         self.path = path
         self.key = {"command": command, "config": dict(config), "inputs": dict(inputs)}
+        self.lease: Lease | None = None
 
     def finished(self) -> dict[str, Any] | None:
         """The result of this very run if it is complete; None if it is to be done or resumed.
@@ -82,6 +83,7 @@ class RunDirectory:
             raise BadRun(f"{self.path} cannot be written ({error.strerror}). Choose another --out") from error
         if holder is not None:
             raise BusyRun(f"{self.path} is being trained by {holder}. Wait for it, or choose another --out")
+        self.lease = lease
         try:
             if (self.path / RUN).is_file():
                 raise BusyRun(f"{self.path} was finished by another process just now. Run the same command again")
@@ -89,8 +91,10 @@ class RunDirectory:
             compute.wait_for_everyone()
             yield
         finally:
+            mine, self.lease = lease.is_mine(), None
             lease.release()
-            remove(self.path / PARTIAL)
+            if mine:
+                remove(self.path / PARTIAL)
 
     def _begin(self, resume: bool) -> None:
         started = self.path / STARTED
@@ -113,7 +117,17 @@ class RunDirectory:
         path = self.path / LOG
         return path.stat().st_size if path.exists() else 0
 
+    def _check_lease(self) -> None:
+        """Raises `BusyRun` if another process took the directory over while this one was silent."""
+        if self.lease is not None and not self.lease.is_mine():
+            raise BusyRun(
+                f"{self.path} was taken over by another process while this one was silent. Wait for it, or choose "
+                "another --out"
+            )
+
     def save_checkpoint(self, tensors: Mapping[str, Any], position: Mapping[str, Any]) -> None:
+        """Raises `BadRun` for a disk that refuses, `BusyRun` for a directory that is another process's by now."""
+        self._check_lease()
         from safetensors.torch import save_file
 
         header = {"position": json.dumps({**position, "log_bytes": self.log_bytes()})}
@@ -172,6 +186,7 @@ class RunDirectory:
 
         compute = learner.accelerator
         if compute.is_main_process:
+            self._check_lease()
             self.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), save_tokenizer)
             write_file(self.path / PREDICTIONS, lambda temporary: save_file(dict(logits), temporary))
             write_json(self.path / RUN, {**self.key, **record, "environment": environment(), "result": vars(result)})

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,8 @@ from pipeline.cache.manifest import (
 )
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.cache.writer import CacheWriter
-from pipeline.compute import accelerator, resolve_precision, single_process
+from pipeline.cluster import Cluster, Place, cluster
+from pipeline.compute import accelerator, accelerators, resolve_precision, single_process
 from pipeline.configs import RowsConfig
 from pipeline.encoders import check_max_length, depth_of
 from pipeline.environment import environment, shareable, shareable_place
@@ -68,6 +69,7 @@ class Job:
     teacher: Teacher
     splits: Mapping[str, Split]
     compute: Any
+    nodes: Cluster | None  # that compute beside this process
 
     @cached_property
     def work(self) -> list[Work]:
@@ -97,6 +99,11 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     Raises a `DistillError`; a directory that holds something else is not touched.
     """
     single_process("cache-teacher")
+    with cluster(config.ray_address) if config.engine == "ray" else nullcontext() as nodes:
+        return _run(config, nodes)
+
+
+def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     started = time.monotonic()
     try:
         rows = load_rows(config)
@@ -117,7 +124,7 @@ def run(config: CacheTeacherConfig) -> CacheResult:
     if (finished := writer.finished()) is not None:
         note(f"{out} is already this cache, complete")
         return _result(out, finished, started)
-    job = Job(config, writer, manifest, teacher, splits, accelerator(manifest.fields["compute"]))
+    job = Job(config, writer, manifest, teacher, splits, accelerator(manifest.fields["compute"]), nodes)
     _preflight(job)
     seen = shareable(config)
     made = {
@@ -248,6 +255,9 @@ def _compute(job: Job, judge: str | None) -> tuple[Records, dict[str, float]]:
         else:
             running = stack.enter_context(teacher_pass(job.teacher.model, job.compute, manifest, available_cores()))
             crew = in_this_process(writer, splits, running, progress.update, computed)
+        if job.nodes:
+            fixed = replace(config, precision=manifest.fields["compute"])  # auto could be another on another node
+            stack.enter_context(job.nodes.elsewhere(_join, fixed))
         first = [item for item in job.work if item[0] == judge]
         records = share(writer, first, crew)
         if judge and manifest.task.labels and not config.allow_weak_teacher:
@@ -255,6 +265,12 @@ def _compute(job: Job, judge: str | None) -> tuple[Records, dict[str, float]]:
             preflight.check_teacher(job.teacher.task, judge, logits, splits[judge].labels)
         records |= share(writer, [item for item in job.work if item[0] != judge], crew)
     return records, {"computed_examples": done[0], "computing_seconds": round(time.monotonic() - begun, 3)}
+
+
+def _join(place: Place, config: CacheTeacherConfig) -> None:
+    """On a node: share the work of the process that holds the lease."""
+    place.enter()
+    run(replace(config, engine="local", join=True, workers=accelerators() or config.workers))
 
 
 def _open(writer: CacheWriter, manifest: Manifest, name: str) -> Split:

@@ -91,7 +91,7 @@ class Search:
                     continue
                 _, trial = active.pop(event.key)
                 self._ended(trial, event, wave, scores)
-                if event.kind == work.BUSY:
+                if event.kind in (work.BUSY, work.INTERRUPTED):  # by a signal to its process: it goes on
                     waiting.append((time.monotonic() + BUSY_SECONDS, trial))
             self.changed(self, None)
             if self.stop.number:

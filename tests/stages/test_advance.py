@@ -104,3 +104,19 @@ def test_two_trainings_of_one_run(tiny, tmp_path):
     assert (out / ".partial").is_dir()  # what the dead one left is in nobody's way
     train_student.advance(TrainStudentConfig(cache=str(tiny.arrow), out=str(out), epochs=500.0, resume=True), 1)
     assert sorted(os.listdir(out)) == ["checkpoint.safetensors", "log.jsonl", "started.json"]
+
+
+def test_a_run_that_was_taken_over_writes_nothing_more(tiny, tmp_path):
+    """As after a sleep of this machine: another process holds the lease when the training wakes up."""
+    out = tmp_path / "run"
+    lease = out / ".partial" / "lease.json"
+
+    def take_over(progress):
+        lease.write_text(json.dumps(json.loads(lease.read_text()) | {"token": "another"}))
+
+    with pytest.raises(BusyRun) as caught:
+        train_student.advance(config(tiny, out), 4, take_over)
+    assert str(caught.value) == (
+        f"{out} was taken over by another process while this one was silent. Wait for it, or choose another --out"
+    )
+    assert lease.is_file() and not (out / "checkpoint.safetensors").exists()

@@ -180,6 +180,21 @@ def test_a_process_that_is_killed_takes_its_trial_with_it_and_no_other(tiny, spa
     assert "its process was ended by signal 9 (SIGKILL) (out of memory?)" in shown.stdout
 
 
+def test_a_trial_whose_process_is_asked_to_stop_goes_on(tiny, space):
+    """SIGTERM to the process alone, as from a system that is about to take the node away."""
+    space.write_text(SPACE.replace("epochs = 3", "epochs = 10\nlog_every = 1"))
+    process = started(tiny, space, "--strategy", "grid")
+    while not list(Path("runs").rglob("log.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    (lease,) = Path("runs").rglob("lease.json")
+    os.kill(json.loads(lease.read_text())["pid"], signal.SIGTERM)
+    stdout, _ = process.communicate(timeout=200)
+    found = json.loads(stdout.splitlines()[-1])
+    assert (found["finished"], found["failed"], found["examples_trained"]) == (SIX, 0, SIX * 3000)
+    assert all(steps_logged(out.parent) == list(range(1, 101)) for out in Path("runs").rglob("run.json"))
+
+
 def test_two_sweeps_at_once_train_no_trial_twice(tiny, space):
     """In directories of their own, over the same runs."""
     space.write_text(SPACE + "log_every = 1\n")
