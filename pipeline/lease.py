@@ -21,7 +21,7 @@ import psutil
 
 from pipeline.cache.manifest import PARTIAL
 from pipeline.errors import BadCache
-from pipeline.files import read_json, temporary_beside, write_json
+from pipeline.files import is_temporary, read_json, temporary_beside, write_json
 
 LEASE = "lease.json"  # in .partial/
 HEARTBEAT_SECONDS = 10.0
@@ -77,6 +77,13 @@ class Holder:
 
     def __str__(self) -> str:
         return f"{self.name} (process {self.pid})"
+
+
+def is_free(directory: Path) -> bool:
+    """Whether nothing is there but what a process that was killed early, or one that begins just now, may have left."""
+    if not directory.is_dir():
+        return not directory.exists()
+    return all(entry.name == PARTIAL or is_temporary(entry) for entry in directory.iterdir())
 
 
 def directory_lease(directory: Path) -> "Lease":

@@ -17,7 +17,7 @@ from pipeline.cache.manifest import PARTIAL
 from pipeline.environment import environment
 from pipeline.errors import BadRun, BusyRun
 from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json
-from pipeline.lease import Lease, directory_lease
+from pipeline.lease import Lease, directory_lease, is_free
 
 RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
 _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before it renames
@@ -60,9 +60,7 @@ class RunDirectory:
             if differences:
                 raise BadRun(f"{self.path} holds another run ({differences}). Choose another --out, or remove it")
             return there["result"] if name == RUN else None
-        if self.path.exists() and (
-            not self.path.is_dir() or any(entry.name != PARTIAL for entry in self.path.iterdir())
-        ):
+        if not is_free(self.path):
             raise BadRun(f"{self.path} exists and is no run. Choose another --out")
         return None
 

@@ -303,7 +303,7 @@ class SweepConfig(Settings):
         outcome=False,
     )
     out: str | None = setting(
-        None, help="sweep directory  [default: sweeps/TASK-STRATEGY-DIGEST]", metavar="DIR", outcome=False
+        None, help="sweep directory  [default: sweeps/CACHE-STRATEGY-DIGEST]", metavar="DIR", outcome=False
     )
     retry_failed: bool = setting(False, help="run trials again that failed in an earlier call", outcome=False)
     dry_run: bool = setting(False, help="only say what would be trained, how long, and what is read", outcome=False)

@@ -62,7 +62,7 @@ def run(config: SweepConfig) -> SweepResult | Estimate:
         print(text([trial for trial, _ in tried.values()], found))
         return found
     about = _about(config, space, trials, metric, times * len(tried))
-    directory = SweepDirectory(Path(config.out or _default_out(config, about)))
+    directory = SweepDirectory(Path(config.out or _default_out(about)))
     pack = packed(config.pack, listed[0], trials)
     with directory.claimed(about):
         study = Study(directory.path, write=True)
@@ -144,7 +144,7 @@ def _about(config: SweepConfig, space: Space, trials: Trials, metric: str, plann
     }
 
 
-def _default_out(config: SweepConfig, about: Mapping[str, Any]) -> str:
-    task = "-".join(sorted({Path(location).name for location in about["caches"]}))
-    digest = json_digest([about[key] for key in ("strategy", "space", "caches")] + [config.trials, config.seed])[:8]
-    return f"sweeps/{task}-{config.strategy}-{digest}"
+def _default_out(about: Mapping[str, Any]) -> str:
+    caches = "-".join(sorted({Path(location).name for location in about["caches"]}))
+    digest = json_digest([about.get(key) for key in ("strategy", "space", "caches", "trials", "seed")])[:8]
+    return f"sweeps/{caches}-{about['strategy']}-{digest}"

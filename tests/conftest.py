@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,6 +76,11 @@ def write_rows(path: Path, count: int, seed: int, labels=("neg", "pos")) -> Path
         lines.append(f"{' '.join(words)},{labels[good]}")
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def pytest_configure() -> None:
+    """Under nohup the children of these tests would ignore Ctrl-C, as this process does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items) -> None:

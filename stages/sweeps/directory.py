@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from pipeline.cache.manifest import PARTIAL
 from pipeline.errors import BadRun, to_type
 from pipeline.files import read_json, remove, write_json
-from pipeline.lease import directory_lease
+from pipeline.lease import directory_lease, is_free
 from pipeline.runs import LOG
 from stages.sweeps.record import FINISHED, RUNNING, SweepRecord, TrialRecord
 from stages.sweeps.study import JOURNAL, Study, state_of
@@ -58,9 +58,7 @@ class SweepDirectory:
             ]
             if differences:
                 raise BadRun(f"{self.path} holds another sweep ({'; '.join(differences)}). Choose another --out")
-        elif self.path.exists() and (
-            not self.path.is_dir() or any(entry.name != PARTIAL for entry in self.path.iterdir())
-        ):
+        elif not is_free(self.path):
             raise BadRun(f"{self.path} exists and is no sweep. Choose another --out")
 
     def about(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The work of a lost node goes on elsewhere, from the checkpoints in the shared di
 """
 
 import itertools
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,6 +146,7 @@ class RayEngine:
 
 def _work(place: Place, job: Job, number: int, mailbox: Any) -> list[Outcome]:
     """On a node."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # by which Ray cancels, and which nohup would have ignored
     try:
         place.enter()
     except BadPlace as error:

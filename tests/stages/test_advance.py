@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import BadOption, BusyRun
+from pipeline.errors import BadOption, BadRun, BusyRun
 from pipeline.metrics import measure
 from pipeline.position import Paused
 from pipeline.runs import read_predictions
@@ -120,3 +120,15 @@ def test_a_run_that_was_taken_over_writes_nothing_more(tiny, tmp_path):
         f"{out} was taken over by another process while this one was silent. Wait for it, or choose another --out"
     )
     assert lease.is_file() and not (out / "checkpoint.safetensors").exists()
+
+
+def test_what_a_process_left_that_was_killed_at_its_first_write_is_in_nobodys_way(tiny, tmp_path):
+    out = tmp_path / "run"
+    (out / ".partial").mkdir(parents=True)
+    (out / ".started.json.0123abcd.tmp").write_text('{"comm')
+    train_student.run(config(tiny, out))
+    assert sorted(os.listdir(out)) == ["log.jsonl", "model", "predictions.safetensors", "run.json"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(BadRun, match=r"other exists and is no run\. Choose another --out$"):
+        train_student.run(config(tiny, tmp_path / "other"))

@@ -240,7 +240,7 @@ def test_a_signal_stops_all_with_their_checkpoints(tiny, tmp_path, alone):
     for line, name in zip(lines, STUDENTS, strict=True):
         assert line == (
             f"{Interrupted.__name__} stopped at step {min(steps)} of 5000; the checkpoint is in {tmp_path / name}. "
-            "Run the same command with --resume to go on"
+            "Run the same command to go on"
         )
         assert (tmp_path / name / "checkpoint.safetensors").exists()
 

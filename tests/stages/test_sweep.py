@@ -116,7 +116,9 @@ def test_killed_and_resumed_it_ends_with_the_same_winner(tiny, space, call, stra
         kills += 1
         time.sleep(0.5)  # its processes notice
     assert kills
-    last = call(*words(tiny, space, *options)).json
+    ended = call(*words(tiny, space, *options))
+    assert ended.code == 0, ended.stderr
+    last = ended.json
     assert last["best"] == whole["best"] and last["trials"] == whole["trials"]
     assert (winner / "model" / "model.safetensors").read_bytes() == weights
     assert {name: run["result"]["metrics"] for name, run in runs().items()} == undisturbed
