@@ -16,6 +16,7 @@ test: .venv/test.installed
 
 soak: .venv/test.installed
 	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 tests/reliability
+	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 -m soak tests
 
 .venv/demo.installed: constraints.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'

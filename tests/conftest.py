@@ -24,6 +24,10 @@ from cli import main
 from stages import cache_teacher, finetune_teacher
 from stages.configs import CacheTeacherConfig, FinetuneTeacherConfig
 
+LONGEST = [
+    f"test_{name}.py"
+    for name in "quickstart sweep kills ray_engine fuzz push_pull stops advance_pack reader compare_and_regret".split()
+]
 WORDS = "a the film book plot actor scene good great bad dull fine poor very not quite it is was so".split()
 GOOD = ("good", "great", "fine")
 SIZES = dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=32)
@@ -84,9 +88,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """The longest files first, so that no process is left alone with one at the end."""
-    longest = ("test_quickstart.py", "test_kills.py", "test_fuzz.py", "test_push_pull.py")
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
+    """The longest files first, so that no process is left alone with one at the end; some tests in `make soak` alone."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    if os.environ.get("PKD_SOAK") != "1":
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.skip(reason="in the long form only: make soak"))
 
 
 @pytest.fixture(scope="session")

@@ -103,6 +103,7 @@ def test_the_student_whose_memory_is_measured(tmp_path):
     assert list(tmp_path.glob("pkd-benchmark-*")) == [] == list(tmp_path.glob("results"))
 
 
+@pytest.mark.soak
 def test_two_workers_of_cache_teacher(tiny, tmp_path):
     out = tmp_path / "cache"
     process = start(tiny, out, workers=2)

@@ -52,6 +52,7 @@ def pause(process, out):
         time.sleep(0.002)
 
 
+@pytest.mark.soak
 def test_two_nodes_of_which_one_is_lost_make_the_bytes_of_one_machine(tiny, cluster, in_directory):
     cache_teacher.run(config(tiny, in_directory / "alone", shard_rows=1))
     out = in_directory / "cache"

@@ -88,7 +88,7 @@ def test_a_trial_is_the_run_of_its_command_line(tiny, space, call, in_directory)
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("strategy", ["halving", "bayes"])
+@pytest.mark.parametrize("strategy", ["halving", pytest.param("bayes", marks=pytest.mark.soak)])
 def test_killed_and_resumed_it_ends_with_the_same_winner(tiny, space, call, strategy):
     space.write_text(SPACE.replace("epochs = 3", "epochs = 4\ncheckpoint_seconds = 0\nlog_every = 1"))
     options = ("--strategy", strategy, "--trials", "3")

@@ -126,6 +126,7 @@ def outcome(engine):
     return found[0]
 
 
+@pytest.mark.soak
 def test_what_a_node_ends_goes_on_and_what_always_dies_has_failed(tiny, cluster, in_directory):
     signals, seen = [signal.SIGTERM, *[signal.SIGKILL] * CRASHES], {None}
     with ray_engine(cluster.address, 0, 1.0) as engine:
