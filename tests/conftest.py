@@ -88,7 +88,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """The longest files first, so that no process is left alone with one at the end; some tests in `make soak` alone."""
+    """The longest files first, so that no process is left alone with one at the end; some in `make soak` alone."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     if os.environ.get("PKD_SOAK") != "1":
         for item in items:
