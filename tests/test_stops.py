@@ -76,7 +76,7 @@ def test_startup_ended_in_the_middle(tmp_path):
     ("number", "to_all", "line"),
     [
         (signal.SIGTERM, False, f"Error: stopped by SIGTERM. {AGAIN}"),
-        (signal.SIGINT, False, f"Error: stopped. {AGAIN}"),
+        pytest.param(signal.SIGINT, False, f"Error: stopped. {AGAIN}", marks=pytest.mark.soak),
         (signal.SIGINT, True, f"Error: stopped. {AGAIN}"),
     ],
     ids=["terminated", "interrupted", "Ctrl-C"],
