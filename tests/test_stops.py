@@ -89,6 +89,7 @@ def test_contenders_that_are_still_importing(tmp_path, number, to_all, line):
     assert list(tmp_path.glob("pkd-benchmark-*")) == [] == list(tmp_path.glob("results"))
 
 
+@pytest.mark.soak
 def test_a_cache_that_a_contender_writes(tmp_path):
     process = begin(tmp_path, CLI, "benchmark", "cache", "--quick", "--model", "demo")
     assert wait_for(lambda: list(tmp_path.glob("pkd-benchmark-*/**/cache")), process)

@@ -182,6 +182,7 @@ def test_a_process_that_is_killed_takes_its_trial_with_it_and_no_other(tiny, spa
     assert "its process was ended by signal 9 (SIGKILL) (out of memory?)" in shown.stdout
 
 
+@pytest.mark.soak
 def test_a_trial_whose_process_is_asked_to_stop_goes_on(tiny, space):
     """SIGTERM to the process alone, as from a system that is about to take the node away."""
     space.write_text(SPACE.replace("epochs = 3", "epochs = 5\nlog_every = 1"))

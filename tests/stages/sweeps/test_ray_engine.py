@@ -99,6 +99,7 @@ def test_a_node_is_lost_and_the_winner_is_that_of_the_local_engine(tiny, space, 
         cluster.add_node(**NODE)
 
 
+@pytest.mark.soak
 def test_asked_to_stop_it_writes_checkpoints(tiny, space, call, cluster, in_directory):
     Path(space).write_text(SPACE.replace("epochs = 3", "epochs = 500").replace("seconds = 0.1", "seconds = 600"))
     line = [sys.executable, CLI, *words(tiny, space, *on(cluster))]
@@ -163,6 +164,7 @@ def test_a_directory_that_a_node_does_not_have(tiny, cluster, in_directory):
     assert none.error == f"{in_directory} is not shared with {host} (No such file or directory). {there}"
 
 
+@pytest.mark.soak
 def test_a_published_cache_comes_through_the_store_and_auto_is_what_the_driver_says(
     tiny, call, cluster, in_directory, monkeypatch
 ):
