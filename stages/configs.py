@@ -68,15 +68,9 @@ class CacheTeacherConfig(RowsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainStudentConfig(TrainingConfig):
-    """Train a student from a cache; the teacher is not run, the task's rows are not read."""
+class StoreConfig(Settings):
+    """Where a cache that is read from a URL is kept."""
 
-    cache: str = setting(
-        help="cache made by cache-teacher, or the URL of a published one", metavar="DIR|URL", outcome=False
-    )
-    expect_identity: str | None = setting(
-        None, help="refuse a cache of another identity; its first 12 digits or more", metavar="X", outcome=False
-    )
     store: str | None = setting(
         None,
         help="where published caches are kept once fetched  [default: the user's cache directory]",
@@ -85,6 +79,18 @@ class TrainStudentConfig(TrainingConfig):
     )
     store_bytes: int = setting(
         50_000_000_000, help="bytes that the store may take; what was not used longest goes first", low=0, outcome=False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainStudentConfig(TrainingConfig, StoreConfig):
+    """Train a student from a cache; the teacher is not run, the task's rows are not read."""
+
+    cache: str = setting(
+        help="cache made by cache-teacher, or the URL of a published one", metavar="DIR|URL", outcome=False
+    )
+    expect_identity: str | None = setting(
+        None, help="refuse a cache of another identity; its first 12 digits or more", metavar="X", outcome=False
     )
     method: str = setting(
         "pkd-skip",
@@ -256,7 +262,7 @@ STRATEGIES = ("grid", "staged", "halving", "bayes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepConfig(Settings):
+class SweepConfig(StoreConfig):
     """Search for the best student over many trainings, without running the teacher."""
 
     cache: str | None = setting(
@@ -307,15 +313,6 @@ class SweepConfig(Settings):
     )
     retry_failed: bool = setting(False, help="run trials again that failed in an earlier call", outcome=False)
     dry_run: bool = setting(False, help="only say what would be trained, how long, and what is read", outcome=False)
-    store: str | None = setting(
-        None,
-        help="where published caches are kept once fetched  [default: the user's cache directory]",
-        metavar="DIR",
-        outcome=False,
-    )
-    store_bytes: int = setting(
-        50_000_000_000, help="bytes that the store may take; what was not used longest goes first", low=0, outcome=False
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

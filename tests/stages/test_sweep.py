@@ -167,16 +167,21 @@ def test_a_trial_that_diverges_is_recorded_and_three_alike_stop_the_sweep(tiny, 
     assert call("sweep", "status", "sweeps/t").json["trials"]["failed"] == 3
 
 
-def test_a_process_that_is_killed_takes_its_trial_with_it_and_no_other(tiny, space, call):
-    space.write_text(SPACE.replace("epochs = 3", "epochs = 5"))
+def grid_whose_first_process_gets(number, tiny, space):
+    """The result of a sweep whose training process is sent a signal in its first trial."""
     process = started(tiny, space, "--strategy", "grid")
     while not list(Path("runs").rglob("log.jsonl")):
         assert process.poll() is None
         time.sleep(0.05)
     (lease,) = Path("runs").rglob("lease.json")
-    os.kill(json.loads(lease.read_text())["pid"], signal.SIGKILL)
+    os.kill(json.loads(lease.read_text())["pid"], number)
     stdout, _ = process.communicate(timeout=200)
-    found = json.loads(stdout.splitlines()[-1])
+    return json.loads(stdout.splitlines()[-1])
+
+
+def test_a_process_that_is_killed_takes_its_trial_with_it_and_no_other(tiny, space, call):
+    space.write_text(SPACE.replace("epochs = 3", "epochs = 5"))
+    found = grid_whose_first_process_gets(signal.SIGKILL, tiny, space)
     assert (found["finished"], found["failed"]) == (SIX - 1, 1)
     shown = call("sweep", "show", "sweeps/s")
     assert "its process was ended by signal 9 (SIGKILL) (out of memory?)" in shown.stdout
@@ -186,14 +191,7 @@ def test_a_process_that_is_killed_takes_its_trial_with_it_and_no_other(tiny, spa
 def test_a_trial_whose_process_is_asked_to_stop_goes_on(tiny, space):
     """SIGTERM to the process alone, as from a system that is about to take the node away."""
     space.write_text(SPACE.replace("epochs = 3", "epochs = 5\nlog_every = 1"))
-    process = started(tiny, space, "--strategy", "grid")
-    while not list(Path("runs").rglob("log.jsonl")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    (lease,) = Path("runs").rglob("lease.json")
-    os.kill(json.loads(lease.read_text())["pid"], signal.SIGTERM)
-    stdout, _ = process.communicate(timeout=200)
-    found = json.loads(stdout.splitlines()[-1])
+    found = grid_whose_first_process_gets(signal.SIGTERM, tiny, space)
     assert (found["finished"], found["failed"], found["examples_trained"]) == (SIX, 0, SIX * 1500)
     assert all(steps_logged(out.parent) == list(range(1, 51)) for out in Path("runs").rglob("run.json"))
 
