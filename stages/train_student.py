@@ -154,9 +154,7 @@ def _lessons(configs: Sequence[TrainStudentConfig]) -> _Lessons:
             raise BadOption(
                 f"students of a pack are alike, and these have {option_name(name)} {values}. Train them apart"
             )
-    train = cache.splits.get(TRAIN)
-    if train is None or not train.labelled:
-        raise BadCache(f"{location} has no labelled training split. Cache one with --train-file")
+    train = training_split(cache, location)
     dev = {name: split for name, split in cache.splits.items() if role_of(name) == DEV}
     judge = next((split for split in dev.values() if split.labelled), None)
     if judge is None and any(config.select == "best" for config in configs):
@@ -165,6 +163,14 @@ def _lessons(configs: Sequence[TrainStudentConfig]) -> _Lessons:
     verification = cache.verification([TRAIN, *dev], train=TRAIN, layers=layers)
     cache.check_teacher(settings[0]["student_layers"])
     return _Lessons(cache, train, dev, judge, verification)
+
+
+def training_split(cache: Cache, location: str) -> Split:
+    """Raises `BadCache` for a cache that holds no labelled one."""
+    train = cache.splits.get(TRAIN)
+    if train is None or not train.labelled:
+        raise BadCache(f"{location} has no labelled training split. Cache one with --train-file")
+    return train
 
 
 @dataclass(frozen=True)

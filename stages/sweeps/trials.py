@@ -13,9 +13,9 @@ from pipeline.fingerprint import json_digest
 from pipeline.loop import Schedule
 from pipeline.runs import RunDirectory, checkpoint_step
 from pipeline.settings import command_line
-from pipeline.tasks import DEV, TRAIN, role_of
+from pipeline.tasks import DEV, role_of
 from stages.configs import SweepConfig, TrainStudentConfig
-from stages.train_student import canonical, default_out, initial_student
+from stages.train_student import canonical, default_out, initial_student, training_split
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +97,7 @@ class Trials:
         """Raises a `DistillError` for options that do not fit their cache."""
         config = TrainStudentConfig(**{**self.store, **options, "resume": True})
         cache = self.cache(config.cache)
-        train = cache.splits.get(TRAIN)
-        if train is None or not train.labelled:
-            raise BadCache(f"{config.cache} has no labelled training split. Cache one with --train-file")
+        train = training_split(cache, config.cache)
         judges = [name for name, split in cache.splits.items() if role_of(name) == DEV and split.labelled]
         if not judges:
             raise BadCache(f"{config.cache} has no labelled dev split to compare trials on. Cache one with --dev-file")
