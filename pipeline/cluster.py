@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BadOption, BadPlace, MissingExtra, one_line
+from pipeline.processes import available_cores
 from pipeline.progress import note
 from pipeline.stopping import SIGNALS
-from pipeline.teacher_pass import available_cores
 
 ROOT = Path(__file__).parents[1]
 OBJECT_STORE_BYTES = 80_000_000  # nothing large goes through it, and Ray wants 75 MB

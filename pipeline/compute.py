@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from pipeline.dropout import fast_dropout
-from pipeline.errors import BadOption
 from pipeline.last_layer import only_cls_in_last_layer
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
@@ -89,11 +88,3 @@ def now(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def single_process(command: str) -> None:
-    """Refuse `accelerate launch` with several processes for a command that is one process."""
-    import os
-
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise BadOption(f"{command} runs as one process. Start it without accelerate launch")

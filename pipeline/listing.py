@@ -13,11 +13,11 @@ def printable(text: object) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns under a header, two spaces apart; those of numbers are set to the right."""
-    cells = [[printable(cell) for cell in row] for row in rows]
-    right = [bool(rows) and all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(header))]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    names, *cells = [[printable(cell) for cell in row] for row in (header, *rows)]
+    right = [bool(rows) and all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(names))]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     lines = []
-    for line in [list(header), *cells]:
+    for line in [names, *cells]:
         placed = zip(line, widths, right, strict=True)
         lines.append("  ".join(cell.rjust(width) if to else cell.ljust(width) for cell, width, to in placed).rstrip())
     return "\n".join(lines)

@@ -26,8 +26,9 @@ from pipeline.errors import BadCache, BadRows
 from pipeline.examples import Column, Split, shard_rows, split_digest, tokenize
 from pipeline.files import sync_directory
 from pipeline.fingerprint import intact
+from pipeline.processes import available_cores
 from pipeline.sources import load_rows
-from pipeline.teacher_pass import TeacherPass, available_cores, teacher_pass
+from pipeline.teacher_pass import TeacherPass, teacher_pass
 
 Fetch = Callable[[str, FileRecord, Path], bool]  # path in the cache, its record, where to write; False: not to be had
 

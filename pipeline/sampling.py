@@ -12,7 +12,8 @@ from pipeline.cache.reader import Cache
 from pipeline.checkpoints import load_classifier
 from pipeline.compute import accelerator
 from pipeline.probes import normalised
-from pipeline.teacher_pass import available_cores, teacher_pass
+from pipeline.processes import available_cores
+from pipeline.teacher_pass import teacher_pass
 
 # Largest difference of a logit, relative to the largest logit of the rows or 1, and largest ‖ĥ − ĥ'‖ of a normalised
 # [CLS]: a row meets other neighbours and another padding here than when it was cached, so sums are rounded otherwise.

@@ -7,7 +7,6 @@ of cores nor on that of processes; and on CPUs, whole batches side by side are f
 """
 
 import copy
-import os
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +27,6 @@ from pipeline.signals import teacher_outputs
 
 TEACHER_BATCH = 64
 BATCHING = f"by length, {TEACHER_BATCH}, last layer for [CLS]"  # part of the identity: a shard's bytes depend on it
-
-
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class TeacherPass:

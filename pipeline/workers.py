@@ -31,7 +31,8 @@ from pipeline.errors import BadCache
 from pipeline.examples import Split
 from pipeline.files import write_file
 from pipeline.lease import Lease
-from pipeline.teacher_pass import TeacherPass, available_cores, teacher_pass
+from pipeline.processes import available_cores
+from pipeline.teacher_pass import TeacherPass, teacher_pass
 
 POLL_SECONDS = 0.5
 Advance = Callable[[int], object]

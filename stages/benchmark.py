@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from pipeline.compute import resolve_precision, single_process
+from pipeline.compute import resolve_precision
 from pipeline.environment import environment, shareable
 from pipeline.errors import BadOption
 from pipeline.files import write_json
 from pipeline.listing import table
+from pipeline.processes import single_process
 from pipeline.progress import note
 from pipeline.settings import command_line
 from pipeline.timing import Ratio, Report, Series

@@ -22,7 +22,7 @@ from pipeline.cache.manifest import (
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.cache.writer import CacheWriter
 from pipeline.cluster import Cluster, Place, cluster
-from pipeline.compute import accelerator, accelerators, resolve_precision, single_process
+from pipeline.compute import accelerator, accelerators, resolve_precision
 from pipeline.configs import RowsConfig
 from pipeline.encoders import check_max_length, depth_of
 from pipeline.environment import environment, shareable, shareable_place
@@ -31,13 +31,14 @@ from pipeline.examples import Split, shard_ranges, split_digest, tokenize
 from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
 from pipeline.metrics import measure
 from pipeline.patience import parse_layers
+from pipeline.processes import available_cores, single_process
 from pipeline.progress import bar, note
 from pipeline.runs import MODEL
 from pipeline.settings import command_line
 from pipeline.sources import load_rows
 from pipeline.store import remember_rows
 from pipeline.tasks import DEV, find_task, role_of
-from pipeline.teacher_pass import BATCHING, available_cores, teacher_pass
+from pipeline.teacher_pass import BATCHING, teacher_pass
 from pipeline.teachers import Teacher, find_teacher, load_teacher
 from pipeline.workers import Work, in_processes, in_this_process, share
 from stages.configs import CacheTeacherConfig

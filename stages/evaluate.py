@@ -8,13 +8,14 @@ from typing import Any
 
 from pipeline.cache.reader import Cache, open_cache, splits_of_role
 from pipeline.checkpoints import load_classifier, load_tokenizer
-from pipeline.compute import accelerator, efficient, resolve_precision, single_process
+from pipeline.compute import accelerator, efficient, resolve_precision
 from pipeline.configs import RowsConfig
 from pipeline.errors import BadCache, BadOption, BadRows
 from pipeline.examples import tokenize
 from pipeline.fingerprint import tokenizer_digest
 from pipeline.learner import predict
 from pipeline.metrics import agreements, measure_splits
+from pipeline.processes import single_process
 from pipeline.runs import MODEL, read_run
 from pipeline.sources import load_rows
 from stages.configs import EvaluateConfig

@@ -12,10 +12,11 @@ import numpy as np
 
 from pipeline.cache.reader import open_cache
 from pipeline.checkpoints import load_classifier
-from pipeline.compute import accelerator, efficient, resolve_precision, single_process
+from pipeline.compute import accelerator, efficient, resolve_precision
 from pipeline.environment import environment
 from pipeline.files import read_json, write_json, write_text
 from pipeline.learner import predict
+from pipeline.processes import single_process
 from pipeline.progress import note
 from pipeline.runs import MODEL
 from pipeline.settings import Settings, command_line

@@ -30,7 +30,7 @@ def test_arrows(path):
     if layer == "stages":
         assert not tops & {"cli", "click"}
         if path.stem not in COMPOSING and path.parent.name != "sweeps":  # which is a part of the sweep
-            parts = ("stages.configs.", "stages.benchmarks", "stages.sweeps")
+            parts = ("stages.configs.", "stages.students", "stages.benchmarks", "stages.sweeps")
             assert (
                 not {m for m in modules if m.startswith("stages")}
                 - {"stages", "stages.configs"}

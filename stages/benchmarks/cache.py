@@ -20,8 +20,9 @@ from pipeline.checkpoints import build_classifier
 from pipeline.compute import accelerator, efficient, now, resolve_device, resolve_precision
 from pipeline.encoders import depth_of
 from pipeline.examples import Split
+from pipeline.processes import available_cores
 from pipeline.synthetic import LABELS, SHARD_ROWS, RandomColumns, teacher_config, token_lengths
-from pipeline.teacher_pass import TEACHER_BATCH, TeacherPass, available_cores
+from pipeline.teacher_pass import TEACHER_BATCH, TeacherPass
 from pipeline.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
 from pipeline.workers import in_this_process, share
 from stages.benchmarks import writing

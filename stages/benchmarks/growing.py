@@ -23,8 +23,9 @@ from pipeline.examples import Split, shard_ranges
 from pipeline.learner import EncoderLearner, Part
 from pipeline.losses import Objective
 from pipeline.patience import pkd_skip
+from pipeline.processes import available_cores
 from pipeline.signals import CachedSignals
-from pipeline.teacher_pass import available_cores, teacher_pass
+from pipeline.teacher_pass import teacher_pass
 from pipeline.timing import Measured
 from stages.configs import TrainStudentConfig
 

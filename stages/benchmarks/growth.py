@@ -14,9 +14,9 @@ from pipeline.encoders import depth_of
 from pipeline.lines import Line
 from pipeline.patience import pkd_skip
 from pipeline.preflight import check_space
+from pipeline.processes import available_cores
 from pipeline.progress import bar
 from pipeline.synthetic import MNLI_ROWS, narrow, synthetic_cache, teacher_config, token_lengths
-from pipeline.teacher_pass import available_cores
 from pipeline.timing import Contender, Measured, Report, Series
 from stages.benchmarks import growing
 from stages.benchmarks.growing import OPENING, READING, VERIFYING, Training

@@ -9,11 +9,11 @@ from pipeline.cache.checking import damage, unknown_files
 from pipeline.cache.manifest import MANIFEST, PARTIAL, FileRecord, Manifest
 from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
-from pipeline.compute import single_process
 from pipeline.errors import BadCache, BadOption, to_type
 from pipeline.files import remove
 from pipeline.fingerprint import intact
 from pipeline.lease import directory_lease
+from pipeline.processes import single_process
 from pipeline.progress import bar, note
 from pipeline.repair import Fetch, Repair, rows_of
 from pipeline.sampling import Sample, sample

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from pipeline.compute import accelerators
+from pipeline.processes import available_cores
 from pipeline.stopping import SIGNALS
-from pipeline.teacher_pass import available_cores
 from stages.sweeps.work import FAILED, Job, Outcome, Told, work
 
 STOP_SECONDS = 30  # that a training may take to write its checkpoint when it is asked to stop
@@ -72,9 +71,8 @@ class Worker:
         return list(message)
 
     def stop(self) -> None:
-        self.connection.close()  # which ends a process that waits for a job
-        self.process.join(0 if self.job else 5)
-        self.process.kill()
+        self.connection.close()
+        self.process.kill()  # one that waits for a job has nothing to save, any other was asked to stop before
         self.process.join()
 
 
@@ -89,9 +87,14 @@ class LocalEngine:
     with as many threads, so to the same bits, as train-student does."""
 
     def __init__(self, slots: int):
-        self.slots = slots
         threads = max(1, available_cores() // slots) if slots > 1 else None
-        self.workers = [Worker(place, threads) for place in range(slots)]
+        self.workers = [Worker(0, threads)]  # before torch is imported here, which takes as long again
+        if not slots:
+            from pipeline.compute import accelerators
+
+            slots = max(1, accelerators())
+        self.slots = slots
+        self.workers += [Worker(place, threads) for place in range(1, slots)]
 
     def submit(self, job: Job) -> None:
         next(worker for worker in self.workers if worker.job is None).submit(job)
@@ -120,7 +123,7 @@ class LocalEngine:
 @contextmanager
 def local_engine(slots: int) -> Iterator[LocalEngine]:
     """`slots` 0: one process a GPU, or one where there is none."""
-    engine = LocalEngine(slots or max(1, accelerators()))
+    engine = LocalEngine(slots)
     try:
         yield engine
     finally:
@@ -134,6 +137,8 @@ def _serve(connection: Connection, place: int, threads: int | None) -> None:
     assert parent is not None
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
     import torch
+
+    from stages import train_student  # noqa: F401
 
     if torch.cuda.is_available():
         torch.cuda.set_device(place % torch.cuda.device_count())

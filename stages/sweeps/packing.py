@@ -14,8 +14,8 @@ from pipeline.progress import note
 from pipeline.signals import CachedSignals
 from pipeline.tasks import TRAIN
 from stages.configs import TrainStudentConfig
+from stages.students import canonical, initial_student, objective
 from stages.sweeps.trials import Trial, Trials
-from stages.train_student import canonical, initial_student, objective
 
 SIZES = (1, 2, 4, 8)
 GAIN = 0.95  # of the seconds a student: what a larger pack must not exceed, since in one, dropout draws otherwise

@@ -87,7 +87,8 @@ class Search:
                 self.engine.submit(Job(keys, configs, until, chosen[0].judge))
             for event in self.engine.events(POLL_SECONDS):
                 if isinstance(event, Told):
-                    self.live[event.key] = event
+                    if event.key in active:  # on a cluster it may come after its outcome
+                        self.live[event.key] = event
                     continue
                 _, trial = active.pop(event.key)
                 self._ended(trial, event, wave, scores)
@@ -155,7 +156,8 @@ class Search:
     def _ended(self, trial: Trial, outcome: Outcome, wave: Wave, scores: dict[str, float]) -> None:
         self.live.pop(trial.key, None)
         self.teacher_forwards += outcome.teacher_forwards
-        assert not self.teacher_forwards, f"{trial.config.out} ran the teacher"
+        if self.teacher_forwards:
+            raise AssertionError(f"{trial.config.out} ran the teacher, which no trial may")
         self.examples += outcome.examples
         self.training_seconds += outcome.seconds
         self.study.add(trial.key, examples=outcome.examples, seconds=round(outcome.seconds, 2))

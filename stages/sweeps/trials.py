@@ -15,7 +15,7 @@ from pipeline.runs import RunDirectory, checkpoint_step
 from pipeline.settings import command_line
 from pipeline.tasks import DEV, role_of
 from stages.configs import SweepConfig, TrainStudentConfig
-from stages.train_student import canonical, default_out, initial_student, training_split
+from stages.students import canonical, default_out, initial_student, training_split
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from pipeline.runs import RunDirectory
 from pipeline.signals import CachedSignals, LiveSignals, passes
 from pipeline.sources import load_rows
 from stages.configs import CacheTeacherConfig, TrainStudentConfig
-from stages.train_student import canonical, objective
+from stages.students import canonical, objective
 
 STEPS = 20
 

@@ -1,0 +1,133 @@
+"""A whole sweep, on an engine: what is tried, by which strategy, and what comes of it."""
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.fingerprint import json_digest
+from pipeline.progress import note
+from pipeline.settings import command_line
+from pipeline.stopping import stop_requests
+from stages.configs import SweepConfig
+from stages.sweeps import board
+from stages.sweeps.bayes import bayes
+from stages.sweeps.directory import PAGE, SweepDirectory
+from stages.sweeps.engine import Engine
+from stages.sweeps.estimate import Estimate, estimate, text
+from stages.sweeps.packing import packed
+from stages.sweeps.page import write_page
+from stages.sweeps.record import FAILED, FINISHED, PRUNED
+from stages.sweeps.search import Search
+from stages.sweeps.space import Space, read_space
+from stages.sweeps.strategies import Strategy, finite, grid, halving, rehearsed, staged
+from stages.sweeps.study import Study, distributions
+from stages.sweeps.trials import Trial, Trials
+from stages.sweeps.view import view
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    command: str
+    out: str
+    trials: int
+    finished: int
+    pruned: int
+    failed: int
+    reused: int  # complete before this call
+    teacher_forwards: int
+    best: dict[str, Any] | None  # config, metrics, out
+    seconds: float
+    training_seconds: float  # of the trials of this call, from the cache being opened to the run being written
+    examples_trained: int  # in this call
+
+
+def search(config: SweepConfig, starting: AbstractContextManager[Engine], started: float) -> SweepResult | Estimate:
+    """As `stages.sweep.run`. The engine is entered once all is checked; `started` is when the command was, by the
+    monotonic clock."""
+    space, trials = read_space(config.space, config.cache), Trials(config)
+    listed = _listed(config, space, trials)
+    metric = trials.metric()
+    tried = rehearsed(_fixed(config, trials, listed))
+    times = config.trials if config.strategy == "bayes" else 1
+    if config.dry_run:
+        found = estimate(tried, trials, times)
+        print(text([trial for trial, _ in tried.values()], found))
+        return found
+    about = _about(config, space, trials, metric, times * len(tried))
+    directory = SweepDirectory(Path(config.out or _default_out(about)))
+    pack = packed(config.pack, listed[0], trials)
+    with directory.claimed(about):
+        study = Study(directory.path, write=True)
+        before, _, _ = directory.progress()
+        with stop_requests() as stop, view(directory, study, before) as changed, starting as engine:
+            of = distributions(space, ("kd",) if config.strategy == "staged" else ())
+            searching = Search(study, of, engine, stop, changed, config.retry_failed, pack)
+            strategy = _fixed(config, trials, listed)
+            if config.strategy == "bayes":
+                strategy = bayes(study, trials, space, config.trials, config.seed, engine.slots * pack)
+            searching.run(strategy)
+        seconds = time.monotonic() - started
+        directory.write_progress(before + seconds, {}, finished=True)
+        record = directory.record(study, {}, before + seconds, finished=True)
+        write_page(record, directory.path / PAGE)
+    print(board.leaders(record))
+    note(f"see {directory.path / PAGE}")
+    best = record.best
+    chosen = best and study.trials()[best.number].user_attrs
+    return SweepResult(
+        "sweep",
+        str(directory.path),
+        len(record.trials),
+        record.count(FINISHED),
+        record.count(PRUNED),
+        record.count(FAILED),
+        searching.reused,
+        searching.teacher_forwards,
+        {"config": chosen["shown"], "metrics": chosen["metrics"], "out": chosen["out"]} if chosen else None,
+        round(seconds, 2),
+        round(searching.training_seconds, 2),
+        searching.examples,
+    )
+
+
+def _listed(config: SweepConfig, space: Space, trials: Trials) -> list[Trial]:
+    """All trials of a space; one of them where bayes proposes them, to see whether such a one can be trained."""
+    if config.strategy != "bayes":
+        return finite(space, trials, config.strategy)
+    first = {name: values[0] for name, values in space.choices.items()}
+    first |= {name: int(of.low) if of.whole else of.low for name, of in space.ranges.items()}
+    return [trials.of({**space.constants, **first})]
+
+
+def _fixed(config: SweepConfig, trials: Trials, listed: list[Trial]) -> Strategy:
+    """The strategy over trials that are known beforehand; of bayes, one of its trials."""
+    if config.strategy == "staged":
+        return staged(listed, trials.of)
+    return halving(listed) if config.strategy == "halving" else grid(listed)
+
+
+def _about(config: SweepConfig, space: Space, trials: Trials, metric: str, planned: int) -> dict[str, Any]:
+    """What makes it this sweep."""
+    of_bayes = {"trials": config.trials, "seed": config.seed} if config.strategy == "bayes" else {}
+    return {
+        "strategy": config.strategy,
+        **of_bayes,
+        "space": {
+            "constants": dict(space.constants),
+            "choices": {name: list(values) for name, values in space.choices.items()},
+            "ranges": {name: vars(of) for name, of in space.ranges.items()},
+        },
+        "caches": {location: cache.manifest.identity for location, cache in trials.caches.items()},
+        "metric": metric,
+        "planned": planned,
+        "command": command_line("sweep", config),
+    }
+
+
+def _default_out(about: Mapping[str, Any]) -> str:
+    caches = "-".join(sorted({Path(location).name for location in about["caches"]}))
+    digest = json_digest([about.get(key) for key in ("strategy", "space", "caches", "trials", "seed")])[:8]
+    return f"sweeps/{caches}-{about['strategy']}-{digest}"
