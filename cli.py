@@ -247,6 +247,8 @@ def sweep(context: click.Context, **options: Any) -> None:
       lr = [5e-5, 2e-5]                          # or, for bayes:
       beta = {low = 10, high = 1000, log = true}
 
+    Options that go together stand under [[either]] (docs/sweeps.md).
+
     From another terminal: sweep status DIR. A table of all trials, and the page sweep.html: sweep show DIR.
     """
     if context.invoked_subcommand is None:

@@ -67,7 +67,7 @@ def leaders(record: SweepRecord, count: int = 10) -> str:
         [rank, trial.number, score_text(trial.score), *_values(trial, names), trial.state, steps_text(trial)]
         for rank, trial in enumerate(ranked(record)[:count], 1)
     ]
-    header = ("rank", "trial", "score", *map(printable, names), "state", "steps")
+    header = ("rank", "trial", "score", *names, "state", "steps")
     return table(header, rows) if rows else "No trial has ended yet."
 
 

@@ -1,6 +1,7 @@
 """What is searched: options of train-student, each with one value, some values, or a range."""
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -20,6 +21,7 @@ GRID: Mapping[str, tuple[Any, ...]] = {
     "beta": (10.0, 100.0, 500.0, 1000.0),
 }
 NOT_SEARCHED = ("out", "resume", "expect_identity", "store", "store_bytes")  # the sweep's own affair
+EITHER = "either"
 MOST_SETTINGS = 100_000
 _ANY = TrainStudentConfig(cache="")
 
@@ -36,21 +38,30 @@ class Range:
 
 @dataclass(frozen=True)
 class Space:
-    """Options of train-student: constants, choices (in the order in which they were written), and ranges."""
+    """Options of train-student: constants, choices (in the order in which they were written), ranges, and blocks of
+    choices, of which each setting has one."""
 
     constants: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    either: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
 
     def settings(self) -> Iterator[dict[str, Any]]:
-        """Every combination of the choices, with the constants. Raises `BadOption` for more than 100,000."""
-        count = 1
-        for values in self.choices.values():
-            count *= len(values)
+        """Every combination of the choices, with each block, and the constants. Raises `BadOption` for more than
+        100,000."""
+        blocks = self.either or ({},)
+        count = sum(math.prod(map(len, (*self.choices.values(), *block.values()))) for block in blocks)
         if count > MOST_SETTINGS:
             raise BadOption(f"the space has {count:,} settings. Use --strategy bayes, or lists of fewer values")
-        for values in itertools.product(*self.choices.values()):
-            yield {**self.constants, **dict(zip(self.choices, values, strict=True))}
+        for common in _combinations(self.choices):
+            for block in blocks:
+                for own in _combinations(block):
+                    yield {**self.constants, **common, **own}
+
+
+def _combinations(choices: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*choices.values()):
+        yield dict(zip(choices, values, strict=True))
 
 
 def read_space(name: str, cache: str | None) -> Space:
@@ -65,25 +76,46 @@ def read_space(name: str, cache: str | None) -> Space:
         values = {"cache": cache, **values}
     if "cache" not in values:
         raise BadOption(f"no cache to train from: give --cache DIR, or a line cache = … in {name}")
+    blocks = values.pop(EITHER, [])
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise BadOption(f"{name}: write each alternative under a line [[{EITHER}]] of its own")
+    outside = _options(name, values)
+    either = tuple(_block(name, block, values) for block in blocks)
+    constants = {key: of[0] for key, of in outside.items() if isinstance(of, tuple) and len(of) == 1}
+    choices = {key: of for key, of in outside.items() if isinstance(of, tuple) and len(of) > 1}
+    return Space(constants, choices, {key: of for key, of in outside.items() if isinstance(of, Range)}, either)
+
+
+def _options(name: str, values: Mapping[str, Any]) -> dict[str, tuple[Any, ...] | Range]:
+    """The distinct values of each option, or its range."""
     known = [f.name for f in fields(TrainStudentConfig) if f.name not in NOT_SEARCHED]
-    constants, choices, ranges = {}, {}, {}
+    found: dict[str, tuple[Any, ...] | Range] = {}
     for key, value in values.items():
         if key not in known:
             hint = "is set by the sweep itself" if key in NOT_SEARCHED else "is no option of train-student"
             raise BadOption(f"{name}: {key} {hint}. Options that can be searched: {', '.join(known)}")
         if isinstance(value, dict):
-            ranges[key] = _range(name, key, value)
-        elif isinstance(value, list | tuple):
-            distinct = dict.fromkeys(_value(name, key, one) for one in value)
-            if not distinct:
-                raise BadOption(f"{name}: {key} has an empty list. Name a value, or leave the line out")
-            if len(distinct) == 1:
-                constants[key] = next(iter(distinct))
-            else:
-                choices[key] = tuple(distinct)
-        else:
-            constants[key] = _value(name, key, value)
-    return Space(constants, choices, ranges)
+            found[key] = _range(name, key, value)
+            continue
+        listed = value if isinstance(value, list | tuple) else [value]
+        found[key] = tuple(dict.fromkeys(_value(name, key, one) for one in listed))
+        if not listed:
+            raise BadOption(f"{name}: {key} has an empty list. Name a value, or leave the line out")
+    return found
+
+
+def _block(name: str, block: Mapping[str, Any], outside: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """One alternative. Raises `BadOption` for ranges, and for what is said outside of it too."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for key, of in _options(name, block).items():
+        if isinstance(of, Range):
+            raise BadOption(
+                f"{name}: the range of {key} stands under [[{EITHER}]]. Write it before that, or list values"
+            )
+        if key in outside:
+            raise BadOption(f"{name}: {key} stands under [[{EITHER}]] and before it too. Leave one of them out")
+        found[key] = of
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

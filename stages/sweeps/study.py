@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from stages.sweeps.record import FAILED, FINISHED, PAUSED, PRUNED, RUNNING, WAITING
 from stages.sweeps.space import Range, Space
+from stages.sweeps.trials import varying
 
 JOURNAL = "optuna.journal"
 NAME = "sweep"
@@ -28,13 +29,21 @@ ENDS = {state: of_optuna for of_optuna, state in STATES.items()}
 Distributions = Mapping[str, BaseDistribution]
 
 
-def distributions(space: Space, methods: Sequence[str] = ()) -> Distributions:
-    """Of the options that differ between trials; `methods`: those that a strategy tries besides."""
+def distributions(space: Space) -> Distributions:
+    """Of the options that differ between trials which are proposed from a space."""
     values: dict[str, Range | Sequence[Any]] = {**space.choices, **space.ranges}
-    if methods:
-        listed = space.choices.get("method", (space.constants.get("method", "pkd-skip"),))
-        values["method"] = tuple(dict.fromkeys((*methods, *listed)))
     return {name: _distribution(of) for name, of in values.items()}
+
+
+def categories(shown: Sequence[Mapping[str, Any]], methods: Sequence[str] = ()) -> Distributions:
+    """Of the options that differ between trials which are known beforehand; `methods` are tried besides theirs."""
+    values = {name: [one[name] for one in shown] for name in varying(shown)}
+    if methods:
+        values["method"] = [*methods, *(one["method"] for one in shown)]
+    return {
+        name: CategoricalDistribution([one for one in dict.fromkeys(of) if one is not None])
+        for name, of in values.items()
+    }
 
 
 def _distribution(values: Range | Sequence[Any]) -> BaseDistribution:

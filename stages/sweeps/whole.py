@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import BadOption
 from pipeline.fingerprint import json_digest
 from pipeline.progress import note
 from pipeline.settings import command_line
@@ -23,7 +24,7 @@ from stages.sweeps.record import FAILED, FINISHED, PRUNED
 from stages.sweeps.search import Search
 from stages.sweeps.space import Space, read_space
 from stages.sweeps.strategies import Strategy, finite, grid, halving, rehearsed, staged
-from stages.sweeps.study import Study, distributions
+from stages.sweeps.study import Study, categories, distributions
 from stages.sweeps.trials import Trial, Trials
 from stages.sweeps.view import view
 
@@ -63,11 +64,13 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         study = Study(directory.path, write=True)
         before, _, _ = directory.progress()
         with stop_requests() as stop, view(directory, study, before) as changed, starting as engine:
-            of = distributions(space, ("kd",) if config.strategy == "staged" else ())
-            searching = Search(study, of, engine, stop, changed, config.retry_failed, pack)
-            strategy = _fixed(config, trials, listed)
             if config.strategy == "bayes":
+                of = distributions(space)
                 strategy = bayes(study, trials, space, config.trials, config.seed, engine.slots * pack)
+            else:
+                of = categories([trial.shown for trial in listed], ("kd",) if config.strategy == "staged" else ())
+                strategy = _fixed(config, trials, listed)
+            searching = Search(study, of, engine, stop, changed, config.retry_failed, pack)
             searching.run(strategy)
         seconds = time.monotonic() - started
         directory.write_progress(before + seconds, {}, finished=True)
@@ -97,6 +100,10 @@ def _listed(config: SweepConfig, space: Space, trials: Trials) -> list[Trial]:
     """All trials of a space; one of them where bayes proposes them, to see whether such a one can be trained."""
     if config.strategy != "bayes":
         return finite(space, trials, config.strategy)
+    if space.either:
+        raise BadOption(
+            f"{config.space}: bayes proposes from lists and ranges, not from [[either]]. Use another --strategy"
+        )
     first = {name: values[0] for name, values in space.choices.items()}
     first |= {name: int(of.low) if of.whole else of.low for name, of in space.ranges.items()}
     return [trials.of({**space.constants, **first})]
@@ -111,6 +118,7 @@ def _fixed(config: SweepConfig, trials: Trials, listed: list[Trial]) -> Strategy
 
 def _about(config: SweepConfig, space: Space, trials: Trials, metric: str, planned: int) -> dict[str, Any]:
     """What makes it this sweep."""
+    blocks = [{name: list(values) for name, values in block.items()} for block in space.either]
     of_bayes = {"trials": config.trials, "seed": config.seed} if config.strategy == "bayes" else {}
     return {
         "strategy": config.strategy,
@@ -119,6 +127,7 @@ def _about(config: SweepConfig, space: Space, trials: Trials, metric: str, plann
             "constants": dict(space.constants),
             "choices": {name: list(values) for name, values in space.choices.items()},
             "ranges": {name: vars(of) for name, of in space.ranges.items()},
+            **({"either": blocks} if blocks else {}),
         },
         "caches": {location: cache.manifest.identity for location, cache in trials.caches.items()},
         "metric": metric,

