@@ -17,8 +17,8 @@ import click
 
 from pipeline.errors import DistillError, Interrupted
 from pipeline.settings import option_name, value_type
-from stages.configs import (
-    BenchmarkConfig,
+from stages.configs.benchmark import BenchmarkConfig
+from stages.configs.cache_tools import (
     CacheConvertConfig,
     CacheDiffConfig,
     CacheGcConfig,
@@ -26,15 +26,14 @@ from stages.configs import (
     CacheLsConfig,
     CachePullConfig,
     CachePushConfig,
-    CacheTeacherConfig,
     CacheVerifyConfig,
+)
+from stages.configs.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
+from stages.configs.training import (
+    CacheTeacherConfig,
     EvaluateConfig,
     FinetuneTeacherConfig,
     QuickstartConfig,
-    SweepCompareConfig,
-    SweepConfig,
-    SweepDirectoryConfig,
-    SweepRegretConfig,
     TrainStudentConfig,
 )
 
@@ -187,122 +186,22 @@ def main() -> None:
     """
 
 
-@main.command("finetune-teacher")
-@options_of(FinetuneTeacherConfig)
-def finetune_teacher(**options: Any) -> None:
-    """Fine-tune a pre-trained encoder on a task; the result is a teacher."""
-    run_stage("finetune_teacher", FinetuneTeacherConfig, options)
+def command(group: click.Group, stage: str, config: type) -> None:
+    """Add the command of a stage; its options and its help are those of its configuration."""
+
+    @options_of(config)
+    def call(**options: Any) -> None:
+        run_stage(stage, config, options)
+
+    group.command(stage.rpartition(".")[2].replace("_", "-"), help=config.__doc__)(call)
 
 
-@main.command("cache-teacher")
-@options_of(CacheTeacherConfig)
-def cache_teacher(**options: Any) -> None:
-    """Run the teacher once over every split and keep what students need.
-
-    The cache is self-contained: a copy of its directory trains students on any machine.
-    """
-    run_stage("cache_teacher", CacheTeacherConfig, options)
-
-
-@main.command("train-student")
-@options_of(TrainStudentConfig)
-def train_student(**options: Any) -> None:
-    """Train a student from a cache: no teacher, no raw data, no tokenisation.
-
-    \b
-    ft        labels only
-    kd        and the teacher's logits
-    pkd-skip  and the [CLS] vectors of every few teacher layers
-    pkd-last  and the [CLS] vectors of the last ones
-    """
-    run_stage("train_student", TrainStudentConfig, options)
-
-
-@main.command()
-@options_of(EvaluateConfig)
-def evaluate(**options: Any) -> None:
-    """Measure a teacher or student run again, from its cache or its task."""
-    run_stage("evaluate", EvaluateConfig, options)
-
-
-@main.command()
-@options_of(QuickstartConfig)
-def quickstart(**options: Any) -> None:
-    """Distil the packaged six-layer BERT on packaged film reviews: a teacher, one cache, four students, a table."""
-    run_stage("quickstart", QuickstartConfig, options)
-
-
-@main.group(invoke_without_command=True)
+@main.group(invoke_without_command=True, help=SweepConfig.__doc__)
 @options_of(SweepConfig)
 @click.pass_context
 def sweep(context: click.Context, **options: Any) -> None:
-    """Search for the best student over many trainings from a cache. The teacher is not run.
-
-    Trials that are complete, in this sweep or in runs/, are not run again. Stop it at any time, with Ctrl-C or
-    otherwise: the same command goes on. The space is a TOML file with train-student's options, with underscores, as:
-
-    \b
-      method = ["pkd-skip", "pkd-last"]
-      student_layers = 3
-      lr = [5e-5, 2e-5]                          # or, for bayes:
-      beta = {low = 10, high = 1000, log = true}
-
-    Options that go together stand under [[either]] (docs/sweeps.md).
-
-    From another terminal: sweep status DIR. A table of all trials, and the page sweep.html: sweep show DIR.
-    """
     if context.invoked_subcommand is None:
         run_stage("sweep", SweepConfig, options)
-
-
-@sweep.command("status")
-@options_of(SweepDirectoryConfig)
-def sweep_status(**options: Any) -> None:
-    """Print how far a sweep is: the best trials so far, and those that run."""
-    run_stage("sweep_tools.status", SweepDirectoryConfig, options)
-
-
-@sweep.command("show")
-@options_of(SweepDirectoryConfig)
-def sweep_show(**options: Any) -> None:
-    """Print all trials of a sweep, and write sweep.html into it."""
-    run_stage("sweep_tools.show", SweepDirectoryConfig, options)
-
-
-@sweep.command("compare")
-@options_of(SweepCompareConfig)
-def sweep_compare(**options: Any) -> None:
-    """Print the finished trials' scores by the value of each option, with 95 % intervals of their means."""
-    run_stage("sweep_tools.compare", SweepCompareConfig, options)
-
-
-@sweep.command("regret")
-@options_of(SweepRegretConfig)
-def sweep_regret(**options: Any) -> None:
-    """Say how much a cheaper search loses against a whole grid, choosing on one half of the dev split and measuring
-    on the other, many times."""
-    run_stage("sweep_tools.regret", SweepRegretConfig, options)
-
-
-@main.command()
-@options_of(BenchmarkConfig)
-def benchmark(**options: Any) -> None:
-    """Measure speed on this machine. Contenders take turns; ratios are medians over rounds.
-
-    \b
-    train    a student from the cache: against the authors' way, and plain fine-tuning
-    peers    against transformers' Trainer and TextBrewer with a live teacher (extra peers)
-    cache    cache-teacher against the bare forward pass; writing against `datasets`
-    reader   rows at random, warm and cold, against `datasets` and h5py; opening, memory
-    startup  --help, and a first error line, against `python -c pass`; no model, lengths or device
-    growth   seconds and bytes as examples, layers, depth and readers grow
-    all      all of these, in about 25 minutes on two cores
-    sweep    twelve trials of a sweep against as many trainings with a live teacher
-
-    Each prints a table and writes benchmark-WHAT.json. reader writes up to 11 GB into data/ of the current directory
-    if there is one, else into TMPDIR; the others write into TMPDIR.
-    """
-    run_stage("benchmark", BenchmarkConfig, options)
 
 
 @main.group()
@@ -313,71 +212,24 @@ def cache() -> None:
     """
 
 
-@cache.command("ls")
-@options_of(CacheLsConfig)
-def cache_ls(**options: Any) -> None:
-    """List caches: identity, task, teacher, splits, layers, bytes, age."""
-    run_stage("cache_tools.ls", CacheLsConfig, options)
-
-
-@cache.command("info")
-@options_of(CacheInfoConfig)
-def cache_info(**options: Any) -> None:
-    """Say what a cache holds, and what each of its layers has to teach.
-
-    For each layer: how much its normalised [CLS] vectors vary about their mean (0: all alike, 1: no common
-    direction), and the score on the dev split of a linear probe trained on them.
-    """
-    run_stage("cache_tools.info", CacheInfoConfig, options)
-
-
-@cache.command("verify")
-@options_of(CacheVerifyConfig)
-def cache_verify(**options: Any) -> None:
-    """Check every byte of a cache: digests, schema, rows, finite values. Damage ends with exit code 2.
-
-    With --repair, damaged files are replaced, and no others: from another copy (--from), or computed again by the
-    teacher in the cache.
-    """
-    run_stage("cache_tools.verify", CacheVerifyConfig, options)
-
-
-@cache.command("diff")
-@options_of(CacheDiffConfig)
-def cache_diff(**options: Any) -> None:
-    """Compare two caches: field by field, then rows, then numbers."""
-    run_stage("cache_tools.diff", CacheDiffConfig, options)
-
-
-@cache.command("push")
-@options_of(CachePushConfig)
-def cache_push(**options: Any) -> None:
-    """Publish a cache at a URL. Only what is not there yet is sent; what is published does not change."""
-    run_stage("cache_tools.push", CachePushConfig, options)
-
-
-@cache.command("pull")
-@options_of(CachePullConfig)
-def cache_pull(**options: Any) -> None:
-    """Copy a published cache into a directory. Only what is missing is fetched, and every byte is checked."""
-    run_stage("cache_tools.pull", CachePullConfig, options)
-
-
-@cache.command("convert")
-@options_of(CacheConvertConfig)
-def cache_convert(**options: Any) -> None:
-    """Write a copy in another container, or a narrower one, without running the teacher."""
-    run_stage("cache_tools.convert", CacheConvertConfig, options)
-
-
-@cache.command("gc")
-@options_of(CacheGcConfig)
-def cache_gc(**options: Any) -> None:
-    """Remove what dead writers left, and shards that the manifest does not name. Look first with --dry-run.
-
-    Files of other kinds are listed and kept.
-    """
-    run_stage("cache_tools.gc", CacheGcConfig, options)
+command(main, "finetune_teacher", FinetuneTeacherConfig)
+command(main, "cache_teacher", CacheTeacherConfig)
+command(main, "train_student", TrainStudentConfig)
+command(main, "evaluate", EvaluateConfig)
+command(main, "quickstart", QuickstartConfig)
+command(main, "benchmark", BenchmarkConfig)
+command(sweep, "sweep_tools.status", SweepStatusConfig)
+command(sweep, "sweep_tools.show", SweepShowConfig)
+command(sweep, "sweep_tools.compare", SweepCompareConfig)
+command(sweep, "sweep_tools.regret", SweepRegretConfig)
+command(cache, "cache_tools.ls", CacheLsConfig)
+command(cache, "cache_tools.info", CacheInfoConfig)
+command(cache, "cache_tools.verify", CacheVerifyConfig)
+command(cache, "cache_tools.diff", CacheDiffConfig)
+command(cache, "cache_tools.push", CachePushConfig)
+command(cache, "cache_tools.pull", CachePullConfig)
+command(cache, "cache_tools.convert", CacheConvertConfig)
+command(cache, "cache_tools.gc", CacheGcConfig)
 
 
 if __name__ == "__main__":

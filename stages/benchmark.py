@@ -21,7 +21,7 @@ from pipeline.progress import note
 from pipeline.settings import command_line
 from pipeline.timing import Ratio, Report, Series
 from stages.benchmarks import cache, growth, peers, reader, startup, sweeping, train
-from stages.configs import BENCHMARKS, BenchmarkConfig
+from stages.configs.benchmark import BENCHMARKS, BenchmarkConfig
 
 MEASURE: Mapping[str, Callable[[BenchmarkConfig], Report]] = {
     "train": train.measure,

@@ -41,7 +41,7 @@ from pipeline.tasks import DEV, find_task, role_of
 from pipeline.teacher_pass import BATCHING, teacher_pass
 from pipeline.teachers import Teacher, find_teacher, load_teacher
 from pipeline.workers import Work, in_processes, in_this_process, share
-from stages.configs import CacheTeacherConfig
+from stages.configs.training import CacheTeacherConfig
 
 POLL_SECONDS = 1.0
 Records = dict[tuple[str, int], ShardRecord]

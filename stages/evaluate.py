@@ -18,7 +18,7 @@ from pipeline.metrics import agreements, measure_splits
 from pipeline.processes import single_process
 from pipeline.runs import MODEL, read_run
 from pipeline.sources import load_rows
-from stages.configs import EvaluateConfig
+from stages.configs.training import EvaluateConfig
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pipeline.progress import note
 from pipeline.runs import RunDirectory
 from pipeline.sources import load_rows
 from pipeline.tasks import TEST, TRAIN, role_of
-from stages.configs import FinetuneTeacherConfig
+from stages.configs.training import FinetuneTeacherConfig
 
 
 @dataclass(frozen=True)

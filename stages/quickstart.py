@@ -21,7 +21,7 @@ from pipeline.progress import note
 from pipeline.runs import MODEL
 from pipeline.settings import Settings, command_line
 from stages import cache_teacher, evaluate, finetune_teacher, train_student
-from stages.configs import (
+from stages.configs.training import (
     METHODS,
     CacheTeacherConfig,
     EvaluateConfig,

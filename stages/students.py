@@ -14,7 +14,7 @@ from pipeline.fingerprint import config_digest, json_digest, tokenizer_digest, w
 from pipeline.losses import Objective
 from pipeline.patience import patient_layers, student_depth
 from pipeline.tasks import TRAIN
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 
 
 def canonical(config: TrainStudentConfig, manifest: Manifest) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pipeline.processes import single_process
-from stages.configs import SweepConfig
+from stages.configs.sweep import SweepConfig
 from stages.sweeps.engine import Engine, local_engine
 
 if TYPE_CHECKING:

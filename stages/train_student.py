@@ -24,7 +24,7 @@ from pipeline.runs import RunDirectory
 from pipeline.settings import option_name
 from pipeline.signals import CachedSignals
 from pipeline.tasks import DEV, TRAIN, role_of
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 from stages.students import canonical, check_identity, default_out, initial_student, objective, training_split
 
 

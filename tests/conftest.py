@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from cli import main
 from stages import cache_teacher, finetune_teacher
-from stages.configs import CacheTeacherConfig, FinetuneTeacherConfig
+from stages.configs.training import CacheTeacherConfig, FinetuneTeacherConfig
 
 LONGEST = [
     f"test_{name}.py"

@@ -14,7 +14,7 @@ import safetensors
 
 from pipeline.cache.reader import open_cache
 from stages import cache_teacher
-from stages.configs import CacheTeacherConfig
+from stages.configs.training import CacheTeacherConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "cache-format.md"
 (SCRIPT,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BadOption
-from stages.configs import METHODS, BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
+from stages.configs.training import METHODS
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = ["--max-steps", "4", "--precision", "float32"]

@@ -15,7 +15,7 @@ from pipeline.cache.reader import open_cache
 from pipeline.errors import BadCache
 from pipeline.files import read_json
 from pipeline.fingerprint import intact
-from stages.configs import CacheTeacherConfig
+from stages.configs.training import CacheTeacherConfig
 
 CLI = str(Path(__file__).parents[1] / "cli.py")
 ROWS = 4  # examples a shard, so that there are many shards

@@ -26,7 +26,7 @@ from pipeline.teacher_pass import TEACHER_BATCH, TeacherPass
 from pipeline.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
 from pipeline.workers import in_this_process, share
 from stages.benchmarks import writing
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 CACHING, BARE, PLAIN = "cache-teacher", "the bare forward pass", "plain torch, one batch on all cores"
 ROWS = {"base": 256, "demo": 1024}  # of a shard that a CPU computes in a few seconds

@@ -27,7 +27,7 @@ from pipeline.processes import available_cores
 from pipeline.signals import CachedSignals
 from pipeline.teacher_pass import teacher_pass
 from pipeline.timing import Measured
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 
 OPENING, VERIFYING, READING = "opening", "verifying", "reading"
 BATCH = 32

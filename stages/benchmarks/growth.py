@@ -20,7 +20,7 @@ from pipeline.synthetic import MNLI_ROWS, narrow, synthetic_cache, teacher_confi
 from pipeline.timing import Contender, Measured, Report, Series
 from stages.benchmarks import growing
 from stages.benchmarks.growing import OPENING, READING, VERIFYING, Training
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 DEPTHS = (1, 2, 3, 6)  # of students
 LAYERS = (0, 1, 5, 11)  # kept in a cache

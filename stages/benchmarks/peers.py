@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from pipeline.timing import Contender, Report, Series, interleave, ratio
 from stages.benchmarks.contenders import textbrewer, trainer_live
 from stages.benchmarks.train import PKD, from_cache, live, notes, pace, setting_of, turn, write_cache
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 TRAINER = "transformers Trainer, live teacher, dynamic padding"
 TEXTBREWER = "TextBrewer, live teacher, fixed padding, float32"

@@ -21,7 +21,7 @@ from pipeline.progress import note
 from pipeline.synthetic import DEV_ROWS, MNLI_ROWS, SHARD_ROWS, narrow, synthetic_cache, teacher_config, token_lengths
 from pipeline.timing import Contender, Pace, Ratio, Report, Series, interleave, ratio
 from stages.benchmarks import gathers
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 QUICK_ROWS, FEW_ROWS = 32_768, 1000
 OTHER_ROWS = 4 * SHARD_ROWS  # of the files that `datasets` and h5py read

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.progress import bar
 from pipeline.timing import Report, Series, difference
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 ROOT = Path(__file__).parents[2]
 NOTHING = "python -c pass"

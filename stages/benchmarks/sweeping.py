@@ -17,7 +17,7 @@ from pipeline.progress import note
 from pipeline.synthetic import synthetic_cache, teacher_config, token_lengths, token_rows
 from pipeline.timing import Contender, Measured, Ratio, Report, Series
 from stages.benchmarks.contenders import Setting, authors_way
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 EXAMPLES, QUICK_EXAMPLES = 3000, 128
 EPOCHS = 4.0

@@ -19,7 +19,8 @@ from pipeline.signals import CachedSignals
 from pipeline.synthetic import synthetic_cache, teacher_config, token_lengths, token_rows
 from pipeline.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
 from stages.benchmarks.contenders import Setting, authors_way
-from stages.configs import BenchmarkConfig, TrainStudentConfig
+from stages.configs.benchmark import BenchmarkConfig
+from stages.configs.training import TrainStudentConfig
 
 EXAMPLES = 8192
 REPRESENTATIVE, FEW = 8, 4  # batches of an epoch, evenly spaced by length: what a turn trains on; with --quick

@@ -13,7 +13,7 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.examples import Column
 from pipeline.synthetic import SHARD_ROWS, RandomColumns, token_lengths, types_of
 from pipeline.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 OURS = {"arrow": "a shard written, hashed and synced, Arrow", "hdf5": "the same, HDF5"}
 DECLARED = "Dataset.from_generator, a column a layer"

@@ -27,7 +27,7 @@ from pipeline.preflight import check_space
 from pipeline.progress import bar, note
 from pipeline.settings import command_line
 from pipeline.store import known_rows, remember_rows
-from stages.configs import CacheConvertConfig
+from stages.configs.cache_tools import CacheConvertConfig
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipeline.errors import BadCache
 from pipeline.examples import Split
 from pipeline.listing import printable, table
 from pipeline.progress import bar
-from stages.configs import CacheDiffConfig
+from stages.configs.cache_tools import CacheDiffConfig
 
 CHUNK_ROWS = 4096
 

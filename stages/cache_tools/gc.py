@@ -10,7 +10,7 @@ from pipeline.errors import BadCache
 from pipeline.lease import directory_lease
 from pipeline.listing import printable
 from pipeline.preflight import size
-from stages.configs import CacheGcConfig
+from stages.configs.cache_tools import CacheGcConfig
 
 
 @dataclass(frozen=True)

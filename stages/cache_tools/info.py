@@ -18,7 +18,7 @@ from pipeline.preflight import size
 from pipeline.probes import chunks, one_hot, probe, probe_rows, variation
 from pipeline.progress import bar
 from pipeline.tasks import DEV, TRAIN, role_of
-from stages.configs import CacheInfoConfig
+from stages.configs.cache_tools import CacheInfoConfig
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pipeline.fingerprint import json_digest
 from pipeline.lease import directory_lease
 from pipeline.listing import printable, spans, table
 from pipeline.preflight import duration, size
-from stages.configs import CacheLsConfig
+from stages.configs.cache_tools import CacheLsConfig
 
 COMPLETE, UNFINISHED, DAMAGED = "complete", "unfinished", "damaged"
 HEADER = ("cache", "identity", "task", "teacher", "splits", "layers", "container", "bytes", "age")

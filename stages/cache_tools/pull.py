@@ -14,7 +14,7 @@ from pipeline.files import write_file
 from pipeline.fingerprint import intact
 from pipeline.preflight import check_space
 from pipeline.progress import bar, note
-from stages.configs import CachePullConfig
+from stages.configs.cache_tools import CachePullConfig
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pipeline.cache.transfers import Transfers
 from pipeline.cache.uploads import upload
 from pipeline.errors import BadCache
 from pipeline.progress import bar, note
-from stages.configs import CachePushConfig
+from stages.configs.cache_tools import CachePushConfig
 
 
 @dataclass(frozen=True)

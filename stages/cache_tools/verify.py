@@ -18,7 +18,7 @@ from pipeline.progress import bar, note
 from pipeline.repair import Fetch, Repair, rows_of
 from pipeline.sampling import Sample, sample
 from pipeline.store import known_rows
-from stages.configs import CacheVerifyConfig
+from stages.configs.cache_tools import CacheVerifyConfig
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipeline.files import write_json
 from pipeline.listing import table
 from pipeline.progress import note
 from pipeline.settings import command_line
-from stages.configs import SweepCompareConfig
+from stages.configs.sweep import SweepCompareConfig
 from stages.sweeps.board import parameter_names, score_text, value_text
 from stages.sweeps.directory import SweepDirectory
 from stages.sweeps.record import FINISHED, SweepRecord

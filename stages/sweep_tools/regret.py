@@ -19,7 +19,8 @@ from pipeline.metrics import measure
 from pipeline.progress import bar, note
 from pipeline.runs import read_predictions
 from pipeline.settings import command_line
-from stages.configs import SweepRegretConfig, TrainStudentConfig
+from stages.configs.sweep import SweepRegretConfig
+from stages.configs.training import TrainStudentConfig
 from stages.sweeps.directory import SweepDirectory
 from stages.sweeps.record import FINISHED, SweepRecord, TrialRecord
 

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from pipeline.progress import note
-from stages.configs import SweepDirectoryConfig
+from stages.configs.sweep import SweepShowConfig
 from stages.sweeps import board
 from stages.sweeps.directory import PAGE, SweepDirectory
 from stages.sweeps.page import write_page
 from stages.sweeps.standing import SweepStanding, standing
 
 
-def run(config: SweepDirectoryConfig) -> SweepStanding:
+def run(config: SweepShowConfig) -> SweepStanding:
     """Print all trials, and write sweep.html. Raises `BadRun` for what is no sweep."""
     directory = SweepDirectory(Path(config.sweep))
     record = directory.read()

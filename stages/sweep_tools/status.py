@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from stages.configs import SweepDirectoryConfig
+from stages.configs.sweep import SweepStatusConfig
 from stages.sweeps.directory import SweepDirectory
 from stages.sweeps.standing import SweepStanding, standing
 from stages.sweeps.view import board_text
 
 
-def run(config: SweepDirectoryConfig) -> SweepStanding:
+def run(config: SweepStatusConfig) -> SweepStanding:
     """Print the leader board and a line for each running trial. Raises `BadRun` for what is no sweep."""
     record = SweepDirectory(Path(config.sweep)).read()
     print(board_text(record))

@@ -13,7 +13,7 @@ from pipeline.pack import PackLearner
 from pipeline.progress import note
 from pipeline.signals import CachedSignals
 from pipeline.tasks import TRAIN
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 from stages.students import canonical, initial_student, objective
 from stages.sweeps.trials import Trial, Trials
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.errors import BadOption, one_line
 from pipeline.settings import value_type
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 
 PAPER = "paper"
 # Sun et al. 2019, section 4.2: the values that they search.

@@ -14,7 +14,8 @@ from pipeline.loop import Schedule
 from pipeline.runs import RunDirectory, checkpoint_step
 from pipeline.settings import command_line
 from pipeline.tasks import DEV, role_of
-from stages.configs import SweepConfig, TrainStudentConfig
+from stages.configs.sweep import SweepConfig
+from stages.configs.training import TrainStudentConfig
 from stages.students import canonical, default_out, initial_student, training_split
 
 

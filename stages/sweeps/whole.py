@@ -12,7 +12,7 @@ from pipeline.fingerprint import json_digest
 from pipeline.progress import note
 from pipeline.settings import command_line
 from pipeline.stopping import stop_requests
-from stages.configs import SweepConfig
+from stages.configs.sweep import SweepConfig
 from stages.sweeps import board
 from stages.sweeps.bayes import bayes
 from stages.sweeps.directory import PAGE, SweepDirectory

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.errors import BusyRun, DistillError, Interrupted, one_line
 from pipeline.position import Paused, Progress
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 
 DONE, STOPPED, FAILED, BUSY, INTERRUPTED = "done", "stopped", "failed", "busy", "interrupted"
 TELL_SECONDS = 0.5

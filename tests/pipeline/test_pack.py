@@ -14,7 +14,7 @@ from pipeline.errors import BadOption
 from pipeline.learner import EncoderLearner, Part
 from pipeline.losses import Objective, Targets
 from pipeline.pack import PackLearner
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 
 STEPS, TEACHER_LAYERS = 20, 3
 SKIP, LAST = Objective(0.5, 100.0, 5.0, "reference", (1, 2)), Objective(0.2, 10.0, 10.0, "paper", (2, 3))

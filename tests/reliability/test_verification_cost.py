@@ -14,7 +14,7 @@ from pipeline import store
 from pipeline.cache import verification
 from pipeline.cache.reader import open_cache
 from stages import cache_teacher, train_student
-from stages.configs import CacheTeacherConfig, TrainStudentConfig
+from stages.configs.training import CacheTeacherConfig, TrainStudentConfig
 
 
 @pytest.mark.skipif(os.environ.get("PKD_SOAK") != "1", reason="a measurement, in the long form only")

@@ -20,7 +20,7 @@ from pipeline.errors import BadOption, BusyRun, Interrupted, TrainingDiverged
 from pipeline.position import Paused
 from pipeline.runs import read_predictions
 from stages import train_student
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 from stages.sweeps.packing import measure_pack
 
 STUDENTS = {
@@ -202,7 +202,7 @@ def test_a_run_of_another_process_and_one_that_is_complete(tiny, tmp_path, alone
 PROGRAM = """
 import json, sys
 from stages import train_student
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 for result in train_student.advance_pack([TrainStudentConfig(**options) for options in json.loads(sys.argv[1])]):
     print(type(result).__name__, result if isinstance(result, Exception) else "")
 """

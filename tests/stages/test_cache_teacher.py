@@ -18,7 +18,7 @@ from pipeline.errors import BadCache, BadModel, BadOption, HubUnreachable
 from pipeline.fingerprint import json_digest
 from pipeline.sources import load_rows
 from stages import cache_teacher
-from stages.configs import CacheTeacherConfig
+from stages.configs.training import CacheTeacherConfig
 
 CLI = str(Path(__file__).parents[2] / "cli.py")
 

@@ -15,7 +15,7 @@ from pipeline.loop import Training
 from pipeline.runs import RunDirectory
 from pipeline.signals import CachedSignals, LiveSignals, passes
 from pipeline.sources import load_rows
-from stages.configs import CacheTeacherConfig, TrainStudentConfig
+from stages.configs.training import CacheTeacherConfig, TrainStudentConfig
 from stages.students import canonical, objective
 
 STEPS = 20

@@ -10,7 +10,7 @@ from pipeline.cache.parsing import read_manifest
 from pipeline.cache.writer import CacheWriter
 from pipeline.settings import command_line
 from pipeline.tasks import find_task
-from stages.configs import QuickstartConfig, TrainStudentConfig
+from stages.configs.training import QuickstartConfig, TrainStudentConfig
 
 
 @pytest.fixture(params=[12, pytest.param(1, marks=pytest.mark.soak)])

@@ -11,7 +11,7 @@ from pipeline.cache.reader import open_cache
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, TrainingDiverged
 from pipeline.examples import Rows
 from stages import train_student
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 
 SHORT = dict(max_steps=12, eval_every=6, precision="float32", log_every=1, lr=1e-3)
 
@@ -200,7 +200,7 @@ def test_directories_that_are_there_are_not_overwritten(tiny, tmp_path):
 
 def test_a_cache_without_a_dev_split(tiny, tmp_path):
     from stages import cache_teacher
-    from stages.configs import CacheTeacherConfig
+    from stages.configs.training import CacheTeacherConfig
 
     rows = {name: value for name, value in tiny.rows.items() if name not in ("dev_file", "test_file")}
     cache_teacher.run(CacheTeacherConfig(**rows, teacher=str(tiny.teacher), cache=str(tmp_path / "cache")))

@@ -8,7 +8,7 @@ from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.errors import BadCache
 from stages import cache_teacher
-from stages.configs import CacheTeacherConfig
+from stages.configs.training import CacheTeacherConfig
 
 
 @pytest.fixture

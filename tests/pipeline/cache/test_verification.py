@@ -20,7 +20,7 @@ from pipeline.cache.writer import write_shard
 from pipeline.errors import BadCache, Interrupted
 from pipeline.examples import Ragged
 from stages import train_student
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 
 OPTIONS = dict(max_steps=6, eval_every=3, precision="float32", log_every=1, lr=1e-3)
 KEPT = ("run.json", "model", "checkpoint.safetensors")

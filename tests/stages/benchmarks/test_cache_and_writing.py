@@ -21,7 +21,7 @@ from pipeline.fingerprint import bytes_digest, file_digest
 from pipeline.synthetic import RandomColumns, types_of
 from pipeline.teacher_pass import teacher_pass
 from stages.benchmarks import cache, writing
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 ROWS = 150  # two full batches, and one of the rest
 

@@ -9,7 +9,7 @@ from pipeline.errors import BadCache
 from pipeline.lines import Line
 from pipeline.timing import Series
 from stages.benchmarks.growth import line, measure, proportional_memory
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 
 def test_a_line_through_medians_worked_out_by_hand():

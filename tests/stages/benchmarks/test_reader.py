@@ -16,7 +16,7 @@ from pipeline.cache.reader import open_cache
 from pipeline.errors import BadCache
 from pipeline.synthetic import synthetic_cache
 from stages.benchmarks import gathers, reader
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 ROWS, SHARD, LAYERS = 700, 200, (1, 3)
 NAMES = ["example_id", *map(cls_column, LAYERS)]

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.timing import Series, difference
 from stages.benchmarks.startup import COMMANDS, NOTHING, measure, seconds_of, times_of
-from stages.configs import BenchmarkConfig
+from stages.configs.benchmark import BenchmarkConfig
 
 
 def test_every_command_is_timed_from_any_directory(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from stages.benchmarks import sweeping
-from stages.configs import SweepConfig
+from stages.configs.sweep import SweepConfig
 from stages.sweeps.space import read_space
 from stages.sweeps.trials import Trials
 

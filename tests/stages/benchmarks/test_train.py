@@ -13,7 +13,8 @@ from pipeline.synthetic import RTE, synthetic_cache, teacher_config, token_lengt
 from stages import train_student
 from stages.benchmarks import train
 from stages.benchmarks.contenders import Setting
-from stages.configs import BenchmarkConfig, TrainStudentConfig
+from stages.configs.benchmark import BenchmarkConfig
+from stages.configs.training import TrainStudentConfig
 
 SHAPE = transformers.BertConfig(
     hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, num_labels=3

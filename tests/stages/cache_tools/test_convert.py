@@ -10,7 +10,8 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.store import known_rows, remember_rows
 from stages import cache_teacher
 from stages.cache_tools import convert
-from stages.configs import CacheConvertConfig, CacheTeacherConfig
+from stages.configs.cache_tools import CacheConvertConfig
+from stages.configs.training import CacheTeacherConfig
 
 
 @pytest.fixture(autouse=True)

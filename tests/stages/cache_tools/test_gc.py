@@ -13,7 +13,7 @@ from rewriting import begun, contents
 from pipeline.cache.reader import open_cache
 from pipeline.lease import Lease
 from stages import cache_teacher
-from stages.configs import CacheTeacherConfig
+from stages.configs.training import CacheTeacherConfig
 
 ROOT = Path(__file__).parents[3]
 HOLD = """

@@ -13,7 +13,7 @@ from s3 import files_of, s3, server, start_cli  # noqa: F401
 from pipeline.cache.parsing import read_manifest
 from pipeline.cache.reader import open_cache
 from stages import cache_teacher
-from stages.configs import CacheTeacherConfig
+from stages.configs.training import CacheTeacherConfig
 
 
 def sizes(cache):

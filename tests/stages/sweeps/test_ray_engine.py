@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from clusters import NODE, left_behind, two_nodes, workers_of
 
-from stages.configs import TrainStudentConfig
+from stages.configs.training import TrainStudentConfig
 from stages.sweeps.ray_engine import CRASHES, ray_engine
 from stages.sweeps.work import Job, Outcome
 

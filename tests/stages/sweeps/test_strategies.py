@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stages.configs import SweepConfig
+from stages.configs.sweep import SweepConfig
 from stages.sweeps.space import read_space
 from stages.sweeps.strategies import grid, halving, ranked, rehearsed, rungs, staged
 from stages.sweeps.trials import Trials
