@@ -76,7 +76,7 @@ class StoreConfig(Settings):
 
     store: str | None = setting(
         None,
-        help="where published caches are kept once fetched  [default: the user's cache directory]",
+        help="where published caches are kept once fetched  [default: PKD_STORE, else the user's cache directory]",
         metavar="DIR",
         outcome=False,
     )

@@ -69,6 +69,8 @@ def run(config: SweepRegretConfig) -> RegretResult:
     budget = sum(trial.examples for trial in grid.trials)
     regret = {}
     for name, other in others.items():
+        if reused := sum(trial.reused for trial in other.trials):
+            note(f"{name} found {reused} trials complete: it compared them at no rung, and they cost it nothing")
         lost = best - winners(scores, [trial.out for trial in _done(other)])
         regret[name] = _regret(lost, sum(trial.examples for trial in other.trials) / budget if budget else None)
     if (default := _default(grid)) is not None:

@@ -119,7 +119,7 @@ class Trials:
     def distinct(self, settings: Iterable[Mapping[str, Any]]) -> list[Trial]:
         """The trials of all these settings; those that mean the same once, where they come first.
 
-        Settings that do not fit together, as a student of one layer with PKD, are left out unless all are so.
+        Raises `BadOption` for settings that do not fit together, as a student of one layer with PKD.
         """
         found: dict[str, Trial] = {}
         for options in settings:

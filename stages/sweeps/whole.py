@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import BadOption
+from pipeline.errors import BadOption, to_type
 from pipeline.fingerprint import json_digest
 from pipeline.progress import note
 from pipeline.settings import command_line
@@ -61,6 +61,7 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
     directory = SweepDirectory(Path(config.out or _default_out(about)))
     pack = packed(config.pack, listed[0], trials)
     with directory.claimed(about):
+        note(f"{directory.path}: see how far it is with: {to_type('sweep', 'status', directory.path)}")
         study = Study(directory.path, write=True)
         before, _, _ = directory.progress()
         with stop_requests() as stop, view(directory, study, before) as changed, starting as engine:

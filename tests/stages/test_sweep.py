@@ -54,6 +54,7 @@ def steps_logged(out):
 def test_a_grid_trains_each_meaning_once_and_a_second_call_nothing(tiny, space, call):
     first = call(*words(tiny, space, "--strategy", "grid"))
     assert first.code == 0, first.stderr
+    assert "sweeps/s: see how far it is with: python cli.py sweep status sweeps/s" in first.stderr
     found = first.json
     assert list(found)[:8] == ["command", "out", "trials", "finished", "pruned", "failed", "reused", "teacher_forwards"]
     assert (found["trials"], found["finished"], found["failed"], found["reused"]) == (SIX, SIX, 0, 0)

@@ -61,6 +61,7 @@ def test_on_real_sweeps(sweeps, call):
     found = call("sweep", "regret", "sweeps/grid", "--against", "sweeps/halving", "--resamples", "50")
     assert found.code == 0, found.stderr
     assert (found.json["dev_examples"], found.json["resamples"]) == (90, 50)
+    assert "sweeps/halving found 4 trials complete: it compared them at no rung" in found.stderr
     # all its trials were complete: the same choice, at no cost
     assert found.json["regret"]["sweeps/halving"] == {"median": 0.0, "low": 0.0, "high": 0.0, "examples": 0.0}
     assert "train-student's defaults" not in found.json["regret"]  # lr 5e-5 is not in this grid
