@@ -4,6 +4,7 @@ A checkpoint is one safetensors file: weights, optimizer moments and the best we
 its header as JSON. It is replaced by rename, so the last whole one is always there.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ import numpy as np
 
 from pipeline.cache.manifest import PARTIAL
 from pipeline.environment import environment
-from pipeline.errors import BadRun, BusyRun
+from pipeline.errors import BadRun, BusyRun, one_line
 from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json
 from pipeline.lease import Lease, directory_lease, is_free
 
@@ -129,12 +130,19 @@ class RunDirectory:
         from safetensors.torch import save_file
 
         header = {"position": json.dumps({**position, "log_bytes": self.log_bytes()})}
-        try:
+        with self._writing():
             write_file(self.path / CHECKPOINT, lambda temporary: save_file(dict(tensors), temporary, metadata=header))
-        except OSError as error:
-            raise BadRun(
-                f"{self.path} cannot be written ({error.strerror or error}). Make room, then add --resume to go on"
-            ) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raises `BadRun` for a disk that refuses."""
+        from safetensors import SafetensorError
+
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or one_line(error)
+            raise BadRun(f"{self.path} cannot be written ({reason}). Make room, then add --resume to go on") from error
 
     def has_checkpoint(self) -> bool:
         return (self.path / CHECKPOINT).is_file()
@@ -178,16 +186,18 @@ class RunDirectory:
     ) -> None:
         """Write the learner's model, its logits on each dev split [n, C], and run.json; then the run is complete.
 
-        Every process of the training calls it, and the first one writes.
+        Every process of the training calls it, and the first one writes. Raises `BadRun` for a disk that refuses.
         """
         from safetensors.numpy import save_file
 
         compute = learner.accelerator
         if compute.is_main_process:
             self._check_lease()
-            self.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), save_tokenizer)
-            write_file(self.path / PREDICTIONS, lambda temporary: save_file(dict(logits), temporary))
-            write_json(self.path / RUN, {**self.key, **record, "environment": environment(), "result": vars(result)})
+            run = {**self.key, **record, "environment": environment(), "result": vars(result)}
+            with self._writing():
+                self.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), save_tokenizer)
+                write_file(self.path / PREDICTIONS, lambda temporary: save_file(dict(logits), temporary))
+                write_json(self.path / RUN, run)
             for name in (CHECKPOINT, STARTED):
                 (self.path / name).unlink(missing_ok=True)
         compute.wait_for_everyone()
@@ -202,6 +212,41 @@ def checkpoint_step(path: Path) -> int:
             return int(json.loads(file.metadata()["position"])["step"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return 0
+
+
+def read_curve(out: Path) -> tuple[tuple[tuple[int, float], ...], int]:
+    """(step, score) of each evaluation that a run has logged, and its last logged step; nothing of one that is gone."""
+    scores: dict[int, float] = {}
+    last = 0
+    try:
+        lines = (out / LOG).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return (), 0
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            last = max(last, int(entry["step"]))
+            if entry["kind"] in ("eval", "rung"):
+                scores[int(entry["step"])] = float(next(iter(entry["metrics"].values())))
+        except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+            continue  # half a line of a run that is being written
+    return tuple(sorted(scores.items())), last
+
+
+def forget_checkpoint(path: Path, step: int) -> None:
+    """Remove the checkpoint of a run that does not go on, unless it is being trained, or stands behind `step`, where
+    somebody else has left it. What the disk refuses stays."""
+    if not (path / CHECKPOINT).is_file():
+        return
+    lease = directory_lease(path)
+    with contextlib.suppress(OSError):
+        if lease.acquire() is None:
+            try:
+                if checkpoint_step(path) <= step:
+                    (path / CHECKPOINT).unlink(missing_ok=True)
+            finally:
+                lease.release()
+                remove(path / PARTIAL)
 
 
 def read_predictions(path: Path) -> dict[str, np.ndarray]:

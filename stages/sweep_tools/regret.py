@@ -4,6 +4,7 @@ For each resample the dev examples are halved at random. A search's winner is, o
 on the first half; its regret is how much less it scores on the second half than the grid's winner, chosen likewise.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +15,18 @@ from pipeline.cache.reader import open_cache
 from pipeline.environment import environment
 from pipeline.errors import BadOption, BadRun
 from pipeline.files import write_json
-from pipeline.listing import table
+from pipeline.listing import printable, table
 from pipeline.metrics import measure
 from pipeline.progress import bar, note
 from pipeline.runs import read_predictions
-from pipeline.settings import command_line
+from pipeline.settings import command_line, option_name
 from stages.configs.sweep import SweepRegretConfig
-from stages.configs.training import TrainStudentConfig
 from stages.sweeps.directory import SweepDirectory
 from stages.sweeps.record import FINISHED, SweepRecord, TrialRecord
 
 LOW, HIGH = 5, 95  # percentiles
 DEFAULT = "train-student's defaults"
-SEARCHED = ("temperature", "alpha", "lr", "beta")
+SEARCHED = ("method", "temperature", "alpha", "lr", "beta")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _regret(lost: np.ndarray, examples: float | None) -> Regret:
 def _finished(name: str) -> SweepRecord:
     record = SweepDirectory(Path(name)).read()
     if not record.finished or not _done(record):
-        raise BadRun(f"{name} is not finished. Give its command again: {record.command}")
+        raise BadRun(f"{name} is not finished. Give its command again: {printable(record.command)}")
     return record
 
 
@@ -137,12 +137,9 @@ def _logits(trial: TrialRecord, split: str) -> np.ndarray:
 
 
 def _default(grid: SweepRecord) -> TrialRecord | None:
-    """The trial of the grid whose searched options are train-student's defaults."""
-    wanted = {name: getattr(TrainStudentConfig(cache=""), name) for name in SEARCHED}
-    for trial in _done(grid):
-        if all(trial.parameters.get(name, value) == value for name, value in wanted.items()):
-            return trial
-    return None
+    """The trial of the grid whose line names none of the searched options: they are train-student's defaults."""
+    searched = {option_name(name) for name in SEARCHED}
+    return next((trial for trial in _done(grid) if not searched & set(shlex.split(trial.command))), None)
 
 
 def _text(metric: str, regret: Mapping[str, Regret]) -> str:

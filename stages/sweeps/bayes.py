@@ -1,22 +1,31 @@
 """A search in which TPE proposes what to try from what is known (Bergstra et al. 2011), and trials that lag behind at
 a rung are pruned by asynchronous successive halving (Li et al. 2020); both are Optuna's."""
 
-from optuna.pruners import SuccessiveHalvingPruner
+from collections.abc import Iterator
 
+from optuna.pruners import SuccessiveHalvingPruner
+from optuna.trial import FrozenTrial
+
+from pipeline.errors import BadOption
+from pipeline.progress import note
 from stages.sweeps.record import FAILED, FINISHED
 from stages.sweeps.space import Space
 from stages.sweeps.strategies import GROWTH, Strategy, Wave, rungs
-from stages.sweeps.study import ENDS, Distributions, Study, distributions, rung
+from stages.sweeps.study import ENDS, STATES, Distributions, Study, distributions, rung
 from stages.sweeps.trials import Trial, Trials
 
 MOST_PROPOSALS = 5  # for each trial: in a small space, most of them are known already
 
 
-def bayes(study: Study, trials: Trials, space: Space, count: int, seed: int, slots: int) -> Strategy:
-    """`count` trials, `slots` at a time. Raises a `DistillError` for a proposal that does not fit its cache."""
+def bayes(
+    study: Study, trials: Trials, space: Space, count: int, seed: int, slots: int, retry_failed: bool = False
+) -> Strategy:
+    """`count` trials, `slots` at a time. Those of an earlier call that were interrupted come first, and with
+    `retry_failed` those that failed."""
     of = distributions(space)
-    interrupted = [trial for trial in study.trials() if not trial.state.is_finished()]
-    batch = [trials.of({**space.constants, **trial.params}) for trial in interrupted]
+    shares = rungs(space.constants.get("warmup", 0.1))
+    study.study.pruner = SuccessiveHalvingPruner(min_resource=rung((*shares, 1.0)[0]), reduction_factor=GROWTH)
+    batch = [trials.of({**space.constants, **begun.params}) for begun in _begun(study, retry_failed)]
     while batch or _few(study, count):
         while len(batch) < slots and _few(study, count):
             trial = _proposed(study, trials, space, of, seed)
@@ -32,20 +41,34 @@ def bayes(study: Study, trials: Trials, space: Space, count: int, seed: int, slo
                 break
 
 
+def _begun(study: Study, retry_failed: bool) -> Iterator[FrozenTrial]:
+    """Trials to go on with. Those that were killed while they were proposed are nobody's."""
+    for trial in study.trials():
+        known = study.numbers.get(trial.user_attrs.get("key", "")) == trial.number
+        if known and (not trial.state.is_finished() or (retry_failed and trial.state == ENDS[FAILED])):
+            yield trial
+        elif not known and not trial.state.is_finished():
+            study.study.tell(trial.number, state=ENDS[FAILED])
+
+
 def _few(study: Study, count: int) -> bool:
     return len(study.numbers) < count and len(study.trials()) < MOST_PROPOSALS * count
 
 
 def _proposed(study: Study, trials: Trials, space: Space, of: Distributions, seed: int) -> Trial | None:
-    """A trial that was not tried yet. One that was is told to the study again, and nobody runs it."""
-    warmup = space.constants.get("warmup", 0.1)
-    first = rung(rungs(warmup)[0]) if rungs(warmup) else rung(1)
-    asked = study.ask(of, seed, SuccessiveHalvingPruner(min_resource=first, reduction_factor=GROWTH))
-    trial = trials.of({**space.constants, **asked.params})
+    """A trial that was not tried yet. What does not fit together, and what was tried, is told to the study, and nobody
+    runs it."""
+    asked = study.ask(of, seed)
+    try:
+        trial = trials.of({**space.constants, **asked.params})
+    except BadOption as error:
+        note(f"a proposal is left out: {error}")
+        study.study.tell(asked.number, state=ENDS[FAILED])
+        return None
     known = study.trial(trial.key)
     if known is None:
         study.named(asked, trial.key, trial.about)
         return trial
-    finished = known.value is not None
-    study.study.tell(asked.number, known.value if finished else None, ENDS[FINISHED if finished else FAILED])
+    state = STATES.get(known.state, FAILED)
+    study.study.tell(asked.number, known.value if state == FINISHED else None, ENDS[state])
     return None

@@ -9,10 +9,10 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from pipeline.cache.manifest import PARTIAL
-from pipeline.errors import BadRun, to_type
+from pipeline.errors import BadRun, one_line, to_type
 from pipeline.files import read_json, remove, write_json
 from pipeline.lease import directory_lease, is_free
-from pipeline.runs import LOG
+from pipeline.runs import read_curve
 from stages.sweeps.record import FINISHED, RUNNING, SweepRecord, TrialRecord
 from stages.sweeps.study import JOURNAL, Study, state_of
 from stages.sweeps.trials import varying
@@ -26,6 +26,7 @@ class SweepDirectory:
 
     def __init__(self, path: Path):
         self.path = path
+        self.lease = directory_lease(path)
 
     @contextmanager
     def claimed(self, about: Mapping[str, Any]) -> Iterator[None]:
@@ -33,8 +34,7 @@ class SweepDirectory:
         or something else."""
         try:
             self._check(about)
-            lease = directory_lease(self.path)
-            holder = lease.acquire()
+            holder = self.lease.acquire()
         except OSError as error:
             raise BadRun(f"{self.path} cannot be written ({error.strerror}). Choose another --out") from error
         if holder is not None:
@@ -45,8 +45,10 @@ class SweepDirectory:
                 write_json(self.path / SWEEP, dict(about))
             yield
         finally:
-            lease.release()
-            remove(self.path / PARTIAL)
+            mine = self.lease.is_mine()
+            self.lease.release()
+            if mine:
+                remove(self.path / PARTIAL)
 
     def _check(self, about: Mapping[str, Any]) -> None:
         if (self.path / SWEEP).is_file():
@@ -65,12 +67,13 @@ class SweepDirectory:
         """Raises `BadRun` for a directory that is no sweep."""
         try:
             found = read_json(self.path / SWEEP)
-            if not isinstance(found, dict) or not {"strategy", "caches", "metric", "command"} <= set(found):
-                raise ValueError("fields are missing")
+            texts = [found["strategy"], found["metric"], found["command"], *found["caches"].values()]
+            if not all(isinstance(one, str) for one in texts) or not isinstance(found.get("planned", 0), int):
+                raise ValueError("fields of other types")
         except FileNotFoundError:
             raise BadRun(f"{self.path} is no sweep (it has no {SWEEP}). Name a directory that a sweep wrote") from None
-        except (OSError, ValueError) as error:
-            raise BadRun(f"{self.path / SWEEP} is damaged ({error}). Start again in another --out") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadRun(f"{self.path / SWEEP} is damaged ({one_line(error)}). Start again in another --out") from error
         return found
 
     def progress(self) -> tuple[float, bool, dict[str, Told]]:
@@ -78,23 +81,29 @@ class SweepDirectory:
         try:
             found = read_json(self.path / PROGRESS)
             live = {str(key): Told(**told) for key, told in found["live"].items()}
+            if not all(isinstance(one, int | float) for told in live.values() for one in (told.step, told.seconds)):
+                raise ValueError("fields of other types")
             return float(found["seconds"]), found["finished"] is True, live
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return 0.0, False, {}
 
     def write_progress(self, seconds: float, live: Mapping[str, Told], finished: bool = False) -> None:
+        """Raises `BadCache` if another process took the directory over while this one was silent."""
+        self.lease.check()
         running = {key: vars(told) for key, told in live.items()}
         write_json(self.path / PROGRESS, {"seconds": round(seconds, 2), "finished": finished, "live": running})
 
     def read(self) -> SweepRecord:
         """As it is now, from what a search has written. Raises `BadRun`."""
         self.about()
-        running = directory_lease(self.path).holder() is not None
+        running = self.lease.holder() is not None
         seconds, finished, live = self.progress()
-        if not (self.path / JOURNAL).is_file():
-            raise BadRun(f"{self.path}: its search has not begun yet. Try again in a moment")
-        study = Study(self.path, write=False)
-        return self.record(study, live if running else {}, seconds, finished and not running)
+        try:
+            study = Study(self.path, write=False)
+            return self.record(study, live if running else {}, seconds, finished and not running)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise BadRun(f"{self.path / JOURNAL} is damaged ({reason}). Start again in another --out") from error
 
     def record(self, study: Study, live: Mapping[str, Told], seconds: float, finished: bool) -> SweepRecord:
         about = self.about()
@@ -143,22 +152,3 @@ def _record(trial: FrozenTrial, names: list[str], told: Told | None) -> TrialRec
         error=about.get("error"),
         reused=bool(about.get("reused")),
     )
-
-
-def read_curve(out: Path) -> tuple[tuple[tuple[int, float], ...], int]:
-    """(step, score) of each evaluation that a run has logged, and its last logged step; nothing of one that is gone."""
-    scores: dict[int, float] = {}
-    last = 0
-    try:
-        lines = (out / LOG).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return (), 0
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            last = max(last, int(entry["step"]))
-            if entry["kind"] in ("eval", "rung"):
-                scores[int(entry["step"])] = float(next(iter(entry["metrics"].values())))
-        except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
-            continue  # half a line of a run that is being written
-    return tuple(sorted(scores.items())), last

@@ -3,10 +3,12 @@
 The processes are kept, since importing torch takes seconds. One that dies takes its job with it, and no other.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -51,11 +53,15 @@ class Worker:
         theirs.close()
 
     def submit(self, job: Job) -> None:
+        """To a new process if the last one has died."""
+        if self.connection.closed:
+            self._start()
         self.job = job
-        self.connection.send(job)
+        with contextlib.suppress(OSError):  # it has died just now, as will be seen where its word is received
+            self.connection.send(job)
 
     def receive(self) -> list[Told | Outcome]:
-        """What it has sent. The trials of a process that died have failed, and a new process takes its place."""
+        """What it has sent. The trials of a process that died have failed."""
         try:
             message = self.connection.recv()
         except (EOFError, OSError):
@@ -63,7 +69,6 @@ class Worker:
             failed = [_died(key, self.process.exitcode) for key in (self.job.keys if self.job else ())]
             self.job = None
             self.connection.close()
-            self._start()
             return list(failed)
         if isinstance(message, Told):
             return [message]
@@ -100,13 +105,14 @@ class LocalEngine:
         next(worker for worker in self.workers if worker.job is None).submit(job)
 
     def events(self, seconds: float) -> list[Told | Outcome]:
-        by_connection = {worker.connection: worker for worker in self.workers}
+        by_connection = {one.connection: one for one in self.workers if not one.connection.closed}
         ready = wait(list(by_connection), seconds)
         return [event for one in ready for event in by_connection[one].receive()]  # type: ignore[index]
 
     def stop(self) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for _ in range(STOP_SECONDS):
+        until = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < until:
             for worker in self.workers:
                 if worker.job and worker.process.is_alive():
                     os.kill(worker.process.pid or 0, signal.SIGTERM)  # heard in a training, ignored before it

@@ -60,7 +60,8 @@ def text(listed: Sequence[Trial], found: Estimate) -> str:
     rows = [["–" if cell is None else f"{cell:g}" if isinstance(cell, float) else cell for cell in row] for row in rows]
     lines = [table(["trial", *names, "run"], rows)] if found.trials == len(listed) else []
     lines.append(
-        f"{found.trials} trials, {found.complete} of them complete; at most {found.examples:,} examples to train on: "
+        f"{found.trials} trials, {found.complete} of them complete; at most {found.examples:,} examples to train on"
+        f"{'' if found.trials == len(listed) else ', where none is longer than the first'}: "
         f"about {duration(found.seconds)} of training steps, by measured ones (evaluations aside), and "
         f"{size(found.bytes_read)} read"
     )

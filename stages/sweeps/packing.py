@@ -1,7 +1,10 @@
 """How many students a process trains at once: as asked for, or what a few steps say is fastest."""
 
+import gc
 import statistics
 from collections.abc import Sequence
+
+import torch
 
 from pipeline.batching import collate
 from pipeline.cache.reader import Cache
@@ -30,14 +33,31 @@ def packed(asked: str, trial: Trial, trials: Trials) -> int:
         except ValueError:
             pass
         raise BadOption(f"--pack takes a number from 1, or auto, not {asked}. Try --pack auto")
-    seconds = measure_pack(trials.cache(trial.config.cache), trial.config, SIZES)
+    seconds = _measured(trials.cache(trial.config.cache), trial.config)
     best = 1
-    for size in SIZES:
+    for size in seconds:
         if seconds[size] < GAIN * seconds[best]:
             best = size
     told = ", ".join(f"{size}: {1000 * taken:.0f} ms" for size, taken in seconds.items())
     note(f"--pack auto: {best} (a step of a student in packs of {told})")
     return best
+
+
+def _measured(cache: Cache, config: TrainStudentConfig) -> dict[int, float]:
+    """Seconds of a step a student, in packs of the sizes that memory holds; the memory of a GPU is given back, since
+    those who train need it."""
+    sizes: Sequence[int] = SIZES
+    while True:
+        try:
+            return measure_pack(cache, config, sizes)
+        except torch.OutOfMemoryError:
+            if len(sizes) == 1:
+                raise BadOption("not even one student fits into this GPU's memory. Lower batch_size") from None
+            sizes = sizes[:-1]
+        finally:
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
 
 def measure_pack(

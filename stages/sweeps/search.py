@@ -1,6 +1,5 @@
 """A search: trials of one wave after the other, on an engine, remembered in a study. What is known is not run again."""
 
-import contextlib
 import itertools
 import time
 from collections import deque
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DistillError, Interrupted
-from pipeline.runs import CHECKPOINT
+from pipeline.runs import forget_checkpoint
 from pipeline.stopping import StopRequest
 from stages.sweeps import work
 from stages.sweeps.engine import Engine
@@ -64,7 +63,7 @@ class Search:
             for trial in last.trials:
                 if trial.key not in going_on and self._state(trial.key) is None:
                     self.study.end(trial.key, PRUNED)
-                    _forget(trial)
+                    forget_checkpoint(Path(trial.config.out or ""), trial.steps(last.share))
 
     def _wave(self, wave: Wave) -> dict[str, float]:
         """The scores of its trials; one that failed, or was complete before it could be compared, has none."""
@@ -118,9 +117,9 @@ class Search:
     def _is_known(self, trial: Trial, share: float, scores: dict[str, float]) -> bool:
         """Whether there is nothing to do for it here; its score, if it has one to compare, is added."""
         state = self._state(trial.key)
-        if state == FAILED and not self.retry_failed:
-            return True
-        result = trial.result() if state != FINISHED else None
+        if state == FAILED and self.retry_failed:
+            return False
+        result = trial.result() if state is None else None
         if state == FINISHED or result is not None:
             if result is not None:  # complete, and not by this sweep
                 self._begin(trial)
@@ -138,9 +137,9 @@ class Search:
                 scores[trial.key] = at_rung
             return True
         score = self.study.score_at(trial.key, share) if share < 1 else None
-        if score is not None:
+        if score is not None:  # also of one that was dropped, or failed, after this rung: the choice stays as it was
             scores[trial.key] = score
-        return score is not None
+        return score is not None or state == FAILED
 
     def _state(self, key: str) -> str | None:
         """How a trial ended; None while it has not, or was not begun."""
@@ -149,7 +148,7 @@ class Search:
         return state if state in (FINISHED, PRUNED, FAILED) else None
 
     def _begin(self, trial: Trial) -> None:
-        if self._state(trial.key) == FAILED:
+        if self._state(trial.key) is not None:  # it failed, or was dropped and is wanted after all
             self.study.forget(trial.key)
         self.study.begin(trial.key, trial.shown, self.of, trial.about)
 
@@ -183,7 +182,7 @@ class Search:
             self.changed(self, f"trial {self.study.numbers[trial.key]}: {outcome.score:.4f}, {outcome.kind}")
         if wave.keep is not None:
             for out in ranked(wave.trials, scores)[wave.keep :]:  # whatever the others reach, these do not go on
-                _forget(out)
+                forget_checkpoint(Path(out.config.out or ""), out.steps(wave.share))
 
     def _interrupt(self) -> None:
         number = self.stop.number
@@ -191,9 +190,3 @@ class Search:
             self.examples += outcome.examples
             self.study.add(outcome.key, examples=outcome.examples, seconds=round(outcome.seconds, 2))
         raise Interrupted("stopped; running trials have checkpoints. Run the same command to go on", number)
-
-
-def _forget(trial: Trial) -> None:
-    """Remove the checkpoint of a trial that is out: they are large. Its log stays."""
-    with contextlib.suppress(OSError):
-        (Path(trial.config.out or "") / CHECKPOINT).unlink(missing_ok=True)

@@ -145,7 +145,7 @@ def _value(name: str, key: str, value: Any) -> Any:
 def _range(name: str, key: str, value: Mapping[str, Any]) -> Range:
     kind, found = value_type(TrainStudentConfig, key), dict(value)
     low, high, log = found.pop("low", None), found.pop("high", None), found.pop("log", False)
-    numbers = all(type(one) in (int, float) for one in (low, high))
+    numbers = all(type(one) is int or (type(one) is kind is float and math.isfinite(one)) for one in (low, high))
     if found or not numbers or not isinstance(log, bool) or kind not in (int, float):
         raise BadOption(
             f"{name}: {key} = {dict(value)} is no range. Write {key} = {{low = 1e-5, high = 1e-4, log = true}}, for an "

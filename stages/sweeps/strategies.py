@@ -41,13 +41,14 @@ def ranked(trials: Sequence[Trial], scores: Scores) -> list[Trial]:
 
 
 def rehearsed(strategy: Strategy) -> dict[str, tuple[Trial, float]]:
-    """Key -> trial, and the share of its training, of all that a strategy tries where all score alike."""
+    """Key -> trial, and the share of its training, of all that a strategy tries where the longest ones are best: no
+    search of these trials costs more."""
     found: dict[str, tuple[Trial, float]] = {}
     wave = next(strategy, None)
     while wave is not None:
         found |= {trial.key: (trial, wave.share) for trial in wave.trials}
         try:
-            wave = strategy.send(dict.fromkeys(found, 0.0))
+            wave = strategy.send({key: float(trial.total) for key, (trial, _) in found.items()})
         except StopIteration:
             wave = None
     return found

@@ -15,6 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from pipeline.errors import BadRun
 from stages.sweeps.record import FAILED, FINISHED, PAUSED, PRUNED, RUNNING, WAITING
 from stages.sweeps.space import Range, Space
 from stages.sweeps.trials import varying
@@ -59,19 +60,28 @@ def rung(share: float) -> int:
 
 
 class Study:
-    """The study in a sweep's directory. Whoever writes holds the lease of the directory; reading needs none."""
+    """The study in a sweep's directory. Whoever writes holds the lease of the directory; reading needs none, and raises
+    `BadRun` where there is nothing to read."""
 
     def __init__(self, directory: Path, write: bool):
         path = directory / JOURNAL
         if write:
             _mend(path)
+        elif not path.is_file():
+            raise BadRun(f"{directory}: its search has not begun yet. Try again in a moment")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a feature called experimental
             storage = JournalStorage(JournalFileBackend(str(path)))
-            self.study = optuna.create_study(
-                storage=storage, study_name=NAME, direction="maximize", load_if_exists=True
-            )
+            if write:
+                self.study = optuna.create_study(
+                    storage=storage, study_name=NAME, direction="maximize", load_if_exists=True
+                )
+            else:
+                try:
+                    self.study = optuna.load_study(storage=storage, study_name=NAME)
+                except KeyError:
+                    raise BadRun(f"{directory}: its search has not begun yet. Try again in a moment") from None
         self.numbers = {trial.user_attrs["key"]: trial.number for trial in self.trials() if "key" in trial.user_attrs}
 
     def trials(self) -> list[FrozenTrial]:
@@ -95,12 +105,11 @@ class Study:
             self.numbers[key] = len(self.trials()) - 1
         return self.numbers[key]
 
-    def ask(self, of: Distributions, seed: int, pruner: optuna.pruners.BasePruner) -> Trial:
-        """A trial that TPE proposes from all that ended. The number of the trial is part of the seed, so a search that
+    def ask(self, of: Distributions, seed: int) -> Trial:
+        """Options that TPE proposes, from all that ended. The number of the trial is part of the seed, so a search that
         is interrupted goes on as it would have."""
         count = len(self.trials())
         self.study.sampler = optuna.samplers.TPESampler(seed=(seed * 1_000_003 + count) % 2**32)
-        self.study.pruner = pruner
         return self.study.ask(dict(of))
 
     def forget(self, key: str) -> None:
@@ -108,8 +117,8 @@ class Study:
         del self.numbers[key]
 
     def named(self, trial: Trial, key: str, about: Mapping[str, Any]) -> None:
-        """Say which training a proposed trial is."""
-        for name, value in {"key": key, **about}.items():
+        """Say which training a proposed trial is; its key last, for without one it counts as never begun."""
+        for name, value in {**about, "key": key}.items():
             trial.set_user_attr(name, value)
         self.numbers[key] = trial.number
 

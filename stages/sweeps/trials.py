@@ -77,7 +77,8 @@ class Trial:
     def batches(self) -> tuple[Any, ...]:
         """What trials must have in common to read the same rows in the same order, step by step."""
         names = ("batch_size", "grad_accumulation", "data_seed", "max_train_examples", "eval_every", "precision")
-        return self.config.cache, self.settings["student_layers"], self.total, *(self.settings[n] for n in names)
+        alike = (self.settings[name] for name in (*names, "student_layers", "init"))
+        return self.config.cache, self.total, *alike
 
 
 class Trials:

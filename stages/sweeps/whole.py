@@ -67,7 +67,9 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         with stop_requests() as stop, view(directory, study, before) as changed, starting as engine:
             if config.strategy == "bayes":
                 of = distributions(space)
-                strategy = bayes(study, trials, space, config.trials, config.seed, engine.slots * pack)
+                strategy = bayes(
+                    study, trials, space, config.trials, config.seed, engine.slots * pack, config.retry_failed
+                )
             else:
                 of = categories([trial.shown for trial in listed], ("kd",) if config.strategy == "staged" else ())
                 strategy = _fixed(config, trials, listed)

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BusyRun, DistillError, Interrupted, one_line
-from pipeline.position import Paused, Progress
+from pipeline.position import Evaluation, Paused, Progress
+from pipeline.runs import read_curve
 from stages.configs.training import TrainStudentConfig
 
 DONE, STOPPED, FAILED, BUSY, INTERRUPTED = "done", "stopped", "failed", "busy", "interrupted"
@@ -76,10 +78,22 @@ def work(job: Job, tell: Callable[[Told], None]) -> list[Outcome]:
         found = [error] * len(job.keys)
     forwards = passes.teacher - before
     seconds = (time.monotonic() - started) / len(job.keys)
+    found = [_at(one, config, job.until) for one, config in zip(found, job.configs, strict=True)]
     return [
         _outcome(key, one, job.judge, last[key].examples if key in last else 0, seconds, forwards)
         for key, one in zip(job.keys, found, strict=True)
     ]
+
+
+def _at(found: Any, config: TrainStudentConfig, until: int | None) -> Any:
+    """A training that somebody else has brought further than `until` is judged by its last evaluation up to there, or
+    by the first one after it."""
+    if not isinstance(found, Paused) or until is None or found.step <= until:
+        return found
+    curve, _ = read_curve(Path(config.out or ""))
+    step, score = ([one for one in curve if one[0] <= until] or curve[:1] or [(found.step, found.evaluation.score)])[-1]
+    name = next(iter(found.evaluation.metrics))
+    return Paused(step, found.total, Evaluation(step, found.evaluation.epoch * step / found.step, {name: score}))
 
 
 def _outcome(key: str, found: Any, judge: str, examples: int, seconds: float, forwards: int) -> Outcome:

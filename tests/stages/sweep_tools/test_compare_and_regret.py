@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from stages.sweep_tools import regret
 from stages.sweep_tools.compare import row
 from stages.sweep_tools.regret import halves, winners
+from stages.sweeps.record import FINISHED
 
 
 def test_a_row_by_hand():
@@ -37,6 +40,15 @@ def test_halves_hold_every_example_once():
     assert found[:, 0] * 6 + found[:, 1] * 5 == pytest.approx(np.full(50, 7.0))
     assert len({tuple(pair) for pair in found.tolist()}) > 1
     assert (halves({"run": logits}, labels, "accuracy", 50, 0)["run"] == found).all()
+
+
+def test_the_default_trial_is_the_one_whose_line_names_no_searched_option():
+    def record(*commands):
+        return SimpleNamespace(trials=[SimpleNamespace(state=FINISHED, command=command) for command in commands])
+
+    line = "python cli.py train-student --cache c"
+    assert regret._default(record(f"{line} --lr 2e-05", f"{line} --epochs 2.0", line)).command == f"{line} --epochs 2.0"
+    assert regret._default(record(f"{line} --lr 2e-05", f"{line} --method kd")) is None
 
 
 @pytest.fixture

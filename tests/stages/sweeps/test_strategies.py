@@ -11,7 +11,7 @@ from stages.sweeps.trials import Trials
 
 
 def stubs(count, warmup=0.1):
-    return [SimpleNamespace(key=f"k{i}", config=SimpleNamespace(warmup=warmup)) for i in range(count)]
+    return [SimpleNamespace(key=f"k{i}", total=9, config=SimpleNamespace(warmup=warmup)) for i in range(count)]
 
 
 def drive(strategy, score):
@@ -63,6 +63,15 @@ def test_the_grid_of_108_costs_a_fifth():
     assert len(shares) == 108 and sum(shares) == pytest.approx(12 + 4 + 8 / 3 + 20 / 9)
     assert sum(shares) / 108 < 0.20
     assert [share for _, share in rehearsed(grid(stubs(3))).values()] == [1.0, 1.0, 1.0]
+
+
+def test_what_is_rehearsed_costs_no_less_than_the_search():
+    trials = stubs(6)
+    for long in trials[3:]:
+        long.total = 80
+    steps = sum(trial.total * share for trial, share in rehearsed(halving(trials)).values())
+    # all to 1/9; of the long ones, two to 2/9 and one to the end
+    assert steps == pytest.approx((3 * 9 + 3 * 80) / 9 + 80 / 9 + 80 * 8 / 9)
 
 
 @pytest.fixture
