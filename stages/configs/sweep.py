@@ -98,7 +98,12 @@ class SweepCompareConfig(SweepDirectoryConfig):
     """Print the finished trials' scores by the value of each option, with 95 % intervals of their means."""
 
     by: str | None = setting(None, help="options to compare, as method,lr  [default: all that differ]", metavar="A,B")
-    out: str | None = setting(None, help="also write the tables there, as JSON", metavar="FILE", outcome=False)
+    out: str | None = setting(
+        None,
+        help="also write the tables there, and each finished trial's score, as JSON",
+        metavar="FILE",
+        outcome=False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

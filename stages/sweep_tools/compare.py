@@ -60,8 +60,9 @@ def run(config: SweepCompareConfig) -> SweepComparison:
     if config.out:
         made = {"command": command_line("sweep compare", config), "sweep_command": record.command}
         tables = {name: [vars(row) for row in found] for name, found in by.items()}
-        trials = {"caches": dict(record.caches), "metric": record.metric, "by": tables}
-        write_json(Path(config.out), made | trials | {"environment": environment()})
+        finished = [{**t.parameters, "score": t.score} for t in record.trials if t.state == FINISHED]
+        said = {"caches": dict(record.caches), "metric": record.metric, "by": tables, "trials": finished}
+        write_json(Path(config.out), made | said | {"environment": environment()})
         note(f"see {config.out}")
     return result
 

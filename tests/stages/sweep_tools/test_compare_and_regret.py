@@ -67,6 +67,9 @@ def test_on_real_sweeps(sweeps, call):
     assert [(one["value"], one["trials"]) for one in compared.json["by"]["lr"]] == [("0.0001", 2), ("0.001", 2)]
     written = json.loads(Path("results/grid.json").read_text())
     assert written["by"] == compared.json["by"]
+    assert [(one["lr"], one["beta"]) for one in written["trials"]] == [
+        (lr, b) for lr in (1e-4, 1e-3) for b in (100, 1000)
+    ]
     assert written["command"] == "python cli.py sweep compare sweeps/grid --out results/grid.json"
     only = call("sweep", "compare", "sweeps/grid", "--by", "beta")
     assert list(only.json["by"]) == ["beta"] and "95% interval of the mean" in only.stdout
