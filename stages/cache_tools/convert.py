@@ -55,6 +55,8 @@ def run(config: CacheConvertConfig) -> ConvertResult:
     """
     started = time.monotonic()
     source, out = open_cache(config.cache), Path(config.out)
+    if Path(config.cache).resolve() in out.resolve().parents:
+        raise BadOption(f"{out} lies inside {config.cache}, which is complete as it is. Name another directory")
     manifest = _manifest(config, source)
     writer = CacheWriter(out, manifest.fields, manifest.container, "OUT")
     if (finished := writer.finished()) is not None:

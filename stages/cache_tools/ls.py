@@ -49,7 +49,8 @@ class LsResult:
 
 
 def run(config: CacheLsConfig) -> LsResult:
-    """An empty place is no error. Raises `BadCache` for a file, or a URL that cannot be listed."""
+    """An empty place is no error. Raises `BadCache` for a file, a directory that somebody names and that is not there,
+    or a URL that cannot be listed."""
     found = list(_published(config.location) if "://" in config.location else _local(Path(config.location)))
     if found:
         print(table(HEADER, [_row(cache) for cache in found]))
@@ -65,7 +66,9 @@ def _local(directory: Path) -> Iterator[Listed]:
     if directory.is_file():
         raise BadCache(f"{directory} is a file, no cache. Name a directory or a URL")
     if not directory.is_dir():
-        return
+        if directory == Path(CacheLsConfig().location):  # where caches will land
+            return
+        raise BadCache(f"{directory} is not there. Name a directory or a URL")
     inside = sorted(entry for entry in directory.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     for place in [directory, *inside]:
         try:

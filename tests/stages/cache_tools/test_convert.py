@@ -239,3 +239,13 @@ def test_somebody_else_is_writing_there(call, tiny, tmp_path):
         2,
         f"Error: {out} is being written by {holder}. Wait for it, then run the same command again",
     )
+
+
+def test_a_copy_inside_its_source_is_refused(call, tiny, in_directory):
+    shutil.copytree(tiny.arrow, "toy")
+    result = call("cache", "convert", "toy", "toy/train/../copy", "--dtype", "float16")
+    assert (result.code, result.error) == (
+        2,
+        "Error: toy/train/../copy lies inside toy, which is complete as it is. Name another directory",
+    )
+    assert not Path("toy/copy").exists()

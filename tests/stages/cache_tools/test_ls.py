@@ -63,6 +63,11 @@ def test_nothing_there(call, in_directory):
         )
 
 
+def test_a_directory_that_is_not_there(call, in_directory):
+    result = call("cache", "ls", "daat")
+    assert (result.code, result.error) == (2, "Error: daat is not there. Name a directory or a URL")
+
+
 def test_a_file(call, in_directory):
     Path("data").touch()
     result = call("cache", "ls")
