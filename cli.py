@@ -37,7 +37,16 @@ from stages.configs.training import (
     TrainStudentConfig,
 )
 
-DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+DISK_REFUSES = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EISDIR,
+)
 KEEPS_WHAT_IS_DONE = (
     *("cache_teacher", "quickstart", "sweep"),
     *("cache_tools.convert", "cache_tools.pull", "cache_tools.push"),

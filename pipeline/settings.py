@@ -104,6 +104,12 @@ class Settings:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("outcome", True)}
 
 
+def _typed(value: Any) -> str:
+    """As short as reading it gives the same value."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
 def command_line(command: str, config: Settings) -> str:
     """The line to type for a configuration: arguments, then its own options; those at their defaults left out."""
     arguments: list[str] = []
@@ -116,5 +122,5 @@ def command_line(command: str, config: Settings) -> str:
         elif value is True:
             options.append(option_name(field.name))
         elif value != field.default:
-            options += [option_name(field.name), f"{value:g}" if isinstance(value, float) else str(value)]
+            options += [option_name(field.name), _typed(value)]
     return shlex.join(["python", "cli.py", *command.split(), *arguments, *options])

@@ -46,7 +46,7 @@ class SweepComparison:
 def run(config: SweepCompareConfig) -> SweepComparison:
     """Print a table for each option, and write them to --out. Raises `BadRun`, `BadOption` for what is not there."""
     record = SweepDirectory(Path(config.sweep)).read()
-    names = config.by.split(",") if config.by else list(parameter_names(record))
+    names = [name.strip() for name in config.by.split(",")] if config.by else list(parameter_names(record))
     unknown = [name for name in names if name not in parameter_names(record)]
     if unknown:
         listed = ", ".join(parameter_names(record)) or "none"
@@ -69,11 +69,12 @@ def run(config: SweepCompareConfig) -> SweepComparison:
 
 def rows(record: SweepRecord, name: str) -> list[Row]:
     """A row for each value, in the order in which the values were tried."""
-    scores: dict[str, list[float]] = {}
+    scores: dict[Any, list[float]] = {}
     for trial in record.trials:
         if trial.state == FINISHED and trial.score is not None:
-            scores.setdefault(value_text(trial.parameters.get(name)), []).append(trial.score)
-    return [row(value, of_value) for value, of_value in scores.items()]
+            scores.setdefault(trial.parameters.get(name), []).append(trial.score)
+    short = len({value_text(value) for value in scores}) == len(scores)
+    return [row(value_text(value) if short else str(value), of_value) for value, of_value in scores.items()]
 
 
 def row(value: str, scores: list[float]) -> Row:

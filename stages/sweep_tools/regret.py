@@ -54,7 +54,10 @@ def run(config: SweepRegretConfig) -> RegretResult:
     """Print the regret of each search, and write it to --out. Raises a `DistillError` for sweeps that are not finished,
     or not of the same cache and metric."""
     grid = _finished(config.grid)
-    others = {name: _finished(name) for name in config.against.split(",")} if config.against else {}
+    if grid.strategy != "grid":
+        raise BadOption(f"{config.grid} is a sweep by {grid.strategy}. Name one that tried all: --strategy grid")
+    names = [name.strip() for name in config.against.split(",")] if config.against else []
+    others = {name: _finished(name) for name in names}
     for name, other in others.items():
         if set(other.caches.values()) != set(grid.caches.values()) or other.metric != grid.metric:
             raise BadOption(f"{name} is a sweep of another cache than {config.grid}. Compare sweeps of one cache")
@@ -117,6 +120,9 @@ def _finished(name: str) -> SweepRecord:
     record = SweepDirectory(Path(name)).read()
     if not record.finished or not _done(record):
         raise BadRun(f"{name} is not finished. Give its command again: {printable(record.command)}")
+    first = _done(record)[0].out
+    if not Path(first).is_dir():
+        raise BadRun(f"{name} ran in another directory: its run {first} is not in this one. Go there first")
     return record
 
 

@@ -143,7 +143,9 @@ def _serve(connection: Connection, place: int, threads: int | None) -> None:
     assert parent is not None
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
     import torch
+    from tqdm import tqdm
 
+    tqdm.set_lock(threading.RLock())  # its own would be a semaphore of the system, which a killed process leaves
     from stages import train_student  # noqa: F401
 
     if torch.cuda.is_available():

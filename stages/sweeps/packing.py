@@ -24,8 +24,8 @@ SIZES = (1, 2, 4, 8)
 GAIN = 0.95  # of the seconds a student: what a larger pack must not exceed, since in one, dropout draws otherwise
 
 
-def packed(asked: str, trial: Trial, trials: Trials) -> int:
-    """Raises `BadOption` for what is neither a number from 1 nor auto."""
+def packed(asked: str, trial: Trial, trials: Trials, measure: bool = True) -> int:
+    """Raises `BadOption` for what is neither a number from 1 nor auto. Without `measure`, auto is 1."""
     if asked != "auto":
         try:
             if (size := int(asked)) >= 1:
@@ -33,6 +33,8 @@ def packed(asked: str, trial: Trial, trials: Trials) -> int:
         except ValueError:
             pass
         raise BadOption(f"--pack takes a number from 1, or auto, not {asked}. Try --pack auto")
+    if not measure:
+        return 1
     seconds = _measured(trials.cache(trial.config.cache), trial.config)
     best = 1
     for size in seconds:

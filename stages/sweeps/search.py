@@ -119,15 +119,18 @@ class Search:
         state = self._state(trial.key)
         if state == FAILED and self.retry_failed:
             return False
-        result = trial.result() if state is None else None
+        result = trial.result() if state in (None, FINISHED) else None
+        if state == FINISHED and result is None:  # somebody has removed the run
+            self.study.forget(trial.key)
+            state = None
         if state == FINISHED or result is not None:
-            if result is not None:  # complete, and not by this sweep
+            if state is None and result is not None:  # complete, and not by this sweep
                 self._begin(trial)
                 score = next(iter(result["metrics"][trial.judge].values()))
                 self.study.end(trial.key, FINISHED, score, metrics=result["metrics"], reused=True)
             if trial.key not in self._known:
                 self._known.add(trial.key)
-                self.reused += trial.key in self._before or result is not None
+                self.reused += trial.key in self._before or state is None
             found = self.study.trial(trial.key)
             assert found is not None
             at_rung = self.study.score_at(trial.key, share) if share < 1 else found.value

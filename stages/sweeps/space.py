@@ -20,7 +20,7 @@ GRID: Mapping[str, tuple[Any, ...]] = {
     "lr": (5e-5, 2e-5, 1e-5),
     "beta": (10.0, 100.0, 500.0, 1000.0),
 }
-NOT_SEARCHED = ("out", "resume", "expect_identity", "store", "store_bytes")  # the sweep's own affair
+NOT_SEARCHED = ("out", "resume", "expect_identity", "store", "store_bytes")
 EITHER = "either"
 MOST_SETTINGS = 100_000
 _ANY = TrainStudentConfig(cache="")
@@ -70,15 +70,17 @@ def read_space(name: str, cache: str | None) -> Space:
     Raises `BadOption` for keys that train-student does not have and for values that it would refuse.
     """
     values: dict[str, Any] = dict(GRID) if name == PAPER else _read(Path(name))
-    if cache is not None:
-        if "cache" in values:
-            raise BadOption(f"{name} names caches of its own. Leave out --cache, or the line in the file")
-        values = {"cache": cache, **values}
-    if "cache" not in values:
-        raise BadOption(f"no cache to train from: give --cache DIR, or a line cache = … in {name}")
     blocks = values.pop(EITHER, [])
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise BadOption(f"{name}: write each alternative under a line [[{EITHER}]] of its own")
+    named = "cache" in values or (bool(blocks) and all("cache" in block for block in blocks))
+    if cache is not None:
+        if named:
+            raise BadOption(f"{name} names caches of its own. Leave out --cache, or the line in the file")
+        values = {"cache": cache, **values}
+    elif not named:
+        hint = "" if name == PAPER else f", or a line cache = … in {name}"
+        raise BadOption(f"no cache to train from: give --cache DIR{hint}")
     outside = _options(name, values)
     either = tuple(_block(name, block, values) for block in blocks)
     constants = {key: of[0] for key, of in outside.items() if isinstance(of, tuple) and len(of) == 1}
@@ -92,7 +94,7 @@ def _options(name: str, values: Mapping[str, Any]) -> dict[str, tuple[Any, ...] 
     found: dict[str, tuple[Any, ...] | Range] = {}
     for key, value in values.items():
         if key not in known:
-            hint = "is set by the sweep itself" if key in NOT_SEARCHED else "is no option of train-student"
+            hint = "is not searched" if key in NOT_SEARCHED else "is no option of train-student"
             raise BadOption(f"{name}: {key} {hint}. Options that can be searched: {', '.join(known)}")
         if isinstance(value, dict):
             found[key] = _range(name, key, value)
@@ -120,7 +122,7 @@ def _block(name: str, block: Mapping[str, Any], outside: Mapping[str, Any]) -> d
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadOption(f"--space {path} is no file. Use --space paper, or name a TOML file") from None
     except (OSError, ValueError) as error:

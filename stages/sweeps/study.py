@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from pipeline.errors import BadRun
+from pipeline.errors import BadRun, one_line
 from stages.sweeps.record import FAILED, FINISHED, PAUSED, PRUNED, RUNNING, WAITING
 from stages.sweeps.space import Range, Space
 from stages.sweeps.trials import varying
@@ -64,25 +64,32 @@ class Study:
     `BadRun` where there is nothing to read."""
 
     def __init__(self, directory: Path, write: bool):
-        path = directory / JOURNAL
-        if write:
-            _mend(path)
-        elif not path.is_file():
-            raise BadRun(f"{directory}: its search has not begun yet. Try again in a moment")
+        path, not_begun = (
+            directory / JOURNAL,
+            BadRun(f"{directory}: its search has not begun yet. Try again in a moment"),
+        )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a feature called experimental
-            storage = JournalStorage(JournalFileBackend(str(path)))
+        try:
             if write:
-                self.study = optuna.create_study(
-                    storage=storage, study_name=NAME, direction="maximize", load_if_exists=True
-                )
-            else:
-                try:
-                    self.study = optuna.load_study(storage=storage, study_name=NAME)
-                except KeyError:
-                    raise BadRun(f"{directory}: its search has not begun yet. Try again in a moment") from None
-        self.numbers = {trial.user_attrs["key"]: trial.number for trial in self.trials() if "key" in trial.user_attrs}
+                _mend(path)
+            elif not path.is_file():
+                raise not_begun
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a feature called experimental
+                storage = JournalStorage(JournalFileBackend(str(path)))
+                if write:
+                    self.study = optuna.create_study(
+                        storage=storage, study_name=NAME, direction="maximize", load_if_exists=True
+                    )
+                else:
+                    try:
+                        self.study = optuna.load_study(storage=storage, study_name=NAME)
+                    except KeyError:
+                        raise not_begun from None
+            self.numbers = {t.user_attrs["key"]: t.number for t in self.trials() if "key" in t.user_attrs}
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, IsADirectoryError) as error:
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise BadRun(f"{path} is damaged ({reason}). Start again in another --out") from error
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)

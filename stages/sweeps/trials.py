@@ -124,7 +124,10 @@ class Trials:
         """
         found: dict[str, Trial] = {}
         for options in settings:
-            trial = self.of(options)
+            try:
+                trial = self.of(options)
+            except BadOption as error:
+                raise BadOption(f"{error}. To keep a combination out, write the others under [[either]]") from error
             found.setdefault(trial.key, trial)
         return list(found.values())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import BadOption, to_type
+from pipeline.errors import BadOption, BadRun, to_type
 from pipeline.fingerprint import json_digest
 from pipeline.progress import note
 from pipeline.settings import command_line
@@ -53,13 +53,13 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
     metric = trials.metric()
     tried = rehearsed(_fixed(config, trials, listed))
     times = config.trials if config.strategy == "bayes" else 1
+    pack = packed(config.pack, listed[0], trials, measure=not config.dry_run)
     if config.dry_run:
         found = estimate(tried, trials, times)
         print(text([trial for trial, _ in tried.values()], found))
         return found
     about = _about(config, space, trials, metric, times * len(tried))
     directory = SweepDirectory(Path(config.out or _default_out(about)))
-    pack = packed(config.pack, listed[0], trials)
     with directory.claimed(about):
         note(f"{directory.path}: see how far it is with: {to_type('sweep', 'status', directory.path)}")
         study = Study(directory.path, write=True)
@@ -79,6 +79,9 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         directory.write_progress(before + seconds, {}, finished=True)
         record = directory.record(study, {}, before + seconds, finished=True)
         write_page(record, directory.path / PAGE)
+    if not record.count(FINISHED) and record.count(FAILED):
+        shown = to_type("sweep", "show", directory.path)
+        raise BadRun(f"no trial finished, {record.count(FAILED)} failed. See why: {shown}. Then add --retry-failed")
     print(board.leaders(record))
     note(f"see {directory.path / PAGE}")
     best = record.best
@@ -107,9 +110,13 @@ def _listed(config: SweepConfig, space: Space, trials: Trials) -> list[Trial]:
         raise BadOption(
             f"{config.space}: bayes proposes from lists and ranges, not from [[either]]. Use another --strategy"
         )
-    first = {name: values[0] for name, values in space.choices.items()}
+    first, last = ({name: values[place] for name, values in space.choices.items()} for place in (0, -1))
     first |= {name: int(of.low) if of.whole else of.low for name, of in space.ranges.items()}
-    return [trials.of({**space.constants, **first})]
+    last |= {name: int(of.high) if of.whole else of.high for name, of in space.ranges.items()}
+    try:
+        return [trials.of({**space.constants, **first})]
+    except BadOption:  # as a proposal that does not fit would be left out
+        return [trials.of({**space.constants, **last})]
 
 
 def _fixed(config: SweepConfig, trials: Trials, listed: list[Trial]) -> Strategy:

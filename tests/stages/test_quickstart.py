@@ -73,7 +73,10 @@ def killed_before_the_manifest(cache):
     writer.close()
 
 
-@pytest.mark.parametrize("options", [{}, {"lr": 1e-5, "resume": True, "out": "a b"}, {"method": "kd", "epochs": 0.5}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"lr": 3.728394012345e-05}, {"lr": 1e-5, "resume": True, "out": "a b"}, {"method": "kd", "epochs": 0.5}],
+)
 def test_a_command_line_makes_its_configuration(options):
     from cli import main
 

@@ -161,6 +161,11 @@ def test_a_trial_that_diverges_is_recorded_and_three_alike_stop_the_sweep(tiny, 
     assert retried.json["failed"] == 1 and retried.json["trials"] == 3 and retried.json["examples_trained"] > 0
     space.write_text('method = "ft"\nprecision = "float32"\nepochs = 1\nlr = [1e30, 2e30, 3e30, 1e-3]\nwarmup = 0\n')
     stopped = call(*words(tiny, space, "--strategy", "grid", out="sweeps/t"))
+    space.write_text('method = "ft"\nprecision = "float32"\nepochs = 1\nlr = 1e30\nwarmup = 0\n')
+    none = call(*words(tiny, space, "--strategy", "grid", out="sweeps/none"))
+    assert none.code == 2 and none.error.endswith(
+        "no trial finished, 1 failed. See why: python cli.py sweep show sweeps/none. Then add --retry-failed"
+    )
     assert (
         stopped.code == 2 and "3 trials in a row failed alike (the loss or its gradient is not finite" in stopped.error
     )
@@ -201,7 +206,9 @@ def test_two_sweeps_at_once_train_no_trial_twice(tiny, space):
     """In directories of their own, over the same runs."""
     space.write_text(SPACE.replace("lr = [1e-3, 5e-3]", "lr = 1e-3") + "log_every = 1\n")
     both = [started(tiny, space, "--strategy", "grid", out=f"sweeps/{name}") for name in "ab"]
-    ended = [json.loads(process.communicate(timeout=250)[0].splitlines()[-1]) for process in both]
+    said = [process.communicate(timeout=250) for process in both]
+    assert not any("resource_tracker" in stderr for _, stderr in said)
+    ended = [json.loads(stdout.splitlines()[-1]) for stdout, _ in said]
     assert [found["finished"] for found in ended] == [3, 3]
     assert sum(found["examples_trained"] for found in ended) == 3 * 900
     assert ended[0]["best"] == ended[1]["best"]
@@ -223,6 +230,7 @@ def test_a_dry_run_trains_nothing(tiny, space, call):
     [
         (["--strategy", "random"], "'random' is not one of 'grid', 'staged', 'halving', 'bayes'."),
         (["--trials", "0"], "--trials must be 1 or more, not 0. Try --trials 30"),
+        (["--dry-run", "--pack", "many"], "--pack takes a number from 1, or auto, not many. Try --pack auto"),
         (["--out", "file"], "file exists and is no sweep. Choose another --out"),
     ],
 )

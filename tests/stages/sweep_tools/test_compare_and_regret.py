@@ -1,6 +1,7 @@
 """What finished sweeps say: means with their intervals, and the regret of a cheaper search."""
 
 import json
+from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,6 +73,7 @@ def test_on_real_sweeps(sweeps, call):
     ]
     assert written["command"] == "python cli.py sweep compare sweeps/grid --out results/grid.json"
     only = call("sweep", "compare", "sweeps/grid", "--by", "beta")
+    assert list(call("sweep", "compare", "sweeps/grid", "--by", "lr, beta").json["by"]) == ["lr", "beta"]
     assert list(only.json["by"]) == ["beta"] and "95% interval of the mean" in only.stdout
     found = call("sweep", "regret", "sweeps/grid", "--against", "sweeps/halving", "--resamples", "50")
     assert found.code == 0, found.stderr
@@ -85,6 +87,13 @@ def test_on_real_sweeps(sweeps, call):
 def test_what_is_refused(sweeps, call):
     wrong = call("sweep", "compare", "sweeps/grid", "--by", "alpha")
     assert wrong.code == 2 and wrong.error.endswith("--by alpha: the options that differ in sweeps/grid are lr, beta")
+    reduced = call("sweep", "regret", "sweeps/halving")
+    assert reduced.code == 2
+    assert reduced.error.endswith("sweeps/halving is a sweep by halving. Name one that tried all: --strategy grid")
+    Path("else").mkdir()
+    with chdir("else"):
+        elsewhere = call("sweep", "regret", "../sweeps/grid")
+    assert elsewhere.code == 2 and "../sweeps/grid ran in another directory: its run runs/toy/" in elsewhere.error
     progress = Path("sweeps/halving/progress.json")
     progress.write_text(progress.read_text().replace("true", "false"))
     unfinished = call("sweep", "regret", "sweeps/grid", "--against", "sweeps/halving")

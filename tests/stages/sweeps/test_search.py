@@ -3,6 +3,7 @@ that somebody else has trained."""
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,9 +54,11 @@ def test_a_failure_behind_a_rung_leaves_the_choice_at_that_rung_as_it_was(tiny, 
     told = [n for n, line in enumerate(lines) if json.loads(line).get("state") == TrialState.COMPLETE.value]
     lines[told[-1]] = json.dumps({**json.loads(lines[told[-1]]), "state": TrialState.FAIL.value, "values": None}) + "\n"
     journal.write_text("".join(lines))
-    again = sweep(call, tiny, "halving", "h")
-    assert (again["finished"], again["failed"], again["pruned"], again["examples_trained"]) == (0, 1, 2, 0)
-    assert Study(Path("h"), write=False).trials()[winner.number].user_attrs["key"] and first["finished"] == 1
+    trained = len(study.trials())
+    again = call("sweep", "--cache", tiny.arrow, "--space", "space.toml", "--strategy", "halving", "--out", "h")
+    assert again.code == 2 and "no trial finished, 1 failed." in again.error
+    trials = Study(Path("h"), write=False).trials()
+    assert len(trials) == trained and trials[winner.number].state == TrialState.FAIL and first["finished"] == 1
 
 
 def test_what_somebody_else_trained_further_is_judged_before_the_rung(tmp_path):
@@ -108,11 +111,20 @@ def test_looking_at_a_sweep_writes_nothing(tiny, call, in_directory):
         assert call("sweep", command, "g").code == 0
     assert journal.read_bytes() == whole + b'{"half'
     assert sweep(call, tiny, "grid", "g")["reused"] == 3
+    (removed,) = list(Path("runs").rglob("kd-2-*"))[:1]
+    shutil.rmtree(removed)
+    again = sweep(call, tiny, "grid", "g")
+    assert (again["finished"], again["reused"]) == (3, 2) and (removed / "run.json").is_file()
+    whole = journal.read_bytes()
     (Path("g") / "progress.json").write_text('{"seconds": 1, "finished": true, "live": {"a": {"step": "x"}}}')
     assert call("sweep", "status", "g").code == 0
     journal.write_bytes(b"nonsense\n" + whole)
-    damaged = call("sweep", "status", "g")
-    assert damaged.code == 2 and "is damaged" in damaged.error and damaged.error.endswith("in another --out")
+    for words in (
+        ["status", "g"],
+        ["--cache", tiny.arrow, "--space", "space.toml", "--strategy", "grid", "--out", "g"],
+    ):
+        damaged = call("sweep", *words)
+        assert damaged.code == 2 and "is damaged" in damaged.error and damaged.error.endswith("in another --out")
     journal.unlink()
     assert call("sweep", "status", "g").error.endswith("g: its search has not begun yet. Try again in a moment")
     (Path("g") / "sweep.json").write_text(json.dumps({"strategy": "g", "metric": "m", "command": "c", "caches": []}))

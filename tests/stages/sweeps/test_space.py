@@ -33,6 +33,10 @@ def test_constants_lists_and_ranges(tmp_path):
 def test_several_caches(tmp_path):
     found = space(tmp_path, 'cache = ["data/a", "data/b"]', None)
     assert [setting["cache"] for setting in found.settings()] == ["data/a", "data/b"]
+    blocks = '\ufeff[[either]]\ncache = "data/a"\n[[either]]\ncache = "data/b"\nlr = 1e-5\n'
+    assert [setting["cache"] for setting in space(tmp_path, blocks, None).settings()] == ["data/a", "data/b"]
+    with pytest.raises(BadOption, match="names caches of its own"):
+        space(tmp_path, blocks)
 
 
 def test_alternatives(tmp_path):
@@ -55,7 +59,7 @@ def test_alternatives(tmp_path):
             "tempreature = 5",
             "tempreature is no option of train-student. Options that can be searched: epochs, max_steps",
         ),
-        ('out = "runs/x"', "out is set by the sweep itself. Options that can be searched: epochs, max_steps"),
+        ('out = "runs/x"', "out is not searched. Options that can be searched: epochs, max_steps"),
         ("alpha = [0.5, 2]", "--alpha must be a number from 0 to 1, not 2.0. Try --alpha 0.5"),
         ("temperature = 0", "--temperature must be a number above 0, not 0.0. Try --temperature 5.0"),
         ('method = ["pkd"]', "--method must be one of ft, kd, pkd-skip, pkd-last, not pkd. Try --method pkd-skip"),
@@ -75,7 +79,7 @@ def test_alternatives(tmp_path):
         ("either = 5", "write each alternative under a line [[either]] of its own"),
         ("lr = 1e-5\n[[either]]\nlr = 2e-5", "lr stands under [[either]] and before it too. Leave one of them out"),
         ("[[either]]\nlr = {low = 1e-5, high = 1e-4}", "the range of lr stands under [[either]]. Write it before that"),
-        ("[[either]]\nout = 'x'", "out is set by the sweep itself"),
+        ("[[either]]\nout = 'x'", "out is not searched"),
         ("lr = ", "cannot be read (Invalid value (at end of document))"),
     ],
 )
@@ -88,7 +92,7 @@ def test_what_is_refused(tmp_path, text, error):
 def test_a_file_that_is_not_there_and_a_cache_that_nobody_named(tmp_path):
     with pytest.raises(BadOption, match=r"^--space papre is no file. Use --space paper, or name a TOML file$"):
         read_space("papre", "data/toy")
-    with pytest.raises(BadOption, match=r"^no cache to train from: give --cache DIR, or a line cache = … in paper$"):
+    with pytest.raises(BadOption, match=r"^no cache to train from: give --cache DIR$"):
         read_space("paper", None)
     (tmp_path / "space.toml").mkdir()
     with pytest.raises(BadOption, match=r"cannot be read \(.*Is a directory"):
