@@ -14,7 +14,7 @@ from pipeline.files import read_json, remove, write_json
 from pipeline.lease import directory_lease, is_free
 from pipeline.runs import read_curve
 from stages.sweeps.record import FINISHED, RUNNING, SweepRecord, TrialRecord
-from stages.sweeps.study import JOURNAL, Study, state_of
+from stages.sweeps.study import JOURNAL, Study, damage_told, state_of
 from stages.sweeps.trials import varying
 from stages.sweeps.work import Told
 
@@ -98,12 +98,9 @@ class SweepDirectory:
         self.about()
         running = self.lease.holder() is not None
         seconds, finished, live = self.progress()
-        try:
+        with damage_told(self.path / JOURNAL):
             study = Study(self.path, write=False)
             return self.record(study, live if running else {}, seconds, finished and not running)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            raise BadRun(f"{self.path / JOURNAL} is damaged ({reason}). Start again in another --out") from error
 
     def record(self, study: Study, live: Mapping[str, Told], seconds: float, finished: bool) -> SweepRecord:
         about = self.about()

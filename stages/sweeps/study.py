@@ -5,7 +5,8 @@ in thousandths of a training, since trials may differ in length.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,37 +60,40 @@ def rung(share: float) -> int:
     return round(share * THOUSANDTHS)
 
 
+@contextmanager
+def damage_told(journal: Path) -> Iterator[None]:
+    """Raises `BadRun` for a journal that is not what a search has written."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, IsADirectoryError) as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise BadRun(f"{journal} is damaged ({reason}). Start again in another --out") from error
+
+
 class Study:
     """The study in a sweep's directory. Whoever writes holds the lease of the directory; reading needs none, and raises
     `BadRun` where there is nothing to read."""
 
     def __init__(self, directory: Path, write: bool):
-        path, not_begun = (
-            directory / JOURNAL,
-            BadRun(f"{directory}: its search has not begun yet. Try again in a moment"),
-        )
+        path = directory / JOURNAL
+        not_begun = BadRun(f"{directory}: its search has not begun yet. Try again in a moment")
+        if not write and not path.is_file():
+            raise not_begun
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        try:
+        with damage_told(path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a feature called experimental
             if write:
                 _mend(path)
-            elif not path.is_file():
-                raise not_begun
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a feature called experimental
-                storage = JournalStorage(JournalFileBackend(str(path)))
-                if write:
-                    self.study = optuna.create_study(
-                        storage=storage, study_name=NAME, direction="maximize", load_if_exists=True
-                    )
-                else:
-                    try:
-                        self.study = optuna.load_study(storage=storage, study_name=NAME)
-                    except KeyError:
-                        raise not_begun from None
+            storage = JournalStorage(JournalFileBackend(str(path)))
+            try:
+                self.study = (
+                    optuna.create_study(storage=storage, study_name=NAME, direction="maximize", load_if_exists=True)
+                    if write
+                    else optuna.load_study(storage=storage, study_name=NAME)
+                )
+            except KeyError:
+                raise not_begun from None
             self.numbers = {t.user_attrs["key"]: t.number for t in self.trials() if "key" in t.user_attrs}
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, IsADirectoryError) as error:
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            raise BadRun(f"{path} is damaged ({reason}). Start again in another --out") from error
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
