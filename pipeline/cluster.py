@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 OBJECT_STORE_BYTES = 80_000_000  # nothing large goes through it, and Ray wants 75 MB
 ANSWER_SECONDS = 5.0
 END_SECONDS = 10.0  # that helpers may take to give back what they hold
+OWN_END_SECONDS = 3.0  # that tasks have to see by themselves that the work is done
 LOST_NODES = 10  # that the work of one helper may outlive
 
 
@@ -94,9 +95,12 @@ class Cluster:
         finally:
             ended.set()
             watcher.join()
-            for task in tasks:
+            # Ray 2.60 aborts this process where a task ends in the moment in which it is cancelled
+            _, left = ray.wait(tasks, num_returns=len(tasks), timeout=OWN_END_SECONDS)
+            for task in left:
                 ray.cancel(task)
-            ray.wait(tasks, num_returns=len(tasks), timeout=END_SECONDS)
+            if left:
+                ray.wait(left, num_returns=len(left), timeout=END_SECONDS)
 
 
 def waiting(running: int) -> int:

@@ -134,7 +134,9 @@ class RayEngine:
     def stop(self) -> list[Outcome]:
         self._stopping = True
         outcomes: list[Outcome] = []
-        for task in self._running:
+        tasks = list(self._running)
+        going = self._ray.wait(tasks, num_returns=len(tasks), timeout=0)[1] if tasks else []
+        for task in going:
             self._ray.cancel(task)  # Ctrl-C in its process; once, since a second one is not for a checkpoint
         until = time.monotonic() + STOP_SECONDS
         while self._running and time.monotonic() < until:
