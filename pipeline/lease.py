@@ -21,7 +21,7 @@ import psutil
 
 from pipeline.cache.manifest import PARTIAL
 from pipeline.errors import BadCache
-from pipeline.files import is_temporary, read_json, temporary_beside, write_json
+from pipeline.files import is_temporary, read_json, remove, temporary_beside, write_json
 
 LEASE = "lease.json"  # in .partial/
 HEARTBEAT_SECONDS = 10.0
@@ -89,6 +89,14 @@ def is_free(directory: Path) -> bool:
 def directory_lease(directory: Path) -> "Lease":
     """The lease on a whole directory."""
     return Lease(directory / PARTIAL / LEASE)
+
+
+def leave_directory(lease: "Lease") -> None:
+    """Give back the lease on a whole directory, and take its .partial away, unless another process took it over."""
+    mine = lease.is_mine()
+    lease.release()
+    if mine:
+        remove(lease.path.parent)
 
 
 class Lease:

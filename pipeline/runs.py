@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.manifest import PARTIAL
 from pipeline.environment import environment
 from pipeline.errors import BadRun, BusyRun, one_line
 from pipeline.files import is_temporary, read_json, remove, write_directory, write_file, write_json
-from pipeline.lease import Lease, directory_lease, is_free
+from pipeline.lease import Lease, directory_lease, is_free, leave_directory
 
 RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
 _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before it renames
@@ -90,10 +89,8 @@ class RunDirectory:
             compute.wait_for_everyone()
             yield
         finally:
-            mine, self.lease = lease.is_mine(), None
-            lease.release()
-            if mine:
-                remove(self.path / PARTIAL)
+            self.lease = None
+            leave_directory(lease)
 
     def _begin(self, resume: bool) -> None:
         started = self.path / STARTED
@@ -245,8 +242,7 @@ def forget_checkpoint(path: Path, step: int) -> None:
                 if checkpoint_step(path) <= step:
                     (path / CHECKPOINT).unlink(missing_ok=True)
             finally:
-                lease.release()
-                remove(path / PARTIAL)
+                leave_directory(lease)
 
 
 def read_predictions(path: Path) -> dict[str, np.ndarray]:

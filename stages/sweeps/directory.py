@@ -8,10 +8,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from pipeline.cache.manifest import PARTIAL
 from pipeline.errors import BadRun, one_line, to_type
-from pipeline.files import read_json, remove, write_json
-from pipeline.lease import directory_lease, is_free
+from pipeline.files import read_json, write_json
+from pipeline.lease import directory_lease, is_free, leave_directory
 from pipeline.runs import read_curve
 from stages.sweeps.record import FINISHED, RUNNING, SweepRecord, TrialRecord
 from stages.sweeps.study import JOURNAL, Study, damage_told, state_of
@@ -45,10 +44,7 @@ class SweepDirectory:
                 write_json(self.path / SWEEP, dict(about))
             yield
         finally:
-            mine = self.lease.is_mine()
-            self.lease.release()
-            if mine:
-                remove(self.path / PARTIAL)
+            leave_directory(self.lease)
 
     def _check(self, about: Mapping[str, Any]) -> None:
         if (self.path / SWEEP).is_file():
