@@ -15,10 +15,8 @@ from typing import Any
 
 import click
 
-from pipeline.errors import DistillError, Interrupted
-from pipeline.settings import option_name, value_type
-from stages.configs.benchmark import BenchmarkConfig
-from stages.configs.cache_tools import (
+from pipeline.config.benchmark import BenchmarkConfig
+from pipeline.config.cache import (
     CacheConvertConfig,
     CacheDiffConfig,
     CacheGcConfig,
@@ -28,14 +26,16 @@ from stages.configs.cache_tools import (
     CachePushConfig,
     CacheVerifyConfig,
 )
-from stages.configs.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
-from stages.configs.training import (
+from pipeline.config.options import option_name, value_type
+from pipeline.config.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
+from pipeline.config.training import (
     CacheTeacherConfig,
     EvaluateConfig,
     FinetuneTeacherConfig,
     QuickstartConfig,
     TrainStudentConfig,
 )
+from pipeline.errors import DistillError, Interrupted
 
 DISK_REFUSES = (
     errno.ENOSPC,
@@ -49,7 +49,7 @@ DISK_REFUSES = (
 )
 KEEPS_WHAT_IS_DONE = (
     *("cache_teacher", "quickstart", "sweep"),
-    *("cache_tools.convert", "cache_tools.pull", "cache_tools.push"),
+    *("cache.convert", "cache.pull", "cache.push"),
 )
 
 
@@ -227,18 +227,18 @@ command(main, "train_student", TrainStudentConfig)
 command(main, "evaluate", EvaluateConfig)
 command(main, "quickstart", QuickstartConfig)
 command(main, "benchmark", BenchmarkConfig)
-command(sweep, "sweep_tools.status", SweepStatusConfig)
-command(sweep, "sweep_tools.show", SweepShowConfig)
-command(sweep, "sweep_tools.compare", SweepCompareConfig)
-command(sweep, "sweep_tools.regret", SweepRegretConfig)
-command(cache, "cache_tools.ls", CacheLsConfig)
-command(cache, "cache_tools.info", CacheInfoConfig)
-command(cache, "cache_tools.verify", CacheVerifyConfig)
-command(cache, "cache_tools.diff", CacheDiffConfig)
-command(cache, "cache_tools.push", CachePushConfig)
-command(cache, "cache_tools.pull", CachePullConfig)
-command(cache, "cache_tools.convert", CacheConvertConfig)
-command(cache, "cache_tools.gc", CacheGcConfig)
+command(sweep, "sweep.status", SweepStatusConfig)
+command(sweep, "sweep.show", SweepShowConfig)
+command(sweep, "sweep.compare", SweepCompareConfig)
+command(sweep, "sweep.regret", SweepRegretConfig)
+command(cache, "cache.ls", CacheLsConfig)
+command(cache, "cache.info", CacheInfoConfig)
+command(cache, "cache.verify", CacheVerifyConfig)
+command(cache, "cache.diff", CacheDiffConfig)
+command(cache, "cache.push", CachePushConfig)
+command(cache, "cache.pull", CachePullConfig)
+command(cache, "cache.convert", CacheConvertConfig)
+command(cache, "cache.gc", CacheGcConfig)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline import preflight
-from pipeline.bundle import write_bundle
-from pipeline.cache.manifest import (
+from pipeline.cache.format.manifest import (
     FORMAT_VERSION,
     FileRecord,
     Manifest,
@@ -20,28 +18,30 @@ from pipeline.cache.manifest import (
     TaskRecord,
 )
 from pipeline.cache.shards import LocalSource, Shard
+from pipeline.cache.teacher_files import write_bundle
+from pipeline.cache.user_store import remember_rows
 from pipeline.cache.writer import CacheWriter
-from pipeline.cluster import Cluster, Place, cluster
-from pipeline.compute import accelerator, accelerators, resolve_precision
-from pipeline.configs import RowsConfig
-from pipeline.encoders import check_max_length, depth_of
-from pipeline.environment import environment, shareable, shareable_place
+from pipeline.config.options import command_line
+from pipeline.config.shared import RowsConfig
+from pipeline.config.training import CacheTeacherConfig
+from pipeline.data.metrics import measure
+from pipeline.data.sources import load_rows
+from pipeline.data.splits import Split, shard_ranges, split_digest, tokenize
+from pipeline.data.tasks import DEV, find_task, role_of
+from pipeline.distillation.layer_map import parse_layers
 from pipeline.errors import BadModel, HubUnreachable
-from pipeline.examples import Split, shard_ranges, split_digest, tokenize
-from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
-from pipeline.metrics import measure
-from pipeline.patience import parse_layers
-from pipeline.processes import available_cores, single_process
-from pipeline.progress import bar, note
-from pipeline.runs import MODEL
-from pipeline.settings import command_line
-from pipeline.sources import load_rows
-from pipeline.store import remember_rows
-from pipeline.tasks import DEV, find_task, role_of
-from pipeline.teacher_pass import BATCHING, teacher_pass
-from pipeline.teachers import Teacher, find_teacher, load_teacher
-from pipeline.workers import Work, in_processes, in_this_process, share
-from stages.configs.training import CacheTeacherConfig
+from pipeline.models.accelerator import accelerator, accelerators, resolve_precision
+from pipeline.models.encoders import check_max_length, depth_of
+from pipeline.system.cpu import available_cores, single_process
+from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
+from pipeline.system.progress import bar, note
+from pipeline.system.ray_cluster import Cluster, Place, cluster
+from pipeline.teacher import preflight
+from pipeline.teacher.forward import BATCHING, teacher_pass
+from pipeline.teacher.locate import Teacher, find_teacher, load_teacher
+from pipeline.teacher.shard_workers import Work, in_processes, in_this_process, share
+from pipeline.training.provenance import environment, shareable, shareable_place
+from pipeline.training.run_directory import MODEL
 
 POLL_SECONDS = 1.0
 Records = dict[tuple[str, int], ShardRecord]

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cache.reader import Cache, open_cache, splits_of_role
-from pipeline.checkpoints import load_classifier, load_tokenizer
-from pipeline.compute import accelerator, efficient, resolve_precision
-from pipeline.configs import RowsConfig
+from pipeline.config.shared import RowsConfig
+from pipeline.config.training import EvaluateConfig
+from pipeline.data.metrics import agreements, measure_splits
+from pipeline.data.sources import load_rows
+from pipeline.data.splits import tokenize
 from pipeline.errors import BadCache, BadOption, BadRows
-from pipeline.examples import tokenize
-from pipeline.fingerprint import tokenizer_digest
-from pipeline.learner import predict
-from pipeline.metrics import agreements, measure_splits
-from pipeline.processes import single_process
-from pipeline.runs import MODEL, read_run
-from pipeline.sources import load_rows
-from stages.configs.training import EvaluateConfig
+from pipeline.models.accelerator import accelerator, efficient, resolve_precision
+from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.system.cpu import single_process
+from pipeline.system.digests import tokenizer_digest
+from pipeline.training.learner import predict
+from pipeline.training.run_directory import MODEL, read_run
 
 
 @dataclass(frozen=True)

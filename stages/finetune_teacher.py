@@ -5,23 +5,23 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpoints import load_classifier, load_tokenizer, locate
-from pipeline.compute import accelerator, resolve_precision
-from pipeline.configs import RowsConfig
-from pipeline.encoders import check_max_length, parameter_count
+from pipeline.config.shared import RowsConfig
+from pipeline.config.training import FinetuneTeacherConfig
+from pipeline.data.metrics import measure_splits
+from pipeline.data.sources import load_rows
+from pipeline.data.splits import Split, rows_digest, tokenize
+from pipeline.data.tasks import TEST, TRAIN, role_of
+from pipeline.distillation.losses import Objective
 from pipeline.errors import BadOption
-from pipeline.examples import Split, rows_digest, tokenize
-from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
-from pipeline.learner import EncoderLearner, seed_everything
-from pipeline.loop import Training
-from pipeline.losses import Objective
-from pipeline.metrics import measure_splits
-from pipeline.position import Trained
-from pipeline.progress import note
-from pipeline.runs import RunDirectory
-from pipeline.sources import load_rows
-from pipeline.tasks import TEST, TRAIN, role_of
-from stages.configs.training import FinetuneTeacherConfig
+from pipeline.models.accelerator import accelerator, resolve_precision
+from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate
+from pipeline.models.encoders import check_max_length, parameter_count
+from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
+from pipeline.system.progress import note
+from pipeline.training.learner import EncoderLearner, seed_everything
+from pipeline.training.loop import Training
+from pipeline.training.run_directory import RunDirectory
+from pipeline.training.training_state import Trained
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.reader import open_cache
-from pipeline.checkpoints import load_classifier
-from pipeline.compute import accelerator, efficient, resolve_precision
-from pipeline.environment import environment
-from pipeline.files import read_json, write_json, write_text
-from pipeline.learner import predict
-from pipeline.processes import single_process
-from pipeline.progress import note
-from pipeline.runs import MODEL
-from pipeline.settings import Settings, command_line
-from stages import cache_teacher, evaluate, finetune_teacher, train_student
-from stages.configs.training import (
+from pipeline.config.options import Settings, command_line
+from pipeline.config.training import (
     METHODS,
     CacheTeacherConfig,
     EvaluateConfig,
@@ -29,6 +20,15 @@ from stages.configs.training import (
     QuickstartConfig,
     TrainStudentConfig,
 )
+from pipeline.models.accelerator import accelerator, efficient, resolve_precision
+from pipeline.models.checkpoints import load_classifier
+from pipeline.system.cpu import single_process
+from pipeline.system.files import read_json, write_json, write_text
+from pipeline.system.progress import note
+from pipeline.training.learner import predict
+from pipeline.training.provenance import environment
+from pipeline.training.run_directory import MODEL
+from stages import cache_teacher, evaluate, finetune_teacher, train_student
 
 TASK = "movie-reviews"
 STUDENT_LAYERS = 3

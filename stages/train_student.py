@@ -7,25 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.bundle import copy_tokenizer
+from pipeline.cache.background_check import Verification
 from pipeline.cache.reader import Cache, open_cache
-from pipeline.cache.verification import Verification
-from pipeline.compute import accelerator
-from pipeline.encoders import parameter_count
+from pipeline.cache.teacher_files import copy_tokenizer
+from pipeline.config.options import option_name
+from pipeline.config.training import TrainStudentConfig
+from pipeline.data.metrics import agreements, measure_splits
+from pipeline.data.splits import Split
+from pipeline.data.tasks import DEV, TRAIN, role_of
+from pipeline.distillation.recipe import (
+    canonical,
+    check_identity,
+    default_out,
+    initial_student,
+    objective,
+    training_split,
+)
+from pipeline.distillation.targets import CachedSignals
 from pipeline.errors import BadOption, BadRun, DistillError
-from pipeline.examples import Split
-from pipeline.learner import EncoderLearner, seed_everything
-from pipeline.loop import PackTraining
-from pipeline.member import Member, Schedule
-from pipeline.metrics import agreements, measure_splits
-from pipeline.position import Paused, Progress, Trained
-from pipeline.progress import note
-from pipeline.runs import RunDirectory
-from pipeline.settings import option_name
-from pipeline.signals import CachedSignals
-from pipeline.tasks import DEV, TRAIN, role_of
-from stages.configs.training import TrainStudentConfig
-from stages.students import canonical, check_identity, default_out, initial_student, objective, training_split
+from pipeline.models.accelerator import accelerator
+from pipeline.models.encoders import parameter_count
+from pipeline.system.progress import note
+from pipeline.training.learner import EncoderLearner, seed_everything
+from pipeline.training.loop import PackTraining
+from pipeline.training.pack_member import Member, Schedule
+from pipeline.training.run_directory import RunDirectory
+from pipeline.training.training_state import Paused, Progress, Trained
 
 
 @dataclass(frozen=True)

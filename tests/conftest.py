@@ -21,8 +21,8 @@ from sealing import seal, write_sealed  # noqa: F401
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from cli import main
+from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig
 from stages import cache_teacher, finetune_teacher
-from stages.configs.training import CacheTeacherConfig, FinetuneTeacherConfig
 
 LONGEST = [
     f"test_{name}.py"

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.columns import column_types
-from pipeline.cache.containers import layout
-from pipeline.cache.manifest import FileRecord, Manifest, ModelRecord, SplitRecord, TaskRecord
+from pipeline.cache.format.columns import column_types
+from pipeline.cache.format.containers import layout
+from pipeline.cache.format.manifest import FileRecord, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
-from pipeline.examples import Ragged, row_hash
-from pipeline.fingerprint import json_digest
+from pipeline.data.splits import Ragged, row_hash
+from pipeline.system.digests import json_digest
 
 LABELS = ("no", "yes", "perhaps")
 

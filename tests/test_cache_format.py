@@ -13,8 +13,8 @@ import pytest
 import safetensors
 
 from pipeline.cache.reader import open_cache
+from pipeline.config.training import CacheTeacherConfig
 from stages import cache_teacher
-from stages.configs.training import CacheTeacherConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "cache-format.md"
 (SCRIPT,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)

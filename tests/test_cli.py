@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.benchmark import BenchmarkConfig
+from pipeline.config.training import METHODS
 from pipeline.errors import BadOption
-from stages.configs.benchmark import BenchmarkConfig
-from stages.configs.training import METHODS
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = ["--max-steps", "4", "--precision", "float32"]
@@ -130,7 +130,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
     ],
 )
 def test_bad_input(call, in_directory, monkeypatch, words, text):
-    monkeypatch.setattr("pipeline.checkpoints.reachable", lambda: False)
+    monkeypatch.setattr("pipeline.models.checkpoints.reachable", lambda: False)
     result = call(*words.split())
     assert (result.code, result.error) == (2, f"Error: {text}")
     assert result.stdout == "" and list(in_directory.iterdir()) == []
@@ -286,7 +286,7 @@ def test_a_disk_that_refuses(tiny, call, in_directory, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "runs/x/log.jsonl")
 
-    monkeypatch.setattr("pipeline.runs.RunDirectory.log", full)
+    monkeypatch.setattr("pipeline.training.run_directory.RunDirectory.log", full)
     result = call("train-student", "--cache", tiny.arrow, *OPTIONS)
     assert (result.code, result.error) == (
         2,

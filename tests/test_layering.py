@@ -30,7 +30,7 @@ def test_arrows(path):
     if layer == "stages":
         assert not tops & {"cli", "click"}
         if path.stem not in COMPOSING and path.parent.name != "sweeps":  # which is a part of the sweep
-            parts = ("stages.configs.", "stages.students", "stages.benchmarks", "stages.sweeps")
+            parts = ("stages.configs.", "pipeline.distillation.recipe", "stages.benchmarks", "stages.sweeps")
             assert (
                 not {m for m in modules if m.startswith("stages")}
                 - {"stages", "stages.configs"}
@@ -39,7 +39,7 @@ def test_arrows(path):
     if layer == "cli.py":
         assert {m for m in modules if m.startswith("pipeline")} <= {
             *("pipeline.errors", "pipeline.errors.DistillError", "pipeline.errors.Interrupted"),
-            *("pipeline.settings", "pipeline.settings.option_name", "pipeline.settings.value_type"),
+            *("pipeline.config.options", "pipeline.config.options.option_name", "pipeline.config.options.value_type"),
         }
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 
 from pipeline.cache.reader import open_cache
+from pipeline.config.training import CacheTeacherConfig
 from pipeline.errors import BadCache
-from pipeline.files import read_json
-from pipeline.fingerprint import intact
-from stages.configs.training import CacheTeacherConfig
+from pipeline.system.digests import intact
+from pipeline.system.files import read_json
 
 CLI = str(Path(__file__).parents[1] / "cli.py")
 ROWS = 4  # examples a shard, so that there are many shards

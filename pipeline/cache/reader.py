@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.bundle import layer_of
-from pipeline.bundle_config import check_bundle
-from pipeline.cache.columns import cls_column
-from pipeline.cache.containers import layout
-from pipeline.cache.manifest import TEACHER, FileRecord, Manifest, ShardRecord
-from pipeline.cache.parsing import read_manifest
+from pipeline.cache.background_check import Verification
+from pipeline.cache.format.columns import cls_column
+from pipeline.cache.format.containers import layout
+from pipeline.cache.format.manifest import TEACHER, FileRecord, Manifest, ShardRecord
+from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.shards import LocalSource, Shard, Source, file_state
-from pipeline.cache.verification import Verification
+from pipeline.cache.teacher_config import check_bundle
+from pipeline.cache.teacher_files import layer_of
+from pipeline.cache.user_store import STORE_BYTES, Memory, default_store
+from pipeline.data.splits import Split
+from pipeline.data.tasks import role_of
 from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile
-from pipeline.examples import Split
-from pipeline.fingerprint import intact
-from pipeline.store import STORE_BYTES, Memory, default_store
-from pipeline.tasks import role_of
+from pipeline.system.digests import intact
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def open_cache(location: str | Path, store: Path | None = None, store_bytes: int
     Raises `BadCache` for a place that holds no finished cache, or whose files are not what it says.
     """
     if "://" in str(location):
-        from pipeline.cache.published import open_published
+        from pipeline.cache.remote.published import open_published
 
         return open_published(str(location), store or default_store(), store_bytes)
     directory = Path(location)

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.cache.manifest import Manifest, ShardRecord
+from pipeline.cache.format.manifest import Manifest, ShardRecord
+from pipeline.data.splits import Column, Ragged, row_hashes
 from pipeline.errors import BadCache, DamagedFile
-from pipeline.examples import Column, Ragged, row_hashes
-from pipeline.fingerprint import bytes_digest
+from pipeline.system.digests import bytes_digest
 
 _ADVISES = hasattr(mmap, "MADV_WILLNEED") and hasattr(mmap, "MADV_RANDOM")
 FileState = tuple[int, ...]  # device, inode, size, mtime and ctime in ns

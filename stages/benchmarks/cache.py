@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.batching import Batch, by_length, collate
-from pipeline.cache.columns import is_target
-from pipeline.cache.manifest import Manifest, ModelRecord, TaskRecord
+from pipeline.cache.format.columns import is_target
+from pipeline.cache.format.manifest import Manifest, ModelRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
-from pipeline.checkpoints import build_classifier
-from pipeline.compute import accelerator, efficient, now, resolve_device, resolve_precision
-from pipeline.encoders import depth_of
-from pipeline.examples import Split
-from pipeline.processes import available_cores
-from pipeline.synthetic import LABELS, SHARD_ROWS, RandomColumns, teacher_config, token_lengths
-from pipeline.teacher_pass import TEACHER_BATCH, TeacherPass
-from pipeline.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
-from pipeline.workers import in_this_process, share
-from stages.benchmarks import writing
-from stages.configs.benchmark import BenchmarkConfig
+from pipeline.config.benchmark import BenchmarkConfig
+from pipeline.data.batching import Batch, by_length, collate
+from pipeline.data.splits import Split
+from pipeline.models.accelerator import accelerator, efficient, now, resolve_device, resolve_precision
+from pipeline.models.checkpoints import build_classifier
+from pipeline.models.encoders import depth_of
+from pipeline.system.cpu import available_cores
+from pipeline.teacher.forward import TEACHER_BATCH, TeacherPass
+from pipeline.teacher.shard_workers import in_this_process, share
+from stages.benchmarks.contenders import writer_contenders
+from stages.benchmarks.harness.synthetic import LABELS, SHARD_ROWS, RandomColumns, teacher_config, token_lengths
+from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
 
 CACHING, BARE, PLAIN = "cache-teacher", "the bare forward pass", "plain torch, one batch on all cores"
 ROWS = {"base": 256, "demo": 1024}  # of a shard that a CPU computes in a few seconds
@@ -83,7 +83,7 @@ def measure(config: BenchmarkConfig) -> Report:
         found = interleave(contenders, pace, "benchmark cache")
     computed = [Series(what, "examples/s", found[what].values) for what in contenders]
     kept, *others = computed
-    written = writing.measure(config, shape.config, shape.layers)
+    written = writer_contenders.measure(config, shape.config, shape.layers)
     note = (
         f"{len(shape.layers) + 1} layers, {shape.config.hidden_size} wide, {len(shape.lengths)} rows a shard, "
         f"{shape.lengths.mean():.1f} tokens in the mean ({config.lengths}), {shape.precision}"

@@ -3,10 +3,10 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipeline.timing import Contender, Report, Series, interleave, ratio
-from stages.benchmarks.contenders import textbrewer, trainer_live
+from pipeline.config.benchmark import BenchmarkConfig
+from stages.benchmarks.contenders.student_contenders import textbrewer, trainer_live
+from stages.benchmarks.harness.timing import Contender, Report, Series, interleave, ratio
 from stages.benchmarks.train import PKD, from_cache, live, notes, pace, setting_of, turn, write_cache
-from stages.configs.benchmark import BenchmarkConfig
 
 TRAINER = "transformers Trainer, live teacher, dynamic padding"
 TEXTBREWER = "TextBrewer, live teacher, fixed padding, float32"

@@ -12,16 +12,24 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pipeline.batching import BatchOrder
-from pipeline.cache.columns import cls_column
-from pipeline.encoders import depth_of
-from pipeline.patience import pkd_skip
-from pipeline.preflight import check_space
-from pipeline.progress import note
-from pipeline.synthetic import DEV_ROWS, MNLI_ROWS, SHARD_ROWS, narrow, synthetic_cache, teacher_config, token_lengths
-from pipeline.timing import Contender, Pace, Ratio, Report, Series, interleave, ratio
-from stages.benchmarks import gathers
-from stages.configs.benchmark import BenchmarkConfig
+from pipeline.cache.format.columns import cls_column
+from pipeline.config.benchmark import BenchmarkConfig
+from pipeline.data.batching import BatchOrder
+from pipeline.distillation.layer_map import pkd_skip
+from pipeline.models.encoders import depth_of
+from pipeline.system.progress import note
+from pipeline.teacher.preflight import check_space
+from stages.benchmarks.contenders import reader_contenders
+from stages.benchmarks.harness.synthetic import (
+    DEV_ROWS,
+    MNLI_ROWS,
+    SHARD_ROWS,
+    narrow,
+    synthetic_cache,
+    teacher_config,
+    token_lengths,
+)
+from stages.benchmarks.harness.timing import Contender, Pace, Ratio, Report, Series, interleave, ratio
 
 QUICK_ROWS, FEW_ROWS = 32_768, 1000
 OTHER_ROWS = 4 * SHARD_ROWS  # of the files that `datasets` and h5py read
@@ -73,8 +81,8 @@ def _what_was_read(caches: Caches) -> str:
     few = min(OTHER_ROWS, len(caches.lengths))
     return (
         f"{len(caches.lengths):,} rows, {len(caches.layers)} layers × {caches.width} float16 and the example id, "
-        f"{gathers.BATCH} rows a batch, ids rising in each; HDF5 holds these layers alone; datasets and h5py read "
-        f"{few:,} rows, and {min(OWN_ROWS, few):,} from a file that datasets made"
+        f"{reader_contenders.BATCH} rows per batch, ids rising in each; HDF5 holds these layers alone; datasets and "
+        f"h5py read {few:,} rows, and {min(OWN_ROWS, few):,} from a file that datasets made"
     )
 
 
@@ -95,8 +103,8 @@ def write_caches(directory: Path, config: BenchmarkConfig) -> Caches:
     synthetic_cache(Path(hdf5), narrow(shape), lengths, layers=layers, container="hdf5")
     synthetic_cache(Path(small), shape, np.full(FEW_ROWS, longest_at_first(lengths)), dev_lengths=lengths[:DEV_ROWS])
     caches = Caches(large, hdf5, small, f"{directory}/chunked.h5", f"{directory}/contiguous.h5", layers, lengths, width)
-    gathers.write_h5py(Path(caches.chunked), large, caches.names, few, chunked=True)
-    gathers.write_h5py(Path(caches.contiguous), large, caches.names, few, chunked=False)
+    reader_contenders.write_h5py(Path(caches.chunked), large, caches.names, few, chunked=True)
+    reader_contenders.write_h5py(Path(caches.contiguous), large, caches.names, few, chunked=False)
     return caches
 
 
@@ -110,17 +118,25 @@ def _warm(caches: Caches, config: BenchmarkConfig) -> Report:
     names, lengths = caches.names, caches.lengths
     few, own = min(OTHER_ROWS, len(lengths)), min(OWN_ROWS, len(lengths))
     contenders = {
-        gathers.COPY: Contender(gathers.memory_copy),
-        ARROW: Contender(gathers.warm_cache, ARROW, caches.large, names, lengths),
-        HDF5: Contender(gathers.warm_cache, HDF5, caches.hdf5, names, lengths),
-        gathers.DATASETS: Contender(gathers.warm_datasets, gathers.DATASETS, caches.large, names, few, lengths),
-        gathers.DATASETS_OWN: Contender(gathers.warm_datasets, gathers.DATASETS_OWN, caches.large, names, own, lengths),
-        gathers.CHUNKED: Contender(gathers.warm_h5py, gathers.CHUNKED, caches.chunked, names, lengths),
-        gathers.CONTIGUOUS: Contender(gathers.warm_h5py, gathers.CONTIGUOUS, caches.contiguous, names, lengths),
+        reader_contenders.COPY: Contender(reader_contenders.memory_copy),
+        ARROW: Contender(reader_contenders.warm_cache, ARROW, caches.large, names, lengths),
+        HDF5: Contender(reader_contenders.warm_cache, HDF5, caches.hdf5, names, lengths),
+        reader_contenders.DATASETS: Contender(
+            reader_contenders.warm_datasets, reader_contenders.DATASETS, caches.large, names, few, lengths
+        ),
+        reader_contenders.DATASETS_OWN: Contender(
+            reader_contenders.warm_datasets, reader_contenders.DATASETS_OWN, caches.large, names, own, lengths
+        ),
+        reader_contenders.CHUNKED: Contender(
+            reader_contenders.warm_h5py, reader_contenders.CHUNKED, caches.chunked, names, lengths
+        ),
+        reader_contenders.CONTIGUOUS: Contender(
+            reader_contenders.warm_h5py, reader_contenders.CONTIGUOUS, caches.contiguous, names, lengths
+        ),
     }
     found = interleave(contenders, _pace(config), "benchmark reader, warm")
-    copy = Series(gathers.COPY, "bytes/s", found[gathers.COPY].values)
-    rates = {what: Series(what, "rows/s", found[what].values) for what in contenders if what != gathers.COPY}
+    copy = Series(reader_contenders.COPY, "bytes/s", found[reader_contenders.COPY].values)
+    rates = {what: Series(what, "rows/s", found[what].values) for what in contenders if what != reader_contenders.COPY}
     shares = []
     for what in (ARROW, HDF5):
         in_bytes = Series(what, "bytes/s", tuple(rate * caches.row_bytes for rate in rates[what].values))
@@ -129,10 +145,10 @@ def _warm(caches: Caches, config: BenchmarkConfig) -> Report:
         (copy, *rates.values()),
         (
             *shares,
-            ratio("rows/s / datasets, its own file", rates[ARROW], rates[gathers.DATASETS_OWN], at_least=50),
-            ratio("rows/s / datasets, on these shards", rates[ARROW], rates[gathers.DATASETS]),
-            ratio("rows/s / h5py, chunked", rates[ARROW], rates[gathers.CHUNKED], at_least=100),
-            ratio("rows/s / h5py, contiguous", rates[ARROW], rates[gathers.CONTIGUOUS]),
+            ratio("rows/s / datasets, its own file", rates[ARROW], rates[reader_contenders.DATASETS_OWN], at_least=50),
+            ratio("rows/s / datasets, on these shards", rates[ARROW], rates[reader_contenders.DATASETS]),
+            ratio("rows/s / h5py, chunked", rates[ARROW], rates[reader_contenders.CHUNKED], at_least=100),
+            ratio("rows/s / h5py, contiguous", rates[ARROW], rates[reader_contenders.CONTIGUOUS]),
         ),
     )
 
@@ -148,13 +164,18 @@ def _cold(caches: Caches, config: BenchmarkConfig) -> Report:
     rounds, seconds = (min(2, config.rounds), 2.5) if config.quick else (min(3, config.rounds), 6.0)
     arguments = caches.large, caches.layers, caches.lengths, seconds
     rates: dict[str, list[float]] = {}
-    with Contender(gathers.cold_cache, *arguments) as ours, Contender(gathers.cold_mapped, *arguments) as plain:
+    with (
+        Contender(reader_contenders.cold_cache, *arguments) as ours,
+        Contender(reader_contenders.cold_mapped, *arguments) as plain,
+    ):
         for number in range(rounds):
             for contender in (ours, plain):
                 for what, (rows, taken) in contender(number).items():
                     rates.setdefault(what, []).append(rows / taken)
     series = {what: Series(what, "rows/s", tuple(values)) for what, values in rates.items()}
-    cold, mapped, again = (series[what] for what in (gathers.COLD, gathers.COLD_MAPPED, gathers.WARM_MAPPED))
+    cold, mapped, again = (
+        series[what] for what in (reader_contenders.COLD, reader_contenders.COLD_MAPPED, reader_contenders.WARM_MAPPED)
+    )
     return Report(
         tuple(series.values()),
         (
@@ -170,12 +191,12 @@ def _opening(caches: Caches, config: BenchmarkConfig) -> Report:
     seconds: dict[str, list[float]] = {}
     for _ in range(1 if config.quick else min(3, config.rounds)):
         for cold in states:
-            with Contender(gathers.opening, caches.large, caches.layers, cold) as contender:
+            with Contender(reader_contenders.opening, caches.large, caches.layers, cold) as contender:
                 for what, (taken, _one) in contender(1).items():
                     seconds.setdefault(what, []).append(taken)
     opened, first = [], []
     for what, values in seconds.items():
-        if what.startswith(gathers.OPENING):
+        if what.startswith(reader_contenders.OPENING):
             opened.append(Ratio(what, "s", tuple(values), at_most=0.5))
         else:
             first.append(Series(what, "s", tuple(values)))

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.progress import bar
-from pipeline.timing import Report, Series, difference
-from stages.configs.benchmark import BenchmarkConfig
+from pipeline.config.benchmark import BenchmarkConfig
+from pipeline.system.progress import bar
+from stages.benchmarks.harness.timing import Report, Series, difference
 
 ROOT = Path(__file__).parents[2]
 NOTHING = "python -c pass"

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.batching import BatchOrder, collate
 from pipeline.cache.reader import open_cache
-from pipeline.checkpoints import build_classifier
-from pipeline.compute import accelerator, cpu_capabilities, now, resolve_device, resolve_precision
-from pipeline.encoders import cut_config, depth_of
-from pipeline.learner import EncoderLearner, Part
-from pipeline.losses import Objective
-from pipeline.signals import CachedSignals
-from pipeline.synthetic import synthetic_cache, teacher_config, token_lengths, token_rows
-from pipeline.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
-from stages.benchmarks.contenders import Setting, authors_way
-from stages.configs.benchmark import BenchmarkConfig
-from stages.configs.training import TrainStudentConfig
+from pipeline.config.benchmark import BenchmarkConfig
+from pipeline.config.training import TrainStudentConfig
+from pipeline.data.batching import BatchOrder, collate
+from pipeline.distillation.losses import Objective
+from pipeline.distillation.targets import CachedSignals
+from pipeline.models.accelerator import accelerator, cpu_capabilities, now, resolve_device, resolve_precision
+from pipeline.models.checkpoints import build_classifier
+from pipeline.models.encoders import cut_config, depth_of
+from pipeline.training.learner import EncoderLearner, Part
+from stages.benchmarks.contenders.student_contenders import Setting, authors_way
+from stages.benchmarks.harness.synthetic import synthetic_cache, teacher_config, token_lengths, token_rows
+from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
 
 EXAMPLES = 8192
 REPRESENTATIVE, FEW = 8, 4  # batches of an epoch, evenly spaced by length: what a turn trains on; with --quick

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.batching import BatchOrder, by_length, collate, subset
+from pipeline.data.batching import BatchOrder, by_length, collate, subset
+from pipeline.data.splits import Ragged, Split, row_hash
 from pipeline.errors import BadCache
-from pipeline.examples import Ragged, Split, row_hash
 
 
 def order(count=100, batch_size=8, data_seed=0, lengths=None):

@@ -7,11 +7,11 @@ import torch
 import transformers
 from conftest import MODELS, SIZES, save_pretrained_encoder, tokenizer
 
-from pipeline.bundle import student_from_bundle, write_bundle
-from pipeline.checkpoints import label_names, load_classifier, load_tokenizer, locate
-from pipeline.encoders import cls_vectors, cut_config, layer_list
+from pipeline.cache.teacher_files import student_from_bundle, write_bundle
 from pipeline.errors import BadCache, BadModel
-from pipeline.fingerprint import config_digest, tokenizer_digest, weights_digest
+from pipeline.models.checkpoints import label_names, load_classifier, load_tokenizer, locate
+from pipeline.models.encoders import cls_vectors, cut_config, layer_list
+from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 
 IDS = torch.tensor([[2, 5, 6, 7, 3], [2, 8, 9, 3, 0]])
 MASK = (IDS != 0).long()

@@ -14,12 +14,12 @@ from transformers import (
     RobertaConfig,
 )
 
-from pipeline.attention import LONG
-from pipeline.checkpoints import build_classifier
-from pipeline.compute import efficient
-from pipeline.dropout import dropped
-from pipeline.encoders import cls_vectors
-from pipeline.last_layer import only_cls_in_last_layer
+from pipeline.models.accelerator import efficient
+from pipeline.models.checkpoints import build_classifier
+from pipeline.models.encoders import cls_vectors
+from pipeline.models.fast.cls_only_last_layer import only_cls_in_last_layer
+from pipeline.models.fast.cpu_dropout import dropped
+from pipeline.models.fast.short_attention import LONG
 
 SIZE = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, vocab_size=99)
 LIKE_BERT = {

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pipeline.learner import adamw, learning_rate
+from pipeline.training.learner import adamw, learning_rate
 
 
 def test_linear_warm_up_and_decay():

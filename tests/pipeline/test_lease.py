@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import lease as leases
 from pipeline.cache.reader import open_cache
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
-from pipeline.lease import Holder, Lease
+from pipeline.system import lease as leases
+from pipeline.system.lease import Holder, Lease
 
 ROOT = Path(__file__).parents[3]
 ME = f"{getpass.getuser()}@{socket.gethostname()}"

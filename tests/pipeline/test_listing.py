@@ -1,4 +1,4 @@
-from pipeline.listing import printable, spans, table
+from pipeline.system.formatting import printable, spans, table
 
 
 def test_numbers_stand_right_and_words_left():

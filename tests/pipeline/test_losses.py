@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline.losses import Objective, Targets, label_loss, logit_loss, patience_by_layer, patience_loss
+from pipeline.distillation.losses import Objective, Targets, label_loss, logit_loss, patience_by_layer, patience_loss
 
 REDUCTIONS = ("reference", "paper")
 

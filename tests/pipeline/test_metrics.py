@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.metrics import agreement, measure
+from pipeline.data.metrics import agreement, measure
 
 # predictions 1 0 1 1 0 0 against labels 1 0 0 1 1 0: TP 2, TN 2, FP 1, FN 1
 LOGITS = np.array([[0, 1], [1, 0], [0, 1], [0, 1], [1, 0], [1, 0]], np.float32)

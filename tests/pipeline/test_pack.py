@@ -7,14 +7,14 @@ import pytest
 import torch
 from conftest import MODELS
 
-from pipeline.batching import Batch
-from pipeline.checkpoints import build_classifier
-from pipeline.compute import accelerator
+from pipeline.config.training import TrainStudentConfig
+from pipeline.data.batching import Batch
+from pipeline.distillation.losses import Objective, Targets
 from pipeline.errors import BadOption
-from pipeline.learner import EncoderLearner, Part
-from pipeline.losses import Objective, Targets
-from pipeline.pack import PackLearner
-from stages.configs.training import TrainStudentConfig
+from pipeline.models.accelerator import accelerator
+from pipeline.models.checkpoints import build_classifier
+from pipeline.training.learner import EncoderLearner, Part
+from pipeline.training.pack import PackLearner
 
 STEPS, TEACHER_LAYERS = 20, 3
 SKIP, LAST = Objective(0.5, 100.0, 5.0, "reference", (1, 2)), Objective(0.2, 10.0, 10.0, "paper", (2, 3))

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.distillation.layer_map import parse_layers, patient_layers, pkd_last, pkd_skip, student_depth
 from pipeline.errors import BadOption
-from pipeline.patience import parse_layers, patient_layers, pkd_last, pkd_skip, student_depth
 
 depths = st.integers(2, 48).flatmap(lambda n: st.tuples(st.integers(n, 48), st.just(n)))
 

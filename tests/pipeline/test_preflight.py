@@ -10,12 +10,12 @@ import pytest
 import torch
 from conftest import save_pretrained_encoder
 
-from pipeline import preflight
-from pipeline.cache.parsing import read_manifest
+from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.reader import open_cache
-from pipeline.checkpoints import load_classifier, load_tokenizer
+from pipeline.data.tasks import TASKS
 from pipeline.errors import BadCache, BadModel, BadRows
-from pipeline.tasks import TASKS
+from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.teacher import preflight
 
 SST2, MRPC, COLA = (TASKS[name] for name in ("sst2", "mrpc", "cola"))
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.probes import normalised, one_hot, probe, probe_rows, variation
+from pipeline.distillation.layer_probes import normalised, one_hot, probe, probe_rows, variation
 
 
 def test_variation_by_hand():

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sealing import write_cache
 
-from pipeline.batching import collate
 from pipeline.cache.reader import open_cache
 from pipeline.cache.shards import LocalSource
+from pipeline.data.batching import collate
+from pipeline.data.splits import Rows, Split, row_hash
+from pipeline.distillation.targets import CachedSignals
 from pipeline.errors import BadCache
-from pipeline.examples import Rows, Split, row_hash
-from pipeline.signals import CachedSignals
 
 ROWS = 53
 COLUMNS = ("example_id", "row_hash", "label", "logits", "cls_01", "cls_02")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pipeline.errors import BadRun
-from pipeline.lease import directory_lease
-from pipeline.runs import CHECKPOINT, RunDirectory, checkpoint_step, forget_checkpoint
+from pipeline.system.lease import directory_lease
+from pipeline.training.run_directory import CHECKPOINT, RunDirectory, checkpoint_step, forget_checkpoint
 
 
 def checkpoint(path, step):

@@ -15,11 +15,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from pipeline import hub
-from pipeline.configs import RowsConfig
+from pipeline.config.shared import RowsConfig
+from pipeline.data.sources import SplitRows, TaskRows, load_rows
+from pipeline.data.tasks import TASKS
 from pipeline.errors import BadOption, BadRows
-from pipeline.sources import SplitRows, TaskRows, load_rows
-from pipeline.tasks import TASKS
+from pipeline.system import hub
 
 OWN = {"task": "mine", "train_file": "train.csv", "text_columns": "text", "label_column": "label"}
 TRAIN = "text,label\na film,1\nno film,0\n"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.data.tables import read_table
 from pipeline.errors import BadRows
-from pipeline.tables import read_table
 
 ODD_ENDS = "a\u2028b\x85c\x0bd\x0ce\x1cf\u2029g"  # str.splitlines() ends a line at each of these
 

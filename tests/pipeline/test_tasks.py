@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.configs import RowsConfig
+from pipeline.config.shared import RowsConfig
+from pipeline.data.metrics import measure
+from pipeline.data.sources import load_rows
+from pipeline.data.tasks import TASKS, SplitSource, Task, find_task
 from pipeline.errors import BadOption, BadRows
-from pipeline.metrics import measure
-from pipeline.sources import load_rows
-from pipeline.tasks import TASKS, SplitSource, Task, find_task
 
 # As published: labels in the order of nyu-mll/glue, metrics of GLUE, teacher textattack/bert-base-uncased-*.
 ENTAILMENT = ("entailment", "not_entailment")

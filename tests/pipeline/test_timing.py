@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pipeline.errors import BadOption, DamagedFile, Interrupted, ProcessEnded
-from pipeline.timing import Contender, Measured, Pace, Ratio, Series, interleave, ratio
+from stages.benchmarks.harness.timing import Contender, Measured, Pace, Ratio, Series, interleave, ratio
 
 
 def counting(path: str, name: str, seconds: float) -> Callable[[int], Measured]:

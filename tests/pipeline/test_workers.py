@@ -10,12 +10,12 @@ import pytest
 import torch
 from writers import config, contents, recorded, unchanged, words
 
-from pipeline import workers
-from pipeline.cache.manifest import MANIFEST
+from pipeline.cache.format.manifest import MANIFEST
 from pipeline.cache.reader import open_cache
 from pipeline.cache.writer import CacheWriter
-from pipeline.checkpoints import load_classifier, load_tokenizer
 from pipeline.errors import BadCache
+from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.teacher import shard_workers
 from stages import cache_teacher
 
 SOAK = os.environ.get("PKD_SOAK") == "1"
@@ -121,7 +121,7 @@ def test_who_joins_a_cache_that_is_finished_meanwhile_computes_nothing(tiny, tmp
     interrupted(tiny, out, monkeypatch, 3, shard_rows=16)
     owner = CacheWriter(out, open_cache(tmp_path / "whole").manifest.fields, "arrow")
     assert owner.start()
-    acquire, before = workers.Lease.acquire, {}
+    acquire, before = shard_workers.Lease.acquire, {}
 
     def meanwhile(lease):
         if lease.path.suffix == ".lease" and not before:
@@ -130,7 +130,7 @@ def test_who_joins_a_cache_that_is_finished_meanwhile_computes_nothing(tiny, tmp
             (tmp_path / "whole").rename(out)
         return acquire(lease)
 
-    monkeypatch.setattr(workers.Lease, "acquire", meanwhile)
+    monkeypatch.setattr(shard_workers.Lease, "acquire", meanwhile)
     cache_teacher.run(config(tiny, out, shard_rows=16, join=True))
     assert before
     assert {path.stat().st_ino for path in out.rglob("*") if path.is_file()} == set(before.values())
@@ -152,7 +152,7 @@ def test_who_gets_the_lease_of_a_finished_cache_leaves_it_alone(tiny, tmp_path, 
     hidden = (out / MANIFEST).rename(tmp_path / MANIFEST)
     (out / ".partial").mkdir()
     writer = CacheWriter(out, open_cache(tiny.arrow).manifest.fields, "arrow")
-    workers.write_file(out / ".partial" / "identity.json", lambda path: path.write_text("{}"))
+    shard_workers.write_file(out / ".partial" / "identity.json", lambda path: path.write_text("{}"))
     before = {path: path.stat().st_ino for path in out.rglob("*") if path.is_file() and ".partial" not in path.parts}
     hidden.rename(out / MANIFEST)
     assert writer.start()
@@ -173,7 +173,7 @@ def test_a_worker_that_fails_keeps_no_claim(tmp_path):
         return failed
 
     with pytest.raises(BadCache, match="no room"):
-        workers.share(writer, [("dev", 0, 0, 4), ("dev", 1, 4, 8)], workers.Crew(2, fail, lambda _: None))
+        shard_workers.share(writer, [("dev", 0, 0, 4), ("dev", 1, 4, 8)], shard_workers.Crew(2, fail, lambda _: None))
     assert [writer.claim("dev", index).holder() for index in (0, 1)] == [None, None]
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.environment import environment
-from pipeline.files import read_json, write_json
+from pipeline.system.files import read_json, write_json
+from pipeline.training.provenance import environment
 
 SOAK = os.environ.get("PKD_SOAK") == "1"
 RESULTS = Path(__file__).parents[2] / "results" / "reliability.json"

@@ -22,8 +22,8 @@ from sealing import seal, seal_shard, seal_splits
 
 from pipeline.cache.reader import Cache, open_cache
 from pipeline.cache.shards import Shard
+from pipeline.data.splits import Ragged
 from pipeline.errors import BadCache
-from pipeline.examples import Ragged
 
 T = TypeVar("T")
 SLACK = 2**20  # bytes by which a process grows whatever it reads: arenas of allocators

@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from sealing import seal, seal_shard, seal_splits, seal_teacher, seal_text, write_cache, write_sealed
 
-from pipeline.cache.containers import container
-from pipeline.cache.parsing import read_manifest
+from pipeline.cache.format.containers import container
+from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.reader import open_cache
+from pipeline.data.splits import Ragged
 from pipeline.errors import BadCache
-from pipeline.examples import Ragged
 
 SHORT = ("--max-steps", 2, "--precision", "float32", "--eval-every", 100)
 ROWS = 20

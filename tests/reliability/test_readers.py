@@ -14,9 +14,9 @@ import torch
 from sealing import write_cache
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.batching import collate
 from pipeline.cache.reader import open_cache
-from pipeline.examples import Ragged, Split
+from pipeline.data.batching import collate
+from pipeline.data.splits import Ragged, Split
 
 ROOT = Path(__file__).parents[2]
 READERS = 8

@@ -10,9 +10,9 @@ import subprocess
 import pytest
 from writers import config, contents, recorded, unchanged, words
 
-from pipeline import preflight
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
+from pipeline.teacher import preflight
 from stages import cache_teacher
 
 SOAK = os.environ.get("PKD_SOAK") == "1"

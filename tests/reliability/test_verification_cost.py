@@ -10,11 +10,10 @@ import pytest
 import torch
 import transformers
 
-from pipeline import store
-from pipeline.cache import verification
+from pipeline.cache import background_check, user_store
 from pipeline.cache.reader import open_cache
+from pipeline.config.training import CacheTeacherConfig, TrainStudentConfig
 from stages import cache_teacher, train_student
-from stages.configs.training import CacheTeacherConfig, TrainStudentConfig
 
 
 @pytest.mark.skipif(os.environ.get("PKD_SOAK") != "1", reason="a measurement, in the long form only")
@@ -32,15 +31,15 @@ def test_the_background_check_costs_little(tiny, tmp_path, record, monkeypatch):
         CacheTeacherConfig(**rows, teacher=str(tmp_path / "teacher"), cache=str(out), allow_weak_teacher=True)
     )
     monkeypatch.setenv("PKD_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(store, "SETTLED_NS", 0)
-    spent, verify = [], verification.verify_shard
+    monkeypatch.setattr(user_store, "SETTLED_NS", 0)
+    spent, verify = [], background_check.verify_shard
 
     def timed(*arguments):
         begun = time.thread_time()
         verify(*arguments)
         spent.append(time.thread_time() - begun)
 
-    monkeypatch.setattr(verification, "verify_shard", timed)
+    monkeypatch.setattr(background_check, "verify_shard", timed)
     seconds: dict[str, list[float]] = {"checked": [], "remembered": []}
     processor: dict[str, list[float]] = {"checked": [], "remembered": []}
     for turn in range(10):

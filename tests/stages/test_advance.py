@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config.training import TrainStudentConfig
+from pipeline.data.metrics import measure
 from pipeline.errors import BadOption, BadRun, BusyRun
-from pipeline.metrics import measure
-from pipeline.position import Paused
-from pipeline.runs import read_predictions
+from pipeline.training.run_directory import read_predictions
+from pipeline.training.training_state import Paused
 from stages import train_student
-from stages.configs.training import TrainStudentConfig
 
 CLI = str(Path(__file__).parents[2] / "cli.py")
 SHORT = dict(max_steps=12, eval_every=6, precision="float32", log_every=1, lr=1e-3)
@@ -69,8 +69,8 @@ def test_a_rung_is_no_evaluation_that_counts(tiny, tmp_path):
 
 
 def test_without_a_dev_split_it_cannot_pause(tiny, tmp_path):
+    from pipeline.config.training import CacheTeacherConfig
     from stages import cache_teacher
-    from stages.configs.training import CacheTeacherConfig
 
     rows = {name: value for name, value in tiny.rows.items() if name not in ("dev_file", "test_file")}
     cache_teacher.run(CacheTeacherConfig(**rows, teacher=str(tiny.teacher), cache=str(tmp_path / "cache")))

@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from pipeline.cache.reader import open_cache
+from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BadOption, BusyRun, Interrupted, TrainingDiverged
-from pipeline.position import Paused
-from pipeline.runs import read_predictions
+from pipeline.training.run_directory import read_predictions
+from pipeline.training.training_state import Paused
 from stages import train_student
-from stages.configs.training import TrainStudentConfig
-from stages.sweeps.packing import measure_pack
+from stages.sweep.search.packing import measure_pack
 
 STUDENTS = {
     "skip": dict(method="pkd-skip", lr=1e-3, temperature=5.0, seed=1),
@@ -176,7 +176,7 @@ def test_one_that_diverges_harms_nobody(tiny, tmp_path, alone):
 
 def test_a_run_of_another_process_and_one_that_is_complete(tiny, tmp_path, alone):
     """Neither is trained, the others are."""
-    from pipeline.lease import directory_lease
+    from pipeline.system.lease import directory_lease
 
     done = train_student.run(*configs(tiny, tmp_path, ["skip"]))
     train_student.advance(*configs(tiny, tmp_path, ["last"]), 4)

@@ -12,13 +12,13 @@ import torch
 from conftest import save_pretrained_encoder, write_rows
 
 from pipeline.cache.reader import open_cache
-from pipeline.checkpoints import load_classifier, load_tokenizer
-from pipeline.encoders import cls_vectors
+from pipeline.config.training import CacheTeacherConfig
+from pipeline.data.sources import load_rows
 from pipeline.errors import BadCache, BadModel, BadOption, HubUnreachable
-from pipeline.fingerprint import json_digest
-from pipeline.sources import load_rows
+from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.models.encoders import cls_vectors
+from pipeline.system.digests import json_digest
 from stages import cache_teacher
-from stages.configs.training import CacheTeacherConfig
 
 CLI = str(Path(__file__).parents[2] / "cli.py")
 
@@ -192,15 +192,15 @@ def test_labels_in_the_teachers_order(tiny, tmp_path):
 
 
 def test_the_order_of_the_published_mnli_teacher(tmp_path, monkeypatch):
-    from pipeline import teachers
-    from pipeline.tasks import TASKS
+    from pipeline.data.tasks import TASKS
+    from pipeline.teacher import locate
 
     directory = save_pretrained_encoder(tmp_path / "published")
     load_classifier(str(directory), classes=3).save_pretrained(directory)
-    monkeypatch.setattr(teachers, "load_tokenizer", lambda *_: load_tokenizer(str(directory)))
-    monkeypatch.setattr(teachers, "load_classifier", lambda *_, **__: load_classifier(str(directory)))
+    monkeypatch.setattr(locate, "load_tokenizer", lambda *_: load_tokenizer(str(directory)))
+    monkeypatch.setattr(locate, "load_classifier", lambda *_, **__: load_classifier(str(directory)))
     monkeypatch.chdir(tmp_path)
-    teacher = teachers.load_teacher(TASKS["mnli"], CacheTeacherConfig(task="mnli"), None, None)
+    teacher = locate.load_teacher(TASKS["mnli"], CacheTeacherConfig(task="mnli"), None, None)
     assert teacher.task.labels == ("contradiction", "entailment", "neutral")
     assert teacher.model.config.id2label == dict(enumerate(teacher.task.labels))
 
@@ -238,7 +238,7 @@ def test_no_teacher_to_be_found(tiny, in_directory):
 
 
 def test_the_published_teacher_out_of_reach(in_directory, monkeypatch):
-    monkeypatch.setattr("pipeline.checkpoints.reachable", lambda: False)
+    monkeypatch.setattr("pipeline.models.checkpoints.reachable", lambda: False)
     glue = in_directory / "RTE"
     glue.mkdir()
     for split in ("train", "dev"):
@@ -252,8 +252,8 @@ def test_the_published_teacher_out_of_reach(in_directory, monkeypatch):
 
 
 def test_the_users_own_line_without_a_hub(in_directory, monkeypatch):
-    monkeypatch.setattr("pipeline.hub.reachable", lambda: False)
-    monkeypatch.setattr("pipeline.checkpoints.reachable", lambda: False)
+    monkeypatch.setattr("pipeline.system.hub.reachable", lambda: False)
+    monkeypatch.setattr("pipeline.models.checkpoints.reachable", lambda: False)
     with pytest.raises(HubUnreachable) as error:
         cache_teacher.run(CacheTeacherConfig(task="mnli"))
     assert str(error.value) == (

@@ -5,18 +5,18 @@ import json
 
 import pytest
 
-from pipeline.bundle import student_from_bundle
 from pipeline.cache.reader import open_cache
-from pipeline.checkpoints import load_classifier, locate
-from pipeline.compute import accelerator
-from pipeline.examples import tokenize
-from pipeline.learner import EncoderLearner, seed_everything
-from pipeline.loop import Training
-from pipeline.runs import RunDirectory
-from pipeline.signals import CachedSignals, LiveSignals, passes
-from pipeline.sources import load_rows
-from stages.configs.training import CacheTeacherConfig, TrainStudentConfig
-from stages.students import canonical, objective
+from pipeline.cache.teacher_files import student_from_bundle
+from pipeline.config.training import CacheTeacherConfig, TrainStudentConfig
+from pipeline.data.sources import load_rows
+from pipeline.data.splits import tokenize
+from pipeline.distillation.recipe import canonical, objective
+from pipeline.distillation.targets import CachedSignals, LiveSignals, passes
+from pipeline.models.accelerator import accelerator
+from pipeline.models.checkpoints import load_classifier, locate
+from pipeline.training.learner import EncoderLearner, seed_everything
+from pipeline.training.loop import Training
+from pipeline.training.run_directory import RunDirectory
 
 STEPS = 20
 
@@ -45,7 +45,7 @@ def losses(tiny, cache_directory, live, out, method):
 
 
 def tokenizer_of(tiny):
-    from pipeline.checkpoints import load_tokenizer
+    from pipeline.models.checkpoints import load_tokenizer
 
     return load_tokenizer(locate(str(tiny.teacher)))
 
@@ -61,7 +61,7 @@ def test_every_loss_agrees(tiny, tmp_path, method, stored, tolerance):
 
 
 def test_a_target_of_another_example_is_refused(tiny):
-    from pipeline.batching import collate
+    from pipeline.data.batching import collate
     from pipeline.errors import BadCache
 
     split = open_cache(tiny.arrow).splits["train"]

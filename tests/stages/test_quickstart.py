@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import sources
-from pipeline.cache.parsing import read_manifest
+from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.writer import CacheWriter
-from pipeline.settings import command_line
-from pipeline.tasks import find_task
-from stages.configs.training import QuickstartConfig, TrainStudentConfig
+from pipeline.config.options import command_line
+from pipeline.config.training import QuickstartConfig, TrainStudentConfig
+from pipeline.data import sources
+from pipeline.data.tasks import find_task
 
 
 @pytest.fixture(params=[12, pytest.param(1, marks=pytest.mark.soak)])

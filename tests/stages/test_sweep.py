@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from pipeline.config.training import TrainStudentConfig
 from stages import train_student
-from stages.configs.training import TrainStudentConfig
 
 CLI = str(Path(__file__).parents[2] / "cli.py")
 SPACE = 'method = ["kd", "pkd-skip"]\nlr = [1e-3, 5e-3]\nbeta = [1, 100]\nepochs = 3\nprecision = "float32"\n'

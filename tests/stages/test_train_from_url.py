@@ -7,7 +7,7 @@ import pytest
 from conftest import seal
 from s3 import files_of, s3, server  # noqa: F401
 
-from pipeline.cache.parsing import read_manifest
+from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.reader import open_cache
 
 SHORT = ("--max-steps", 12, "--eval-every", 6, "--precision", "float32", "--log-every", 1, "--lr", 1e-3)
@@ -113,7 +113,7 @@ def test_the_store_stays_within_its_bound(tiny, tmp_path, call):
 
 def test_rows_that_are_not_those_of_the_identity(tiny, tmp_path, call):
     """Someone permuted the logits' neighbours, the rows of a shard, and recomputed every digest."""
-    from pipeline.fingerprint import bytes_digest, file_digest
+    from pipeline.system.digests import bytes_digest, file_digest
 
     cache, url = shutil.copytree(tiny.arrow, tmp_path / "cache"), f"file://{tmp_path}/shared/toy"
     file = cache / "train" / "00000.arrow"

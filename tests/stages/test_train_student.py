@@ -8,10 +8,10 @@ import transformers
 from conftest import save_pretrained_encoder
 
 from pipeline.cache.reader import open_cache
+from pipeline.config.training import TrainStudentConfig
+from pipeline.data.splits import Rows
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, TrainingDiverged
-from pipeline.examples import Rows
 from stages import train_student
-from stages.configs.training import TrainStudentConfig
 
 SHORT = dict(max_steps=12, eval_every=6, precision="float32", log_every=1, lr=1e-3)
 
@@ -45,7 +45,7 @@ def test_another_seed_changes_dropout_but_not_the_order(tiny, tmp_path, monkeypa
         seen.setdefault(name, []).append(self.ids.tolist())
         return check(self, hashes)
 
-    monkeypatch.setattr("pipeline.examples.Rows.check", watch)
+    monkeypatch.setattr("pipeline.data.splits.Rows.check", watch)
     for name, options in {"a": {}, "b": {"seed": 1}, "c": {"data_seed": 1}}.items():
         train(tiny.arrow, tmp_path / name, **options)
     assert seen["a"] == seen["b"] != seen["c"]
@@ -199,8 +199,8 @@ def test_directories_that_are_there_are_not_overwritten(tiny, tmp_path):
 
 
 def test_a_cache_without_a_dev_split(tiny, tmp_path):
+    from pipeline.config.training import CacheTeacherConfig
     from stages import cache_teacher
-    from stages.configs.training import CacheTeacherConfig
 
     rows = {name: value for name, value in tiny.rows.items() if name not in ("dev_file", "test_file")}
     cache_teacher.run(CacheTeacherConfig(**rows, teacher=str(tiny.teacher), cache=str(tmp_path / "cache")))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.cache.columns import check_columns, column_types
-from pipeline.cache.containers import container, layout
+from pipeline.cache.format.columns import check_columns, column_types
+from pipeline.cache.format.containers import container, layout
 from pipeline.cache.shards import map_file
-from pipeline.examples import Ragged
+from pipeline.data.splits import Ragged
 
 both = pytest.mark.parametrize("name", ["arrow", "hdf5"])
 

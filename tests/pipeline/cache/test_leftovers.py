@@ -5,7 +5,7 @@ import pytest
 from pipeline.cache.leftovers import find_leftovers, remove_leftover, size_of
 from pipeline.cache.reader import open_cache
 from pipeline.cache.writer import CacheWriter
-from pipeline.lease import Lease
+from pipeline.system.lease import Lease
 
 
 @pytest.fixture

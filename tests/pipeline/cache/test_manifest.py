@@ -4,11 +4,11 @@ import shutil
 import pytest
 from conftest import seal, write_sealed
 
-from pipeline.cache.parsing import read_manifest
+from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.reader import open_cache
+from pipeline.config.training import CacheTeacherConfig
 from pipeline.errors import BadCache
 from stages import cache_teacher
-from stages.configs.training import CacheTeacherConfig
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from s3 import ROOT
 
-from pipeline.cache.fetched import Fetched
-from pipeline.cache.published import Published, open_published
-from pipeline.cache.remote import Remote
+from pipeline.cache.remote.downloads import Fetched
+from pipeline.cache.remote.object_store import Remote
+from pipeline.cache.remote.published import Published, open_published
+from pipeline.cache.user_store import Memory
 from pipeline.errors import BadCache, BadOption
-from pipeline.store import Memory
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_where_things_lie(url, manifest, blob, monkeypatch):
 
 
 def test_failures_on_the_way_are_tried_again(monkeypatch):
-    monkeypatch.setattr("pipeline.cache.remote.WAITS", (0, 0))
+    monkeypatch.setattr("pipeline.cache.remote.object_store.WAITS", (0, 0))
     remote, failures = Remote("memory://place"), []
     remote.fs.pipe_file("/place/a", b"data")
     remote.read("/place/a", 0, 4)  # it answers
@@ -200,7 +200,7 @@ def test_failures_on_the_way_are_tried_again(monkeypatch):
             return str(problem)
         finally:
             monkeypatch.undo()
-            monkeypatch.setattr("pipeline.cache.remote.WAITS", (0, 0))
+            monkeypatch.setattr("pipeline.cache.remote.object_store.WAITS", (0, 0))
 
     assert flaky(2, ConnectionResetError()) == b"data"
     assert flaky(3, ConnectionResetError()) == (

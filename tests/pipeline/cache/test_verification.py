@@ -11,16 +11,15 @@ import time
 import numpy as np
 import pytest
 
-from pipeline import store
-from pipeline.cache import verification
-from pipeline.cache.containers import container
-from pipeline.cache.parsing import read_manifest
+from pipeline.cache import background_check, user_store
+from pipeline.cache.format.containers import container
+from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.reader import open_cache
 from pipeline.cache.writer import write_shard
+from pipeline.config.training import TrainStudentConfig
+from pipeline.data.splits import Ragged
 from pipeline.errors import BadCache, Interrupted
-from pipeline.examples import Ragged
 from stages import train_student
-from stages.configs.training import TrainStudentConfig
 
 OPTIONS = dict(max_steps=6, eval_every=3, precision="float32", log_every=1, lr=1e-3)
 KEPT = ("run.json", "model", "checkpoint.safetensors")
@@ -38,14 +37,14 @@ def model_bytes(out):
 def cache(tiny, tmp_path, monkeypatch):
     """A copy of a cache, and a store that knows nothing of it. Files count as settled at once."""
     monkeypatch.setenv("PKD_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(store, "SETTLED_NS", 0)
+    monkeypatch.setattr(user_store, "SETTLED_NS", 0)
     return shutil.copytree(tiny.arrow, tmp_path / "cache")
 
 
 @pytest.fixture
 def gate(monkeypatch):
     """The check of each shard waits until `gate.set()`; `gate.checked` are the files of those checked since."""
-    gate, verify = threading.Event(), verification.verify_shard
+    gate, verify = threading.Event(), background_check.verify_shard
     gate.checked = []
 
     def slow(shard, *arguments):
@@ -53,7 +52,7 @@ def gate(monkeypatch):
         verify(shard, *arguments)
         gate.checked.append(shard.record.file)
 
-    monkeypatch.setattr(verification, "verify_shard", slow)
+    monkeypatch.setattr(background_check, "verify_shard", slow)
     yield gate
     gate.set()
 
@@ -61,13 +60,13 @@ def gate(monkeypatch):
 @pytest.fixture
 def hashed(monkeypatch):
     """The sizes of all that was compared with a digest."""
-    sizes, digest = [], verification.bytes_digest
+    sizes, digest = [], background_check.bytes_digest
 
     def count(data):
         sizes.append(len(data))
         return digest(data)
 
-    monkeypatch.setattr(verification, "bytes_digest", count)
+    monkeypatch.setattr(background_check, "bytes_digest", count)
     return sizes
 
 
@@ -274,7 +273,7 @@ def test_damage_that_keeps_size_and_time_is_found(cache, tmp_path):
 
 def test_a_file_that_just_changed_is_not_remembered(cache, tmp_path, hashed, monkeypatch):
     """It could change once more within the resolution of its time."""
-    monkeypatch.setattr(store, "SETTLED_NS", 3600 * 10**9)
+    monkeypatch.setattr(user_store, "SETTLED_NS", 3600 * 10**9)
     train(cache, tmp_path / "first")
     seen = sorted(hashed)
     hashed.clear()

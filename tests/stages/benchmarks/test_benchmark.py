@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.timing import Ratio, Report, Series
-from stages import benchmark
+from stages.benchmarks import run
+from stages.benchmarks.harness.timing import Ratio, Report, Series
 
 HELD = Ratio("held", values=(2.0, 3.0, 4.0), at_least=2.5)
 MISSED = Ratio("missed", values=(2.0,), at_most=1, goal=True)
@@ -21,7 +21,7 @@ def measured(monkeypatch) -> list[str]:
         names.append(config.what)
         return Report((Series("seconds", "s", (1.0,)),), (HELD, MISSED))
 
-    monkeypatch.setattr(benchmark, "MEASURE", dict.fromkeys(benchmark.MEASURE, measure))
+    monkeypatch.setattr(run, "MEASURE", dict.fromkeys(run.MEASURE, measure))
     return names
 
 
@@ -58,7 +58,7 @@ def test_where_nothing_can_be_written_nothing_is_measured(call, in_directory, me
 def test_a_directory_is_made_when_there_is_something_to_write(call, in_directory, measured):
     assert call("benchmark", "train", "--lengths", "none", "--device", "cpu", "--out", "a/b").code == 0
     assert Path("a/b/benchmark-train.json").is_file()
-    benchmark.check_out("c/d", [Path("c/d/benchmark-train.json")])
+    run.check_out("c/d", [Path("c/d/benchmark-train.json")])
     assert not Path("c").exists()
 
 

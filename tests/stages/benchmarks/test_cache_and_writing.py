@@ -8,20 +8,21 @@ import pytest
 import torch
 import transformers
 
-from pipeline.batching import by_length
-from pipeline.cache.containers import container
-from pipeline.cache.manifest import SplitRecord
+from pipeline.cache.format.containers import container
+from pipeline.cache.format.manifest import SplitRecord
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.cache.writer import CacheWriter
-from pipeline.compute import accelerator
-from pipeline.encoders import cls_vectors
+from pipeline.config.benchmark import BenchmarkConfig
+from pipeline.data.batching import by_length
+from pipeline.data.splits import Split
 from pipeline.errors import BadOption
-from pipeline.examples import Split
-from pipeline.fingerprint import bytes_digest, file_digest
-from pipeline.synthetic import RandomColumns, types_of
-from pipeline.teacher_pass import teacher_pass
-from stages.benchmarks import cache, writing
-from stages.configs.benchmark import BenchmarkConfig
+from pipeline.models.accelerator import accelerator
+from pipeline.models.encoders import cls_vectors
+from pipeline.system.digests import bytes_digest, file_digest
+from pipeline.teacher.forward import teacher_pass
+from stages.benchmarks import cache
+from stages.benchmarks.contenders import writer_contenders
+from stages.benchmarks.harness.synthetic import RandomColumns, types_of
 
 ROWS = 150  # two full batches, and one of the rest
 
@@ -87,7 +88,7 @@ def test_all_run_the_same_batches(monkeypatch, tmp_path, contender):
 @pytest.mark.parametrize("name", ["arrow", "hdf5"])
 def test_a_shard_is_written_and_its_digests_are_those_of_the_file(tmp_path, name):
     columns, types = columns_and_types(shape())
-    assert writing.write_one(tmp_path / "cache", name, columns, types) > 0
+    assert writer_contenders.write_one(tmp_path / "cache", name, columns, types) > 0
     record = CacheWriter(tmp_path / "cache", {}, name).written("train", 0)
     data = (tmp_path / "cache" / record.file).read_bytes()
     assert record.file.endswith(container(name).SUFFIX) and record.bytes == len(data)
@@ -101,8 +102,10 @@ def test_a_shard_is_written_and_its_digests_are_those_of_the_file(tmp_path, name
 def test_the_rows_of_datasets_are_ours(tmp_path, one_array):
     chosen = shape()
     columns, _ = columns_and_types(chosen)
-    rows = writing.rows_of(columns, chosen.layers, one_array)
-    made = writing.dataset_of(rows, writing.features_of(chosen.config, chosen.layers, one_array), tmp_path)
+    rows = writer_contenders.rows_of(columns, chosen.layers, one_array)
+    made = writer_contenders.dataset_of(
+        rows, writer_contenders.features_of(chosen.config, chosen.layers, one_array), tmp_path
+    )
     assert len(made) == ROWS and all(tmp_path in path.parents for path in map(Path, files(made)))
     for row in (0, 77, ROWS - 1):
         theirs, hashed = made.with_format("numpy")[row], made[row]["row_hash"]
@@ -120,25 +123,27 @@ def files(dataset) -> list[str]:
 
 def test_each_turn_of_datasets_writes_anew(monkeypatch, tmp_path):
     """Its own disk cache would answer the second time."""
-    drawn, made = [], writing.rows_of
+    drawn, made = [], writer_contenders.rows_of
 
     class Counted(list):
         def __iter__(self):
             drawn.append(len(self))
             return super().__iter__()
 
-    monkeypatch.setattr(writing, "rows_of", lambda *arguments: Counted(made(*arguments)))
+    monkeypatch.setattr(writer_contenders, "rows_of", lambda *arguments: Counted(made(*arguments)))
     chosen = shape()
-    run = writing.from_generator(writing.DECLARED, str(tmp_path), chosen.config, chosen.lengths, chosen.layers)
-    assert run(2)[writing.DECLARED][0] == 2 * ROWS
+    run = writer_contenders.from_generator(
+        writer_contenders.DECLARED, str(tmp_path), chosen.config, chosen.lengths, chosen.layers
+    )
+    assert run(2)[writer_contenders.DECLARED][0] == 2 * ROWS
     assert drawn == [ROWS, ROWS]
 
 
 def test_shards_of_both_containers_are_timed(tmp_path):
     chosen = shape()
-    found = writing.shards(str(tmp_path), chosen.config, chosen.lengths, chosen.layers)(2)
+    found = writer_contenders.shards(str(tmp_path), chosen.config, chosen.lengths, chosen.layers)(2)
     assert [done for done, _ in found.values()] == [2 * ROWS, 2 * ROWS]
-    assert set(found) == set(writing.OURS.values())
+    assert set(found) == set(writer_contenders.OURS.values())
 
 
 def test_lengths_that_cannot_be_read_are_refused():

@@ -5,10 +5,10 @@ import pytest
 import torch
 import transformers
 
-from pipeline.encoders import cls_vectors
+from pipeline.distillation.losses import Objective, Targets
 from pipeline.errors import MissingExtra
-from pipeline.losses import Objective, Targets
-from stages.benchmarks.contenders import Setting, authors_way, collate, textbrewer, trainer_live
+from pipeline.models.encoders import cls_vectors
+from stages.benchmarks.contenders.student_contenders import Setting, authors_way, collate, textbrewer, trainer_live
 
 ALL = [authors_way, trainer_live, textbrewer]
 EXAMPLES = 20

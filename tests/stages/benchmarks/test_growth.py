@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.errors import BadCache
-from pipeline.lines import Line
-from pipeline.timing import Series
-from stages.benchmarks.growth import line, measure, proportional_memory
-from stages.configs.benchmark import BenchmarkConfig
+from stages.benchmarks.harness.scaling import Line
+from stages.benchmarks.harness.timing import Series
+from stages.benchmarks.scaling import line, measure, proportional_memory
 
 
 def test_a_line_through_medians_worked_out_by_hand():

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import transformers
 
-from pipeline.batching import BatchOrder
-from pipeline.cache.columns import cls_column
+from pipeline.cache.format.columns import cls_column
 from pipeline.cache.reader import open_cache
+from pipeline.config.benchmark import BenchmarkConfig
+from pipeline.data.batching import BatchOrder
 from pipeline.errors import BadCache
-from pipeline.synthetic import synthetic_cache
-from stages.benchmarks import gathers, reader
-from stages.configs.benchmark import BenchmarkConfig
+from stages.benchmarks import reader
+from stages.benchmarks.contenders import reader_contenders
+from stages.benchmarks.harness.synthetic import synthetic_cache
 
 ROWS, SHARD, LAYERS = 700, 200, (1, 3)
 NAMES = ["example_id", *map(cls_column, LAYERS)]
@@ -53,19 +54,19 @@ def same(found, expected) -> None:
 
 @pytest.mark.parametrize("container", ["arrow", "hdf5"])
 def test_the_reader_and_a_plain_mapping_read_these_rows(caches, expected, container):
-    same(gathers.cache_gather(open_cache(caches[container]).splits["train"], NAMES)(IDS), expected)
-    same(gathers.mapped_gather(caches[container], NAMES)(IDS), expected)
+    same(reader_contenders.cache_gather(open_cache(caches[container]).splits["train"], NAMES)(IDS), expected)
+    same(reader_contenders.mapped_gather(caches[container], NAMES)(IDS), expected)
 
 
-@pytest.mark.parametrize("gather", [gathers.datasets_gather, gathers.own_datasets_gather])
+@pytest.mark.parametrize("gather", [reader_contenders.datasets_gather, reader_contenders.own_datasets_gather])
 def test_datasets_reads_these_rows_and_these_columns_alone(caches, expected, gather):
     same(gather(caches["arrow"], NAMES, ROWS)(IDS), expected)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
 def test_h5py_reads_these_rows(caches, expected, tmp_path, chunked):
-    gathers.write_h5py(tmp_path / "a.h5", caches["arrow"], NAMES, ROWS, chunked)
-    gather, rows = gathers.h5py_gather(str(tmp_path / "a.h5"), NAMES)
+    reader_contenders.write_h5py(tmp_path / "a.h5", caches["arrow"], NAMES, ROWS, chunked)
+    gather, rows = reader_contenders.h5py_gather(str(tmp_path / "a.h5"), NAMES)
     same(gather(IDS), expected)
     assert rows == ROWS
     with h5py.File(tmp_path / "a.h5") as file:
@@ -73,13 +74,13 @@ def test_h5py_reads_these_rows(caches, expected, tmp_path, chunked):
 
 
 def test_fewer_rows_are_the_first_ones(caches, tmp_path):
-    gathers.write_h5py(tmp_path / "a.h5", caches["arrow"], NAMES, 300, False)
-    gather, rows = gathers.h5py_gather(str(tmp_path / "a.h5"), NAMES)
+    reader_contenders.write_h5py(tmp_path / "a.h5", caches["arrow"], NAMES, 300, False)
+    gather, rows = reader_contenders.h5py_gather(str(tmp_path / "a.h5"), NAMES)
     assert rows == 300 and gather(np.array([0, 299]))["example_id"].tolist() == [0, 299]
 
 
 def test_batches_hold_every_row_once_and_differ_by_epoch():
-    first, second = (gathers.batches_of(ROWS, LENGTHS, epoch) for epoch in (0, 1))
+    first, second = (reader_contenders.batches_of(ROWS, LENGTHS, epoch) for epoch in (0, 1))
     assert sorted(np.concatenate(first).tolist()) == list(range(ROWS))
     assert all((np.diff(ids) > 0).all() for ids in first)
     assert [ids.tolist() for ids in first] != [ids.tolist() for ids in second]
@@ -87,13 +88,15 @@ def test_batches_hold_every_row_once_and_differ_by_epoch():
 
 def test_a_turn_counts_the_rows_that_it_read():
     read = []
-    run = gathers.repeated("rows", lambda ids: read.append(ids.tolist()) or {}, [np.arange(3), np.arange(3, 5)])
+    run = reader_contenders.repeated(
+        "rows", lambda ids: read.append(ids.tolist()) or {}, [np.arange(3), np.arange(3, 5)]
+    )
     assert run(3)["rows"][0] == 8 and run(1)["rows"][0] == 2
     assert read == [[0, 1, 2], [3, 4], [0, 1, 2], [3, 4]]
 
 
 def test_a_unit_is_so_many_batches():
-    assert gathers.repeated("rows", lambda ids: {}, [np.arange(3)], unit=4)(2)["rows"][0] == 24
+    assert reader_contenders.repeated("rows", lambda ids: {}, [np.arange(3)], unit=4)(2)["rows"][0] == 24
 
 
 def test_the_other_run_has_batches_as_long_as_the_first_of_the_large_cache():
@@ -105,31 +108,31 @@ def test_the_other_run_has_batches_as_long_as_the_first_of_the_large_cache():
 
 
 def test_the_copy_is_whole():
-    amount, seconds = gathers.memory_copy()(2)[gathers.COPY]
-    assert amount == 2 * gathers.COPY_BYTES and seconds > 0
+    amount, seconds = reader_contenders.memory_copy()(2)[reader_contenders.COPY]
+    assert amount == 2 * reader_contenders.COPY_BYTES and seconds > 0
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="only Linux takes pages out of memory on request")
-@pytest.mark.parametrize("build", [gathers.cold_cache, gathers.cold_mapped])
+@pytest.mark.parametrize("build", [reader_contenders.cold_cache, reader_contenders.cold_mapped])
 def test_a_cold_turn_reads_the_first_tenth_and_can_be_repeated(caches, build):
     lengths = LENGTHS
     run = build(caches["arrow"], LAYERS, lengths, 10.0)
     for epoch in (0, 1):
-        rows = len(gathers.first_tenth(lengths, epoch)[0])
+        rows = len(reader_contenders.first_tenth(lengths, epoch)[0])
         assert {done for done, _ in run(epoch).values()} == {rows}
 
 
 def test_eviction_leaves_the_bytes(caches):
-    files = gathers.files_of(caches["arrow"])
+    files = reader_contenders.files_of(caches["arrow"])
     before = [file.read_bytes() for file in files]
     assert any(file.suffix == ".arrow" for file in files)
-    gathers.evict(files)
+    reader_contenders.evict(files)
     assert [file.read_bytes() for file in files] == before
 
 
 @pytest.mark.parametrize("cold", [False, True])
 def test_opening_times_the_first_batch_too(caches, cold):
-    measured = gathers.opening(caches["arrow"], LAYERS, cold)(1)
+    measured = reader_contenders.opening(caches["arrow"], LAYERS, cold)(1)
     state = "cold" if cold else "warm"
     opened, first = measured[f"opened, {state}"][0], measured[f"first batch, {state}"][0]
     assert 0 < opened < first

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.timing import Series, difference
+from pipeline.config.benchmark import BenchmarkConfig
+from stages.benchmarks.harness.timing import Series, difference
 from stages.benchmarks.startup import COMMANDS, NOTHING, measure, seconds_of, times_of
-from stages.configs.benchmark import BenchmarkConfig
 
 
 def test_every_command_is_timed_from_any_directory(tmp_path, monkeypatch):

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import transformers
 
-from pipeline.batching import BatchOrder
 from pipeline.cache.reader import open_cache
+from pipeline.config.benchmark import BenchmarkConfig
+from pipeline.config.training import TrainStudentConfig
+from pipeline.data.batching import BatchOrder
 from pipeline.errors import BadOption
-from pipeline.synthetic import RTE, synthetic_cache, teacher_config, token_lengths
 from stages import train_student
 from stages.benchmarks import train
-from stages.benchmarks.contenders import Setting
-from stages.configs.benchmark import BenchmarkConfig
-from stages.configs.training import TrainStudentConfig
+from stages.benchmarks.contenders.student_contenders import Setting
+from stages.benchmarks.harness.synthetic import RTE, synthetic_cache, teacher_config, token_lengths
 
 SHAPE = transformers.BertConfig(
     hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, num_labels=3

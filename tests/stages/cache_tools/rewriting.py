@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cache.manifest import SplitRecord
+from pipeline.cache.format.manifest import SplitRecord
 from pipeline.cache.reader import open_cache
 from pipeline.cache.writer import CacheWriter, write_shard
-from pipeline.examples import Ragged, row_hash
+from pipeline.data.splits import Ragged, row_hash
 
 
 def columns_of(shard) -> dict:

@@ -6,12 +6,12 @@ import pytest
 from rewriting import begun, contents, flip_byte, rewritten
 
 from pipeline.cache.reader import open_cache
+from pipeline.cache.user_store import known_rows, remember_rows
 from pipeline.cache.writer import CacheWriter
-from pipeline.store import known_rows, remember_rows
+from pipeline.config.cache import CacheConvertConfig
+from pipeline.config.training import CacheTeacherConfig
 from stages import cache_teacher
-from stages.cache_tools import convert
-from stages.configs.cache_tools import CacheConvertConfig
-from stages.configs.training import CacheTeacherConfig
+from stages.cache import convert
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import pytest
 from rewriting import change_token, flip_byte, rewritten, without_split
 
 from pipeline.cache.reader import open_cache
-from stages.cache_tools import diff
-from stages.configs.cache_tools import CacheDiffConfig
+from pipeline.config.cache import CacheDiffConfig
+from stages.cache import diff
 
 EQUAL = {"equal": 1.0, "largest": 0.0, "mean": 0.0}
 COLUMNS = ["logits", "cls_01", "cls_02", "cls_03"]

@@ -11,9 +11,9 @@ import pytest
 from rewriting import begun, contents
 
 from pipeline.cache.reader import open_cache
-from pipeline.lease import Lease
+from pipeline.config.training import CacheTeacherConfig
+from pipeline.system.lease import Lease
 from stages import cache_teacher
-from stages.configs.training import CacheTeacherConfig
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
@@ -209,7 +209,7 @@ def test_a_joined_process_beside_a_manifest(call, cache):
 
 
 def test_the_lease_is_held_while_it_works(call, cache, monkeypatch):
-    from stages.cache_tools import gc
+    from stages.cache import gc
 
     put(cache / "train" / "notes")
     held, remove = [], gc.remove_leftover

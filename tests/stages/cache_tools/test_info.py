@@ -5,8 +5,8 @@ import pytest
 from rewriting import flip_byte, rewritten, without_split
 
 from pipeline.cache.reader import open_cache
-from pipeline.metrics import measure
-from pipeline.probes import normalised
+from pipeline.data.metrics import measure
+from pipeline.distillation.layer_probes import normalised
 
 
 def test_what_a_cache_holds(call, tiny):

@@ -97,7 +97,7 @@ def test_an_unfinished_one_and_who_is_writing_it(call, tiny, in_directory):
     (cache,) = call("cache", "ls").json["caches"]
     assert (cache["state"], cache["identity"]) == ("unfinished", open_cache(tiny.arrow).manifest.identity)
     assert cache["note"] == "unfinished, 3 shards so far; nobody is writing it: the command that began it goes on"
-    code = "from pipeline.lease import Lease; import sys, pathlib, time\n"
+    code = "from pipeline.system.lease import Lease; import sys, pathlib, time\n"
     code += "Lease(pathlib.Path(sys.argv[1])).acquire(); print(1, flush=True); time.sleep(60)"
     root = Path(__file__).parents[3]
     lease = in_directory / "data" / "toy" / ".partial" / "lease.json"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import seal
 
-from pipeline import store
-from pipeline.cache.parsing import read_manifest
-from pipeline.repair import rows_of
+from pipeline.cache import user_store
+from pipeline.cache.format.manifest_validation import read_manifest
+from pipeline.teacher.repair import rows_of
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def test_repair_computes_again_what_is_damaged_and_nothing_else(call, tiny, cach
 
 
 def test_repair_needs_no_rows_where_the_tokens_are_whole(call, cache, monkeypatch):
-    monkeypatch.setattr("stages.cache_tools.verify.known_rows", lambda _: None)
-    monkeypatch.setattr("pipeline.repair.load_rows", lambda _: pytest.fail("rows were read"))
+    monkeypatch.setattr("stages.cache.verify.known_rows", lambda _: None)
+    monkeypatch.setattr("pipeline.teacher.repair.load_rows", lambda _: pytest.fail("rows were read"))
     before = contents(cache)
     for file, part in (("train/00000.arrow", "logits"), ("dev/00001.arrow", "cls_03")):
         flip(cache / file, inside(cache, file, part))
@@ -104,7 +104,7 @@ def test_repair_needs_no_rows_where_the_tokens_are_whole(call, cache, monkeypatc
 
 
 def test_repair_without_rows_says_so_and_mends_the_rest(call, tiny, cache, monkeypatch):
-    monkeypatch.setattr("stages.cache_tools.verify.known_rows", lambda _: None)
+    monkeypatch.setattr("stages.cache.verify.known_rows", lambda _: None)
     before = contents(cache)
     damage_all_kinds(cache)
     done = call("cache", "verify", cache, "--repair")
@@ -172,7 +172,7 @@ def test_a_machine_that_gives_other_bytes(call, cache, monkeypatch):
     def elsewhere(value):
         value["made"]["environment"]["device"] = "another processor, 64 cores"
 
-    from pipeline.teacher_pass import TeacherPass
+    from pipeline.teacher.forward import TeacherPass
 
     seal(cache, elsewhere)
     shard = TeacherPass.shard
@@ -221,7 +221,7 @@ def test_a_sample_of_the_rows_through_the_teacher(call, tiny, cache):
 
 def test_a_sample_sees_targets_of_other_rows(call, tiny, tmp_path):
     """Targets in another order, with every digest right: no digest can see that, the teacher can."""
-    from pipeline.cache.columns import check_columns
+    from pipeline.cache.format.columns import check_columns
     from pipeline.cache.reader import open_cache
     from pipeline.cache.writer import write_shard
 
@@ -264,7 +264,7 @@ def test_what_cannot_be_verified(call, tmp_path, tiny, cache):
 
 def test_where_the_rows_are(tiny, monkeypatch, tmp_path):
     manifest = read_manifest(tiny.arrow)
-    known = store.known_rows(manifest.identity)
+    known = user_store.known_rows(manifest.identity)
     assert known is not None and known.train_file == tiny.rows["train_file"]
     assert rows_of(manifest, known, {"dev_file": "elsewhere.csv"}).dev_file == "elsewhere.csv"
     monkeypatch.chdir(tmp_path)

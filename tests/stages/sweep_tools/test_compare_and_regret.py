@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stages.sweep_tools import regret
-from stages.sweep_tools.compare import row
-from stages.sweep_tools.regret import halves, winners
-from stages.sweeps.record import FINISHED
+from stages.sweep import regret
+from stages.sweep.compare import row
+from stages.sweep.regret import halves, winners
+from stages.sweep.search.record import FINISHED
 
 
 def test_a_row_by_hand():

@@ -14,17 +14,18 @@ import torch
 from optuna.pruners import SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
+from pipeline.config.sweep import SweepConfig
+from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BadOption, BadRun
-from pipeline.position import Evaluation, Paused
-from stages.configs.sweep import SweepConfig
-from stages.configs.training import TrainStudentConfig
-from stages.sweeps import packing, work
-from stages.sweeps.bayes import bayes
-from stages.sweeps.engine import local_engine
-from stages.sweeps.space import Space
-from stages.sweeps.study import JOURNAL, Study, categories
-from stages.sweeps.trials import Trials
-from stages.sweeps.work import FAILED, Job
+from pipeline.training.training_state import Evaluation, Paused
+from stages.sweep.execution import worker
+from stages.sweep.execution.local import local_engine
+from stages.sweep.execution.worker import FAILED, Job
+from stages.sweep.search import packing
+from stages.sweep.search.bayes import bayes
+from stages.sweep.search.space import Space
+from stages.sweep.search.study import JOURNAL, Study, categories
+from stages.sweep.search.trials import Trials
 
 SPACE = 'method = "kd"\nprecision = "float32"\nmax_steps = 9\nlr = [1e-3, 2e-3, 5e-3]\n'
 
@@ -68,11 +69,11 @@ def test_what_somebody_else_trained_further_is_judged_before_the_rung(tmp_path):
     further = Paused(80, 90, Evaluation(80, 2.0, {"accuracy": 0.8}))
 
     def score(until):
-        return work._at(further, config, until).evaluation.score
+        return worker._at(further, config, until).evaluation.score
 
     assert [score(until) for until in (40, 50, 79, 80)] == [0.4, 0.4, 0.4, 0.8]
     assert score(10) == 0.2  # nothing before: the first one after it
-    assert work._at(further, config, None) is further
+    assert worker._at(further, config, None) is further
 
 
 def study_in(directory):
@@ -145,9 +146,9 @@ def test_a_process_that_dies_before_its_first_job(tiny, in_directory):
         assert [(event.kind, event.cause) for event in events] == [(FAILED, "process ended by signal 9 (SIGKILL)")]
         assert engine.events(0.1) == []
         engine.submit(job)  # to a new one
-        while not (ended := [event for event in engine.events(0.5) if isinstance(event, work.Outcome)]):
+        while not (ended := [event for event in engine.events(0.5) if isinstance(event, worker.Outcome)]):
             pass
-        assert ended[0].kind == work.DONE
+        assert ended[0].kind == worker.DONE
 
 
 def test_students_of_other_checkpoints_are_not_packed(tiny):
@@ -183,7 +184,7 @@ def test_options_that_have_no_meaning_for_some_are_no_category():
 
 
 def test_a_sweep_that_was_taken_over_stops(tmp_path):
-    from stages.sweeps.directory import SweepDirectory
+    from stages.sweep.search.directory import SweepDirectory
 
     directory = SweepDirectory(tmp_path / "s")
     with (

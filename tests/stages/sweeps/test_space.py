@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import BadOption
-from stages.sweeps.space import Range, read_space
+from stages.sweep.search.space import Range, read_space
 
 
 def space(tmp_path, text, cache="data/toy"):

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from stages.configs.sweep import SweepConfig
-from stages.sweeps.space import read_space
-from stages.sweeps.strategies import grid, halving, ranked, rehearsed, rungs, staged
-from stages.sweeps.trials import Trials
+from pipeline.config.sweep import SweepConfig
+from stages.sweep.search.space import read_space
+from stages.sweep.search.strategies import grid, halving, ranked, rehearsed, rungs, staged
+from stages.sweep.search.trials import Trials
 
 
 def stubs(count, warmup=0.1):

@@ -1,0 +1,180 @@
+"""Shards as Arrow IPC files: uncompressed, one record batch, read in place.
+
+pyarrow writes the files and reads their schema. Where each column lies is read from the record batch's own
+metadata (a flatbuffer: Arrow's Message.fbs), so that nothing of a file from elsewhere is decoded or allocated
+before every number in it has been compared with what the manifest says.
+"""
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.cache.format.columns import ColumnType
+from pipeline.data.splits import ROW_HASH_BYTES, Column, Ragged
+
+SUFFIX = ".arrow"
+_SOME, _BYTES_A_COLUMN = 4096, 1024  # of metadata, at most: pyarrow decodes the footer before it can be compared
+_MAGIC, _CONTINUATION = b"ARROW1", b"\xff\xff\xff\xff"
+
+
+def write(path: Path, columns: Mapping[str, Column]) -> None:
+    arrays = [_to_arrow(name, column) for name, column in columns.items()]
+    batch = pa.record_batch(arrays, names=list(columns))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def layout(path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]:
+    """(offset, bytes) of each part in the file. Raises ValueError, struct.error, OSError or pa.ArrowException."""
+    size = path.stat().st_size
+    start, metadata = _record_batch(path, size, _SOME + _BYTES_A_COLUMN * len(types))
+    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+        if not reader.schema.equals(_schema(types), check_metadata=True):
+            found_columns = ", ".join(f"{field.name} {field.type}" for field in reader.schema)
+            raise ValueError(f"its columns are not those of the manifest but {found_columns}")
+        if reader.num_record_batches != 1:
+            raise ValueError(f"{reader.num_record_batches} record batches, not 1")
+    message = _Table.root(metadata)
+    batch = message.table(2)
+    if message.scalar(1, "<B") != 3 or batch.scalar(0, "<q") != rows or batch.field(3):
+        raise ValueError(f"not a record batch of {rows} rows without compression")
+    buffers = iter(batch.pairs(2))
+    nodes = iter(batch.pairs(1))
+    found = {}
+    for name, column_type in types.items():
+        for kind, length in _arrays(column_type, rows):
+            count, nulls = next(nodes)
+            if nulls or (length is not None and count != length):
+                raise ValueError(f"column {name} has nulls or {count} values")
+            _, validity = next(buffers)
+            if validity:
+                raise ValueError(f"column {name} has a validity bitmap")
+            if kind:
+                offset, length_in_bytes = next(buffers)
+                part = name if kind == "fixed" else f"{name}/{kind}"
+                itemsize = 8 if kind == "offsets" else np.dtype(column_type.dtype).itemsize
+                width = column_type.width or 1
+                exact = (rows * width if kind == "fixed" else count + (kind == "offsets")) * itemsize
+                if not exact <= length_in_bytes < exact + 64 or offset < 0 or start + offset + exact > size:
+                    raise ValueError(f"column {name} does not lie in the file")
+                found[part] = (start + offset, exact)
+    if next(nodes, None) or next(buffers, None):
+        raise ValueError("more buffers than columns")
+    return found
+
+
+def _record_batch(path: Path, size: int, most: int) -> tuple[int, bytes]:
+    """Where the body of the file's record batch begins, and the batch's metadata: no more than `most` bytes of it."""
+    with path.open("rb") as file:
+        file.seek(size - 10)
+        (footer_length,) = struct.unpack("<i", file.read(4))
+        if file.read(6) != _MAGIC or not 0 < footer_length <= min(size - 18, most):
+            raise ValueError("no Arrow footer")
+        file.seek(size - 10 - footer_length)
+        blocks = _Table.root(file.read(footer_length)).vector(3, 24)
+        if len(blocks) != 24:
+            raise ValueError("not one record batch")
+        offset, metadata_length, body_length = struct.unpack("<qi4xq", blocks)
+        if min(offset, metadata_length, body_length) < 8 or offset + metadata_length + body_length > size:
+            raise ValueError("the record batch does not lie in the file")
+        if metadata_length > most:
+            raise ValueError("the record batch does not lie in the file")
+        file.seek(offset)
+        head = file.read(metadata_length)
+        (length,) = struct.unpack("<i", head[4:8])
+        if head[:4] != _CONTINUATION or length != metadata_length - 8:
+            raise ValueError("the record batch has another length than the footer says")
+        return offset + metadata_length, head[8:]
+
+
+class _Table:
+    """A table of a flatbuffer. A position outside the buffer raises struct.error or ValueError."""
+
+    def __init__(self, buffer: bytes, position: int):
+        self.buffer, self.position = buffer, position
+        if not 0 <= position <= len(buffer) - 4:
+            raise ValueError("a table outside its flatbuffer")
+        self.fields = position - self._read("<i", position)
+
+    @classmethod
+    def root(cls, buffer: bytes) -> "_Table":
+        return cls(buffer, struct.unpack_from("<I", buffer)[0])
+
+    def _read(self, form: str, position: int) -> int:
+        if position < 0:
+            raise ValueError("a position before its flatbuffer")
+        return int(struct.unpack_from(form, self.buffer, position)[0])
+
+    def field(self, number: int) -> int:
+        """Position of a field; 0 if it is absent."""
+        place = 4 + 2 * number
+        if place >= self._read("<H", self.fields):
+            return 0
+        offset = self._read("<H", self.fields + place)
+        return self.position + offset if offset else 0
+
+    def scalar(self, number: int, form: str) -> int:
+        place = self.field(number)
+        return self._read(form, place) if place else 0
+
+    def table(self, number: int) -> "_Table":
+        place = self.field(number)
+        if not place:
+            raise ValueError("a flatbuffer without a table it needs")
+        return _Table(self.buffer, place + self._read("<I", place))
+
+    def vector(self, number: int, item: int) -> bytes:
+        """The bytes of a vector of structs of `item` bytes."""
+        place = self.field(number)
+        if not place:
+            return b""
+        place += self._read("<I", place)
+        stop = place + 4 + self._read("<I", place) * item
+        if stop > len(self.buffer):
+            raise ValueError("a vector outside its flatbuffer")
+        return self.buffer[place + 4 : stop]
+
+    def pairs(self, number: int) -> list[tuple[int, ...]]:
+        """A vector of structs of two int64."""
+        return list(struct.iter_unpack("<qq", self.vector(number, 16)))
+
+
+def _arrays(column_type: ColumnType, rows: int) -> list[tuple[str, int | None]]:
+    """The arrays that a column is made of, in Arrow's order: which part each has a buffer for, and its length."""
+    if column_type.width is None:
+        return [("offsets", rows), ("values", None)]
+    if column_type.width == 0 or column_type == _ROW_HASH:
+        return [("fixed", rows)]
+    return [("", rows), ("fixed", rows * column_type.width)]
+
+
+_ROW_HASH = ColumnType("uint8", ROW_HASH_BYTES)  # fixed-size binary: one buffer, no child
+
+
+def _schema(types: Mapping[str, ColumnType]) -> pa.Schema:
+    fields = {}
+    for name, column_type in types.items():
+        values = pa.from_numpy_dtype(np.dtype(column_type.dtype))
+        if column_type.width is None:
+            values = pa.large_list(values)
+        elif column_type == _ROW_HASH:
+            values = pa.binary(ROW_HASH_BYTES)
+        elif column_type.width:
+            values = pa.list_(values, column_type.width)
+        fields[name] = values
+    return pa.schema(fields)
+
+
+def _to_arrow(name: str, column: Column) -> pa.Array:
+    if isinstance(column, Ragged):
+        return pa.LargeListArray.from_arrays(pa.array(column.offsets), pa.array(column.values))
+    column = np.ascontiguousarray(column)
+    if name == "row_hash":
+        buffers = [None, pa.py_buffer(column.tobytes())]
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(column.shape[1]), len(column), buffers)
+    if column.ndim == 1:
+        return pa.array(column)
+    return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), column.shape[1])

@@ -1,0 +1,106 @@
+"""The columns of a shard: their names, types and widths, the same in every container.
+
+A column lies in the file as one part (its values), or, where rows differ in length, as two: values and offsets.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.data.splits import ROW_HASH_BYTES, Column, Ragged
+
+ROW_COLUMNS = ("example_id", "row_hash", "label")  # what the targets of a row belong to
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """`width` values of `dtype` a row; 0: a single value; None: a number of values that differs by row."""
+
+    dtype: str
+    width: int | None = 0
+
+    def parts(self, name: str) -> tuple[str, ...]:
+        return (f"{name}/values", f"{name}/offsets") if self.width is None else (name,)
+
+    def view(self, name: str, parts: Sequence[np.ndarray], rows: int) -> Column:
+        """The column of `rows` rows in the bytes (uint8) of its parts. Raises ValueError where they do not fit."""
+        dtype = np.dtype(self.dtype)
+        if self.width is not None:
+            if len(parts[0]) != self.bytes(rows):
+                raise ValueError(f"column {name} has {len(parts[0])} bytes, not {self.bytes(rows)}")
+            values = parts[0].view(dtype)
+            return values if self.width == 0 else values.reshape(rows, self.width)
+        if len(parts[0]) % dtype.itemsize or len(parts[1]) != 8 * (rows + 1):
+            raise ValueError(f"column {name} is not a ragged column of {rows} rows")
+        column = Ragged(parts[0].view(dtype), parts[1].view(np.int64))
+        self.check(name, column, rows)
+        return column
+
+    def bytes(self, rows: int) -> int:
+        """Of a fixed-width column."""
+        return rows * max(1, self.width or 0) * np.dtype(self.dtype).itemsize
+
+    def check(self, name: str, column: Column, rows: int) -> None:
+        """Raises ValueError unless `column` is of this type with `rows` rows and, if ragged, sound offsets."""
+        if isinstance(column, Ragged):
+            offsets, values = column.offsets, column.values
+            typed = values.dtype == self.dtype and offsets.dtype == np.int64 and values.ndim == offsets.ndim == 1
+            if self.width is not None or not typed or not _sound(offsets, rows, len(values)):
+                raise ValueError(f"column {name} is not a sound ragged column of {rows} rows of {self.dtype}")
+            return
+        shape = (rows,) if self.width == 0 else (rows, self.width)
+        if column.dtype != self.dtype or column.shape != shape:
+            raise ValueError(f"column {name} is {column.dtype}{list(column.shape)}, not {self.dtype}{list(shape)}")
+
+
+def _sound(offsets: np.ndarray, rows: int, values: int) -> bool:
+    ends = len(offsets) == rows + 1 and offsets[0] == 0 and offsets[-1] == values
+    return bool(ends and (offsets[1:] > offsets[:-1]).all())
+
+
+def cls_column(layer: int) -> str:
+    return f"cls_{layer:02d}"
+
+
+def is_target(name: str) -> bool:
+    """Whether the teacher makes this column; the others are there before it has run."""
+    return name == "logits" or name.startswith("cls_")
+
+
+def column_types(
+    *, classes: int, regression: bool, token_types: bool, layers: Sequence[int], hidden: int, dtype: str
+) -> dict[str, ColumnType]:
+    """All columns of a shard, in their order."""
+    types = {
+        "example_id": ColumnType("int64"),
+        "row_hash": ColumnType("uint8", ROW_HASH_BYTES),
+        "input_ids": ColumnType("int32", None),
+    }
+    if token_types:
+        types["token_type_ids"] = ColumnType("int8", None)
+    types["label"] = ColumnType("float32" if regression else "int64")
+    types["logits"] = ColumnType("float32", classes)
+    return types | {cls_column(layer): ColumnType(dtype, hidden) for layer in layers}
+
+
+def parts_of(columns: Mapping[str, Column]) -> dict[str, np.ndarray]:
+    """The parts that columns are stored as, each in one piece of memory."""
+    parts: dict[str, np.ndarray] = {}
+    for name, column in columns.items():
+        if isinstance(column, Ragged):
+            parts |= {f"{name}/values": column.values, f"{name}/offsets": column.offsets}
+        else:
+            parts[name] = column
+    return {name: np.ascontiguousarray(part) for name, part in parts.items()}
+
+
+def check_columns(columns: Mapping[str, Column], types: Mapping[str, ColumnType], rows: int) -> None:
+    """Raises ValueError for a column too many, too few, or of another type."""
+    if set(columns) != set(types):
+        raise ValueError(f"columns are {', '.join(sorted(columns))}, not {', '.join(sorted(types))}")
+    for name, column_type in types.items():
+        column_type.check(name, columns[name], rows)
+    ragged = [column for column in columns.values() if isinstance(column, Ragged)]
+    if any((column.offsets != ragged[0].offsets).any() for column in ragged):
+        raise ValueError("the ragged columns differ in the lengths of their rows")

@@ -1,0 +1,263 @@
+"""Files at a URL, through fsspec: described, read in ranges, written whole. Every failure becomes one line.
+
+Credentials and end points come from each store's usual environment, never from the URL, and stand in no message.
+"""
+
+import contextlib
+import errno
+import hashlib
+import importlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.errors import OTHER_BYTES, BadOption, BadPlace, MissingExtra, one_line
+from pipeline.system.files import temporary_beside, write_file
+
+BLOCK = 16 * 2**20  # bytes a request when reading
+PART = 32 * 2**20  # bytes a part when writing to S3; decides the ETag of a large object
+WAITS = (0.3, 1.0, 3.0)  # seconds before a request that failed on its way is sent again
+_FINAL = (FileNotFoundError, FileExistsError, PermissionError, ValueError, TypeError, NotImplementedError)
+_FINAL_ERRNO = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENAMETOOLONG)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A kind of store: the package and the extra that bring it, what a user checks when it says no, how many parts
+    of a path name the bucket (or repository), and fsspec's options."""
+
+    package: str
+    extra: str
+    check: str
+    bucket_parts: int
+    options: dict[str, Any]
+
+
+SCHEMES = {
+    "s3": Scheme(
+        "s3fs",
+        "s3",
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL",
+        1,
+        {
+            "config_kwargs": {
+                "connect_timeout": 5,
+                "read_timeout": 30,
+                "retries": {"total_max_attempts": 1},  # `_attempt` tries again
+                # some servers send the whole object's checksum with a range; our digests guard the bytes
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            }
+        },
+    ),
+    "gs": Scheme("gcsfs", "gcs", "GOOGLE_APPLICATION_CREDENTIALS", 1, {}),
+    "hf": Scheme("huggingface_hub", "", "HF_TOKEN and HF_ENDPOINT", 3, {}),
+    "file": Scheme("fsspec", "", "its permissions", 0, {}),
+    "memory": Scheme("fsspec", "", "", 0, {}),
+}
+
+
+@dataclass(frozen=True)
+class Described:
+    """A file that is there. `etag` is empty where the store gives none."""
+
+    bytes: int
+    etag: str
+
+
+class Remote:
+    """A place at a URL and the files in it, by their paths in the store.
+
+    Raises `BadOption` for a URL that no published cache can have, `MissingExtra` without the package it needs.
+    """
+
+    def __init__(self, url: str):
+        self.scheme_name, _, rest = url.partition("://")
+        parts = rest.strip("/").split("/")
+        if self.scheme_name not in SCHEMES or "::" in url or {"", ".", ".."} & set(parts):
+            raise BadOption(
+                f"{url} is no URL for a cache. Write it as s3://bucket/name, gs://bucket/name, "
+                "hf://datasets/user/repository/name or file:///directory/name"
+            )
+        if self.scheme_name != "file" and "@" in parts[0]:
+            raise BadOption(f"a URL holds no credentials. Give them as {SCHEMES[self.scheme_name].check}")
+        self.scheme = SCHEMES[self.scheme_name]
+        if len(parts) < self.scheme.bucket_parts or (self.scheme_name == "hf" and parts[0] != "datasets"):
+            raise BadOption(f"{url} names no repository. Write it as hf://datasets/user/repository/name")
+        self.url = url.rstrip("/")
+        self.bucket = "/".join(parts[: self.scheme.bucket_parts])
+        self.is_bucket = len(parts) == self.scheme.bucket_parts
+        self._answered = False
+        self._file_system: tuple[int, Any] | None = None
+        self.path: str = self.fs._strip_protocol(self.url).rstrip("/")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_file_system": None}
+
+    @property
+    def fs(self) -> Any:
+        """The file system, made anew in a process that was forked: its connections cannot be shared."""
+        if self._file_system is None or self._file_system[0] != os.getpid():
+            try:
+                importlib.import_module(self.scheme.package)
+            except ImportError as error:
+                needed = f"{self.scheme_name}:// needs the package {self.scheme.package}"
+                raise MissingExtra(f"{needed}: pip install '.[{self.scheme.extra}]'") from error
+            import fsspec
+
+            options = {"skip_instance_cache": True, "use_listings_cache": False, **self.scheme.options}
+            fs = fsspec.filesystem(self.scheme_name, **options)
+            if self.scheme_name == "s3":
+                fs.retries = 1
+            self._file_system = os.getpid(), fs
+        return self._file_system[1]
+
+    def describe(self, path: str) -> Described | None:
+        """Size and ETag of a file; None if there is none."""
+        try:
+            found = self._attempt(lambda fs: fs.info(path))
+        except FileNotFoundError:
+            return None
+        if found["type"] != "file":
+            return None
+        return Described(int(found["size"] or 0), str(found.get("ETag") or "").strip('"'))
+
+    def check_bucket(self) -> None:
+        """Raises `BadPlace` if the bucket is not there. One that may be used and not looked at is."""
+        if not self.scheme.bucket_parts:
+            return
+        try:
+            with contextlib.suppress(BadPlace):
+                self._attempt(lambda fs: fs.info(self.bucket))
+        except FileNotFoundError as error:
+            noun = "repository" if self.scheme_name == "hf" else "bucket"
+            text = f"{self.scheme_name}://{self.bucket}: there is no such {noun}. Make it first, or check the name"
+            raise BadPlace(text) from error
+
+    def read(self, path: str, start: int, stop: int) -> bytes:
+        """Bytes start..stop of a file. Raises ValueError if it ends before, FileNotFoundError, `BadPlace`."""
+        try:
+            data: bytes = self._attempt(lambda fs: fs.cat_file(path, start=start, end=stop))
+        except BadPlace as problem:
+            if getattr(problem.__cause__, "errno", None) == errno.EINVAL:  # S3's InvalidRange
+                raise ValueError("it is shorter than the manifest says") from problem
+            raise
+        if len(data) != stop - start:
+            raise ValueError("it is shorter than the manifest says")
+        return data
+
+    def download(
+        self, path: str, start: int, size: int, sha256: str, target: Path | None, advance: Callable[[int], object]
+    ) -> None:
+        """Write `size` bytes of a file from `start` on to `target` (None: only read them), hashed as they come.
+
+        Raises ValueError unless their SHA-256 is `sha256`; FileNotFoundError, `BadPlace`, or OSError of the disk.
+        """
+        digest = hashlib.sha256()
+        with target.open("wb") if target else contextlib.nullcontext() as file:
+            for offset in range(start, start + size, BLOCK):
+                data = self.read(path, offset, min(offset + BLOCK, start + size))
+                digest.update(data)
+                if file:
+                    file.write(data)
+                advance(len(data))
+        if digest.hexdigest() != sha256:
+            raise ValueError(OTHER_BYTES)
+
+    def upload(self, file: Path, path: str) -> None:
+        """Write a file, whole or not at all. Raises `BadPlace`."""
+        if self.scheme_name == "file":
+            self._attempt(lambda _: write_file(Path(path), lambda temporary: _copy(file, temporary)))
+            return
+        options = {"chunksize": PART, "max_concurrency": 2} if self.scheme_name == "s3" else {}
+        self._attempt(lambda fs: fs.put_file(str(file), path, **options))
+
+    def create(self, path: str, data: bytes) -> None:
+        """Write a new file. Raises FileExistsError where one is there, if the store can tell; `BadPlace`."""
+        if self.scheme_name == "file":
+            self._attempt(lambda _: _create_local(Path(path), data))
+            return
+        try:
+            self._attempt(lambda fs: fs.pipe_file(path, data, mode="create"))
+        except BadPlace as problem:  # refused, or a store that knows no conditional writing
+            if isinstance(problem.__cause__, PermissionError) or _is_transient(problem.__cause__):
+                raise
+            if self.describe(path) is not None:
+                raise FileExistsError(path) from problem
+            self._attempt(lambda fs: fs.pipe_file(path, data))
+
+    def directories(self) -> list[str]:
+        """Names of what lies at the URL, one level deep."""
+        try:
+            found = self._attempt(lambda fs: fs.ls(self.path, detail=False))
+        except FileNotFoundError:
+            return []
+        return sorted({str(name).rstrip("/").rpartition("/")[2] for name in found})
+
+    def _attempt(self, call: Callable[[Any], Result]) -> Result:
+        """Call with the file system, again after failures on the way; a host that never answered gets one more try.
+
+        FileNotFoundError and FileExistsError are the caller's; all else becomes a `BadPlace`.
+        """
+        waits = [*(WAITS if self._answered else WAITS[:1])]
+        while True:
+            try:
+                result = call(self.fs)
+                self._answered = True
+                return result
+            except (FileNotFoundError, FileExistsError):
+                self._answered = True
+                raise
+            except NotADirectoryError as error:
+                raise FileNotFoundError(str(error)) from error
+            except Exception as error:  # each store's client has errors of its own
+                if not waits or not _is_transient(error):
+                    raise BadPlace(self._told(error)) from error
+            time.sleep(waits.pop(0))
+
+    def _told(self, error: Exception) -> str:
+        check = f"Check {self.scheme.check}" if self.scheme.check else "Check the URL"
+        kind = type(error).__name__
+        if isinstance(error, PermissionError) or "Credential" in kind:
+            return f"{self.url}: access was refused. {check}"
+        if self.scheme_name != "file" and _is_transient(error):
+            return (
+                f"{self.url} cannot be reached ({kind}). {check}, then run the same command again: "
+                "what was moved is kept"
+            )
+        reason = one_line(getattr(error, "strerror", None) or error)
+        return f"{self.url} cannot be used ({kind}: {reason}). {check}"
+
+
+def _is_transient(error: BaseException | None) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, _FINAL) or getattr(error, "errno", None) in _FINAL_ERRNO:
+        return False
+    return "Credential" not in type(error).__name__
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def _create_local(path: Path, data: bytes) -> None:
+    """By a hard link, which is refused where a file is; on file systems without links, by rename."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    first = temporary_beside(path)
+    write_file(first, write)
+    try:
+        os.link(first, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        write_file(path, write)
+    finally:
+        first.unlink(missing_ok=True)

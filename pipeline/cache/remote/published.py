@@ -1,0 +1,219 @@
+"""A published cache: manifest.json at its URL, and its files beside it, known by their digests.
+
+    s3://bucket/mnli/manifest.json           the bytes of the manifest that was pushed, written last
+    s3://bucket/blobs/3f/3f2a…               every file of every cache in the bucket's folder, by its SHA-256
+
+Two caches that share a file share its bytes. A cache whose URL is the bucket itself has its blobs in `URL/blobs`.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.cache.format.manifest import MANIFEST, TEACHER, FileRecord, Manifest, ShardRecord
+from pipeline.cache.format.manifest_validation import MAX_BYTES, parse_manifest
+from pipeline.cache.reader import Cache
+from pipeline.cache.remote.downloads import Fetched, Mapped
+from pipeline.cache.remote.object_store import Remote
+from pipeline.cache.remote.transfers import TRANSFERS, Transfers
+from pipeline.cache.shards import Piece
+from pipeline.cache.user_store import Memory
+from pipeline.errors import BadCache, BadOption, one_line, to_type
+from pipeline.system.digests import json_digest
+from pipeline.system.progress import note
+from pipeline.teacher.preflight import size
+
+BLOBS = "blobs"
+
+
+class Published:
+    """The place of a published cache. Raises `BadOption` for a URL that cannot be one."""
+
+    def __init__(self, url: str):
+        self.remote = Remote(url)
+        self.url = self.remote.url
+        parent, _, name = self.remote.path.rpartition("/")
+        if name == BLOBS:
+            raise BadOption(f"{self.url}: {BLOBS} is where the files of published caches lie. Choose another name")
+        self.shared = self.remote.path if self.remote.is_bucket else parent
+        self.manifest_path = f"{self.remote.path}/{MANIFEST}"
+
+    def blob(self, sha256: str) -> str:
+        return f"{self.shared}/{BLOBS}/{sha256[:2]}/{sha256}"
+
+    def find(self) -> tuple[Manifest, bytes] | None:
+        """The manifest and its bytes; None if nothing is published here. Raises `BadCache`, `BadPlace`."""
+        name = f"{self.url}/{MANIFEST}"
+        found = self.remote.describe(self.manifest_path)
+        if found is None:
+            self.remote.check_bucket()
+            return None
+        if found.bytes > MAX_BYTES:
+            raise BadCache(f"{name} is damaged (it has {found.bytes:,} bytes). Push the cache to another URL")
+        try:
+            data = self.remote.read(self.manifest_path, 0, found.bytes)
+        except (ValueError, FileNotFoundError) as error:
+            raise BadCache(f"{name} changed while it was read. Run the same command again") from error
+        manifest = parse_manifest(data, name)
+        try:
+            _check_extents(manifest)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadCache(f"{name} is damaged ({error}). Push the cache to another URL") from error
+        return manifest, data
+
+    def read(self) -> tuple[Manifest, bytes]:
+        """The same. Raises `BadCache` if nothing is published here."""
+        found = self.find()
+        if found is None:
+            above = self.url.rpartition("/")[0] if not self.remote.is_bucket else self.url
+            raise BadCache(f"{self.url}: there is no such cache. See what there is: {to_type('cache', 'ls', above)}")
+        return found
+
+    def damaged(self, file: str, reason: object) -> BadCache:
+        """The error for a file of this cache that is not what the manifest says."""
+        return BadCache(
+            f"{self.url}: {file} is damaged ({one_line(reason)}). "
+            f"Push it again from a good copy: {to_type('cache', 'push', 'DIR', self.url)}"
+        )
+
+    def download(
+        self, file: str, sha256: str, start: int, count: int, part_sha256: str, target: Path, transfers: Transfers
+    ) -> None:
+        """Write `count` bytes of a file's blob to `target`. Raises `BadCache` unless they have their digest."""
+        try:
+            self.remote.download(self.blob(sha256), start, count, part_sha256, target, transfers.advance)
+        except FileNotFoundError as error:
+            raise self.damaged(file, "its bytes are not there") from error
+        except ValueError as error:
+            raise self.damaged(file, error) from error
+
+
+def _check_extents(manifest: Manifest) -> None:
+    """Raises ValueError for parts of other sizes than their columns can have: nothing of these is fetched."""
+    longest = manifest.fields["max_length"]
+    if not isinstance(longest, int):
+        raise ValueError("max_length is no number")
+    types = manifest.column_types()
+    for _, shard in manifest.shards():
+        for name, kind in types.items():
+            for part in kind.parts(name):
+                most = shard.rows * max(1, longest) * np.dtype(kind.dtype).itemsize
+                if part.endswith("/offsets"):
+                    least = most = 8 * (shard.rows + 1)
+                else:
+                    least = 1 if kind.width is None else (most := kind.bytes(shard.rows))
+                if not least <= shard.parts[part].bytes <= most:
+                    raise ValueError(f"{part} of {shard.file} has {shard.parts[part].bytes} bytes")
+
+
+class PublishedSource:
+    """The shards of a published cache: the parts that are used, each fetched once into the store and mapped there."""
+
+    def __init__(self, published: Published, manifest: Manifest, fetched: Fetched):
+        self.published, self.manifest, self.fetched = published, manifest, fetched
+        self.teacher = fetched.teacher(json_digest({n: r.sha256 for n, r in manifest.teacher_files.items()}))
+        self._mapped: dict[str, Mapped] = {}
+        self._using = contextlib.ExitStack()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PublishedSource, (self.published, self.manifest, self.fetched)  # another process maps for itself
+
+    def _part(self, shard: ShardRecord, part: str, transfers: Transfers | None = None) -> Mapped:
+        extent = shard.parts[part]
+        if extent.sha256 not in self._mapped:
+            transfers = transfers or Transfers()
+
+            def fetch(target: Path) -> None:
+                self.published.download(
+                    shard.file, shard.sha256, extent.offset, extent.bytes, extent.sha256, target, transfers
+                )
+
+            self._mapped[extent.sha256] = self.fetched.keep(
+                self.fetched.column(extent.sha256), extent.sha256, extent.bytes, self.published.url, fetch
+            )
+        return self._mapped[extent.sha256]
+
+    def part(self, shard: ShardRecord, part: str) -> np.ndarray:
+        return self._part(shard, part)[0]
+
+    def will_need(self, shard: ShardRecord, part: str, starts: np.ndarray, length: int) -> None:
+        """The part is fetched whole, ahead of its first use (`ahead`)."""
+
+    def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
+        for part in parts:
+            (data, state), sha256 = self._part(shard, part), shard.parts[part].sha256
+            yield Piece(data, sha256, self.fetched.column(sha256), state)
+
+    def damaged(self, shard: ShardRecord, reason: object) -> BadCache:
+        return self.published.damaged(shard.file, reason)
+
+    def need(self, parts: Iterable[tuple[ShardRecord, str]]) -> None:
+        self._need(parts)
+
+    def _need(self, parts: Iterable[tuple[ShardRecord, str]]) -> tuple[int, int]:
+        """Bytes of these parts that are not in the store, and all bytes of them."""
+        extents = [shard.parts[part] for shard, part in parts]
+        files = {self.fetched.column(extent.sha256): extent.bytes for extent in extents}
+        return self.fetched.need(files, self.published.url), sum(files.values())
+
+    def _tell(self, missing: int, total: int, what: str) -> None:
+        if missing:
+            note(f"{self.published.url}: fetching {size(missing)} of {size(total)} of {what} into {self.fetched.store}")
+
+    @contextlib.contextmanager
+    def ahead(self, parts: Sequence[tuple[ShardRecord, str]]) -> Iterator[None]:
+        """Meanwhile these parts are fetched, a few at a time and small ones first: labels and lengths begin a run."""
+        self._tell(*self._need(parts), "columns")
+        transfers = Transfers()
+        pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="fetch")
+        try:
+            for shard, part in sorted(parts, key=lambda item: item[0].parts[item[1]].bytes):
+                pool.submit(self._part, shard, part, transfers)  # who uses a part that failed meets the error
+            yield
+        finally:
+            transfers.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def need_teacher(self, names: Iterable[str]) -> None:
+        records = {name: self.manifest.teacher_files[name] for name in names}
+        files = {self.teacher / name: record.bytes for name, record in records.items()}
+        self._using.enter_context(self.fetched.using(self.teacher))
+        self._tell(self.fetched.need(files, self.published.url), sum(files.values()), "the teacher's files")
+        transfers = Transfers()
+
+        def fetch(name: str) -> None:
+            record = records[name]
+
+            def write(target: Path) -> None:
+                file = f"{TEACHER}/{name}"
+                self.published.download(file, record.sha256, 0, record.bytes, record.sha256, target, transfers)
+
+            self.fetched.keep(self.teacher / name, record.sha256, record.bytes, self.published.url, write)
+
+        transfers.run(fetch, records)
+
+
+def open_published(url: str, store: Path, store_bytes: int) -> Cache:
+    """The cache published at `url`. Only its manifest is fetched now. Raises `BadCache`, `BadPlace`, `BadOption`."""
+    published = Published(url)
+    manifest, _ = published.read()
+    memory = Memory(store)
+    source = PublishedSource(published, manifest, Fetched(store, store_bytes, memory))
+    return Cache(published.url, manifest, source, source.teacher, memory)
+
+
+def fetch_file(url: str, record: FileRecord, path: Path) -> bool:
+    """Write the file with this digest to `path`, from among what is published with the cache at `url`.
+
+    False if it is not there, or not intact. Raises `BadPlace`, or OSError of the disk.
+    """
+    published = Published(url)
+    try:
+        published.download(path.name, record.sha256, 0, record.bytes, record.sha256, path, Transfers())
+    except BadCache:
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""The teacher inside a cache: config, tokenizer and weights in one safetensors file a layer.
+
+transformers loads the directory as it stands (the files are named in the usual index). A student of N layers reads
+the files of layers 1..N and of what surrounds them; the upper layers' files are not opened.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pipeline.cache.format.manifest import TEACHER_SUFFIXES
+from pipeline.cache.teacher_config import CONFIG, INDEX, TOKENIZER_CONFIG, checked_config, damaged_teacher, is_private
+from pipeline.errors import BadModel
+from pipeline.models.checkpoints import build_classifier
+from pipeline.models.encoders import cut_config, depth_of, layer_list
+from pipeline.system.files import read_json
+
+SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
+
+
+def layer_of(file: str) -> int:
+    """The layer that a file of the bundle holds; 0 for what every student needs."""
+    found = re.fullmatch(r"layer-(\d+)\.safetensors", file)
+    return int(found[1]) if found else 0
+
+
+def write_bundle(directory: Path, model: Any, tokenizer: Any) -> None:
+    """Write the teacher so that its bytes depend on nothing but the model and the tokenizer.
+
+    What its configurations say of code of its own, or of places on this machine, is left out: the model is here,
+    and others will read it. Raises `BadModel` for a teacher that a reader would refuse all the same.
+    """
+    prefix, _ = layer_list(model)
+    files: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in sorted(model.state_dict().items()):
+        file = SURROUNDINGS
+        if name.startswith(prefix + "."):
+            file = f"layer-{int(name[len(prefix) + 1 :].split('.')[0]) + 1:02d}.safetensors"
+        files.setdefault(file, {})[name] = tensor.detach().cpu().contiguous()
+    for file, tensors in files.items():
+        save_file(tensors, directory / file, metadata={"format": "pt"})
+    size = sum(t.numel() * t.element_size() for tensors in files.values() for t in tensors.values())
+    weight_map = {name: file for file, tensors in files.items() for name in tensors}
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+    (directory / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+    model.config.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    for name in (CONFIG, TOKENIZER_CONFIG):
+        value = {key: item for key, item in read_json(directory / name).items() if not is_private(key)}
+        (directory / name).write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    for path in directory.iterdir():
+        if path.is_file() and path.suffix not in TEACHER_SUFFIXES:  # code, as a tokenizer of its own may bring
+            path.unlink()
+    try:
+        checked_config(directory)
+    except ValueError as error:
+        raise BadModel(f"this teacher cannot be cached: {error}. Save it without that first") from error
+
+
+def student_from_bundle(directory: Path, layers: int, depth: int) -> nn.Module:
+    """The teacher with its layers above `layers` of `depth` cut away: embeddings, first layers, pooler and head are
+    its own.
+
+    The directory may come from anyone: nothing is allocated before the shapes that its configuration asks for are
+    those of the weights that lie there. Raises `BadCache` for anything else.
+    """
+    try:
+        config = checked_config(directory)
+        if depth_of(config) != depth:
+            raise ValueError(f"{CONFIG} says {depth_of(config)} layers, and there are {depth}")
+        weight_map = read_json(directory / INDEX)["weight_map"]
+        cut = cut_config(config, layers)
+        with torch.device("meta"):
+            wanted = {name: tuple(tensor.shape) for name, tensor in build_classifier(cut).state_dict().items()}
+        state: dict[str, Tensor] = {}
+        for file in sorted({weight_map[name] for name in wanted}):
+            if Path(file).name != file or Path(file).suffix != ".safetensors":
+                raise ValueError(f"{file!r} is no file of weights")
+            with safe_open(directory / file, "pt") as weights:
+                there = set(weights.keys())
+                for name in [name for name in wanted if name in there]:
+                    part = weights.get_slice(name)
+                    if tuple(part.get_shape()) != wanted[name] or part.get_dtype() != "F32":
+                        raise ValueError(f"{name} is {part.get_dtype()} {part.get_shape()}, not {wanted[name]}")
+                    state[name] = weights.get_tensor(name)
+        student = build_classifier(cut)
+        student.load_state_dict(state)
+        _try(student, config.num_labels)
+    except Exception as error:  # of transformers, for a configuration made to be bad: anything
+        raise damaged_teacher(directory, error) from error
+    return student
+
+
+def _try(student: nn.Module, classes: int) -> None:
+    """One input of one token. Raises whatever a model raises that cannot take it."""
+    training = student.training
+    with torch.inference_mode():
+        output = student.eval()(input_ids=torch.zeros((1, 1), dtype=torch.long))
+    if tuple(output.logits.shape) != (1, classes):
+        raise ValueError(f"its logits are {list(output.logits.shape)}")
+    student.train(training)
+
+
+def copy_tokenizer(directory: Path, names: Iterable[str], target: Path) -> None:
+    """Copy the tokenizer's files, as the manifest names them, to a student."""
+    for name in names:
+        if name.endswith(".safetensors") or name in (CONFIG, INDEX):
+            continue
+        shutil.copyfile(directory / name, target / name)

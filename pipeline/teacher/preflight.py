@@ -1,0 +1,120 @@
+"""What a cache will need, said before it is begun; and whether its teacher is worth caching."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.cache.format.manifest import Manifest
+from pipeline.cache.format.manifest_validation import checked_text
+from pipeline.data.metrics import measure
+from pipeline.data.splits import Split
+from pipeline.data.tasks import Task
+from pipeline.errors import BadCache, BadModel, BadOption, BadRows
+
+MAX_SHARDS = 10_000  # so that the manifest stays readable
+SHARD_OVERHEAD = 16_384  # bytes of container around a shard's columns
+KEEP_LESS = "keep less with --layers or --dtype float16"
+MAP_GAIN = 0.10  # accuracy above the majority class from which another order of the labels is named
+
+
+def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence[tuple[str, int, int, int]]) -> int:
+    """Of the shards in `work`, to within their containers' overhead."""
+    fixed = sum(kind.bytes(1) for kind in manifest.column_types().values() if kind.width is not None)
+    token = 5 if manifest.model.token_types else 4
+    ragged = 2 if manifest.model.token_types else 1
+    total = 0
+    for name, _, start, stop in work:
+        tokens = int(splits[name].lengths[start:stop].sum())
+        total += (stop - start) * (fixed + 8 * ragged) + tokens * token + SHARD_OVERHEAD
+    return total
+
+
+def teacher_bytes(model: Any) -> int:
+    """Of the teacher's weights in the cache."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+
+def check_space(directory: Path, needed: int, option: str = "--cache", or_else: str = KEEP_LESS) -> int:
+    """Bytes that are free where `directory` is or will be. Raises `BadCache` if they are fewer than `needed`; it
+    advises another `option`, `or_else` something."""
+    place = directory.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise BadCache(
+            f"{directory} needs {size(needed)}, and {size(free)} are free there. Make room, name another {option}, or "
+            f"{or_else}"
+        )
+    return free
+
+
+def check_labels(manifest: Manifest) -> None:
+    """Raises `BadRows` for labels that a reader would refuse in a manifest."""
+    try:
+        checked_text(manifest.text().encode())
+    except ValueError as error:  # characters without an encoding too
+        raise BadRows(
+            f"the {manifest.model.classes:,} labels of {manifest.task.name} cannot stand in a manifest ({error}). "
+            "Rename them, or name another --label-column"
+        ) from error
+
+
+def check_shards(count: int) -> None:
+    """Raises `BadOption` for more shards than a manifest holds."""
+    if count > MAX_SHARDS:
+        raise BadOption(f"--shard-rows makes {count:,} shards, and a cache has {MAX_SHARDS:,} at most. Raise it")
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Raises `BadModel` for a classifier that does no better on a dev split than the most frequent label would.
+
+    Where its classes in another order would beat that by 10 points, the message names the order. A split with one
+    label only says nothing.
+    """
+    assert task.labels is not None
+    counts = np.bincount(labels, minlength=task.classes)
+    constant = np.zeros_like(logits)
+    constant[:, counts.argmax()] = 1
+    metric = task.metrics[0]
+    reached, majority = (measure((metric,), values, labels)[metric] for values in (logits, constant))
+    if reached > majority or counts.max() == len(labels):
+        return
+    fact = f"on {split} the teacher's {metric} is {reached:.3f}, and the most frequent label alone gives {majority:.3f}"
+    order, accuracy = best_label_order(task.labels, logits, labels)
+    if order != tuple(task.labels) and accuracy >= counts.max() / len(labels) + MAP_GAIN:
+        names = ",".join(order)
+        raise BadModel(
+            f"{fact}. With its classes in another order its accuracy is {accuracy:.3f}: add --label-map {names}"
+        )
+    raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it all the same with --allow-weak-teacher")
+
+
+def best_label_order(names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> tuple[tuple[str, ...], float]:
+    """The order of the class names that fits the outputs [n, C] best, and the accuracy with it."""
+    from scipy.optimize import linear_sum_assignment
+
+    confusion = np.zeros((len(names), len(names)), np.int64)  # output, label
+    np.add.at(confusion, (logits.argmax(1), labels), 1)
+    outputs, meant = linear_sum_assignment(confusion, maximize=True)
+    order = tuple(names[label] for label in meant[np.argsort(outputs)])
+    return order, float(confusion[outputs, meant].sum() / len(labels))

@@ -1,0 +1,160 @@
+"""Making damaged files of a cache again: from another copy, or computed from what is left of the cache and its rows.
+
+A file is put in its place only when it has the digest that the manifest has for it.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.cache.format.columns import is_target
+from pipeline.cache.format.manifest import PARTIAL, TEACHER, FileRecord, Manifest
+from pipeline.cache.shards import LocalSource, Shard
+from pipeline.cache.teacher_config import check_bundle
+from pipeline.cache.writer import write_shard
+from pipeline.config.shared import RowsConfig
+from pipeline.data.sources import load_rows
+from pipeline.data.splits import Column, Split, shard_rows, split_digest, tokenize
+from pipeline.errors import BadCache, BadRows
+from pipeline.models.accelerator import accelerator
+from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.system.cpu import available_cores
+from pipeline.system.digests import intact
+from pipeline.system.files import sync_directory
+from pipeline.teacher.forward import TeacherPass, teacher_pass
+from pipeline.training.provenance import environment
+
+Fetch = Callable[[str, FileRecord, Path], bool]  # path in the cache, its record, where to write; False: not to be had
+
+
+class Repair:
+    """Repairs of one cache. `rows` says where its rows are, None if nobody knows; used as a context."""
+
+    def __init__(self, directory: Path, manifest: Manifest, fetch: Fetch | None, rows: RowsConfig | None):
+        self.directory, self.manifest, self.fetch, self.rows = directory, manifest, fetch, rows
+        self.shards = {
+            record.file: Shard(LocalSource(directory), manifest, name, index)
+            for name, split in manifest.splits.items()
+            for index, record in enumerate(split.shards)
+        }
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Repair":
+        scratch = self.directory / PARTIAL
+        self._scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="repair-")))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def file(self, file: str) -> str | None:
+        """Replace a damaged file; why it could not be, or None."""
+        record, made = self.manifest.files()[file], self._scratch / "file"
+        if self.fetch and self.fetch(file, record, made) and intact(made, record.sha256):
+            self._place(made, file)
+            return None
+        if file not in self.shards:
+            return "only another copy of this cache has it: name one with --from DIR or URL"
+        try:
+            columns = self._columns(self.shards[file])
+        except (BadCache, BadRows) as error:
+            return str(error)
+        write_shard(made, file, self.manifest.container, columns, self.manifest.column_types())
+        if not intact(made, record.sha256):
+            then, now = self.manifest.made.get("environment", {}), environment()
+            differs = [
+                f"{key}: {then.get(key)} ≠ {now[key]}" for key in ("device", "packages") if then.get(key) != now[key]
+            ]
+            return (
+                "computed again it has other bytes than when it was made "
+                f"({'; '.join(differs) or 'on the same kind of machine'}). Name another copy with --from DIR or URL"
+            )
+        self._place(made, file)
+        return None
+
+    def _place(self, made: Path, file: str) -> None:
+        target = self.directory / file
+        target.parent.mkdir(exist_ok=True)
+        if target.is_dir() and not target.is_symlink():
+            raise BadCache(
+                f"{target} is a directory in the place of a file. Move it away, then run the same command again"
+            )
+        made.rename(target)
+        sync_directory(target.parent)
+
+    def _columns(self, shard: Shard) -> dict[str, Column]:
+        """The columns of a shard: intact ones as they are, rows from their source, targets from the teacher."""
+        columns: dict[str, Column] = {}
+        try:
+            damaged = {part.partition("/")[0] for part in shard.damaged_parts()}
+        except BadCache:  # missing, or of another size
+            damaged = set(shard.types)
+        rows = [name for name in shard if not is_target(name)]
+        if damaged.intersection(rows):
+            damaged.update(rows)
+        for name in shard:
+            if name not in damaged:
+                columns[name] = shard[name]
+        start, stop = shard.first_id, shard.first_id + shard.record.rows
+        if damaged.intersection(rows):
+            columns |= shard_rows(self._splits[shard.split], start, stop)
+        if damaged.difference(rows):
+            own = {name: columns[name] for name in rows} | {"example_id": np.arange(shard.record.rows)}
+            split = Split(shard.split, [own], True)
+            made = self._teacher.shard(split, 0, shard.record.rows, lambda _: None)
+            columns |= {name: made[name] for name in damaged.difference(rows)}
+        return {name: columns[name] for name in shard}
+
+    @cached_property
+    def _teacher(self) -> TeacherPass:
+        self._check_teacher()
+        model = load_classifier(str(self.directory / TEACHER), safetensors_only=True)
+        compute = accelerator(self.manifest.fields["compute"])
+        return self._stack.enter_context(teacher_pass(model, compute, self.manifest, available_cores()))
+
+    def _check_teacher(self) -> None:
+        for name, record in self.manifest.teacher_files.items():
+            if not intact(self.directory / TEACHER / name, record.sha256):
+                raise BadCache(f"the teacher in it is damaged too ({TEACHER}/{name}): name another copy with --from")
+        check_bundle(self.directory / TEACHER, self.manifest)
+
+    @cached_property
+    def _splits(self) -> dict[str, Split]:
+        """The rows that the cache was made from, tokenized again. Raises `BadRows` if they are not to be had."""
+        if self.rows is None:
+            raise BadRows(
+                f"its rows came from {self.manifest.made.get('rows_from')}: say where they are with --data-dir or "
+                "--train-file, or name another copy with --from"
+            )
+        self._check_teacher()
+        rows = load_rows(self.rows)
+        tokenizer = load_tokenizer(str(self.directory / TEACHER))
+        splits = {}
+        for name, part in rows.splits.items():
+            relabelled = part.relabelled(rows.task.labels, self.manifest.task.labels)
+            splits[name] = tokenize(name, relabelled, tokenizer, int(self.manifest.fields["max_length"]))
+        for name, expected in self.manifest.fields["splits"].items():
+            if name not in splits or split_digest(splits[name], int(self.manifest.fields["shard_rows"])) != expected:
+                raise BadRows(
+                    f"the rows of split {name} ({rows.origin}) are not those that the cache was made from: say where "
+                    "these are with --data-dir or --train-file, or name another copy with --from"
+                )
+        return splits
+
+
+def rows_of(manifest: Manifest, known: RowsConfig | None, given: Mapping[str, Any]) -> RowsConfig | None:
+    """Where the rows of a cache are: as this user made it, else as the manifest says, with `given` options in place."""
+    changed = {name: value for name, value in given.items() if value}
+    fields = {field.name for field in dataclasses.fields(RowsConfig)}
+    recorded = manifest.made.get("rows")
+    if known is None and isinstance(recorded, dict) and set(recorded) == fields:
+        places = [recorded[name] for name in ("data_dir", "train_file", "dev_file", "test_file")]
+        if changed or all(place is None or Path(str(place)).exists() for place in places):
+            known = RowsConfig(**recorded)
+    return dataclasses.replace(known, **changed) if known else None

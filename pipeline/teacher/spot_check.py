@@ -1,0 +1,66 @@
+"""The teacher in a cache run again on some of its rows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.cache.format.columns import cls_column
+from pipeline.cache.format.manifest import TEACHER, Manifest
+from pipeline.cache.reader import Cache
+from pipeline.cache.teacher_config import check_bundle
+from pipeline.distillation.layer_probes import normalised
+from pipeline.models.accelerator import accelerator
+from pipeline.models.checkpoints import load_classifier
+from pipeline.system.cpu import available_cores
+from pipeline.teacher.forward import teacher_pass
+
+# Largest difference of a logit, relative to the largest logit of the rows or 1, and largest ‖ĥ − ĥ'‖ of a normalised
+# [CLS]: a row meets other neighbours and another padding here than when it was cached, so sums are rounded otherwise.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How far the stored outputs of `rows` rows lie from the teacher's; `worst` is the row that differs most."""
+
+    rows: int
+    logits: float
+    cls: float
+    tolerance: float
+    worst: str
+
+    @property
+    def agrees(self) -> bool:
+        return max(self.logits, self.cls) <= self.tolerance
+
+
+def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
+    """Compare `count` rows drawn from all splits with what the teacher in the cache says of them now."""
+    manifest: Manifest = cache.manifest
+    sizes = {name: record.examples for name, record in manifest.splits.items()}
+    total = sum(sizes.values())
+    drawn = np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))
+    check_bundle(directory / TEACHER, manifest)
+    model = load_classifier(str(directory / TEACHER), safetensors_only=True)
+    worst = {"logits": (0.0, ""), "cls": (0.0, "")}
+    first = 0
+    with teacher_pass(model, accelerator(manifest.fields["compute"]), manifest, available_cores()) as running:
+        for name, size in sizes.items():
+            ids = drawn[(drawn >= first) & (drawn < first + size)] - first
+            first += size
+            if not len(ids):
+                continue
+            logits, cls = running.outputs(cache.splits[name], ids)
+            stored = cache.splits[name].gather("logits", ids)
+            differences = {"logits": np.abs(logits - stored).max(1) / max(1.0, float(np.abs(stored).max()))}
+            for number, layer in enumerate(manifest.layers):
+                there = normalised(cache.splits[name].gather(cls_column(layer), ids))
+                apart = np.linalg.norm(normalised(cls[:, number]) - there, axis=1)
+                differences["cls"] = np.maximum(differences.get("cls", apart), apart)
+            for kind, values in differences.items():
+                place = int(values.argmax())
+                worst[kind] = max(worst[kind], (float(values[place]), f"{name}, example {ids[place]}"))
+    (logits_apart, a), (cls_apart, b) = worst["logits"], worst["cls"]
+    tolerance = TOLERANCE[manifest.fields["compute"]]
+    return Sample(len(drawn), logits_apart, cls_apart, tolerance, a if logits_apart > cls_apart else b)

@@ -1,0 +1,78 @@
+"""How something grows: what was measured at several sizes of the work, and the straight line through it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from stages.benchmarks.harness.timing import Series
+
+_SCALES = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
+    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "bytes")),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series for each amount of work. At least two of the amounts are `straight_from` or more.
+
+    `work` names one unit of the work, as "example"; `unit` is "s" or "bytes".
+    """
+
+    what: str
+    unit: str
+    work: str
+    points: tuple[tuple[float, Series], ...]
+    straight_from: float = 0  # the line is that of the points from here on
+
+    @cached_property
+    def fit(self) -> tuple[float, float]:
+        """Intercept and slope by least squares through the medians."""
+        x, y = self._straight()
+        slope, intercept = np.polyfit(x, y, 1)
+        return float(intercept), float(slope)
+
+    @property
+    def deviation(self) -> float:
+        """The largest distance of a median from the line, as a share of the median."""
+        x, y = self._straight()
+        intercept, slope = self.fit
+        return float(np.max(np.abs(y - intercept - slope * x) / np.abs(y)))
+
+    def _straight(self) -> tuple[np.ndarray, np.ndarray]:
+        straight = [(x, series.median) for x, series in self.points if x >= self.straight_from]
+        x, y = np.array(straight, np.float64).T
+        return x, y
+
+    def sentence(self) -> str:
+        """The line in words."""
+        intercept, slope = self.fit
+        start = f", from {self.straight_from:g} on" if self.straight_from else ""
+        sign, article = "−" if slope < 0 else "+", "an" if self.work[0] in "aeiou" else "a"
+        formula = f"{_amount(intercept, self.unit)} {sign} {_amount(abs(slope), self.unit)} {article} {self.work}"
+        return f"{self.what}: {formula}{start}; largest deviation {100 * self.deviation:.1f} %"
+
+    def as_json(self) -> dict[str, Any]:
+        """Points as [work, median], and the line, to five digits."""
+        intercept, slope = self.fit
+        found = {"intercept": intercept, "slope": slope, "largest_deviation": self.deviation}
+        return {
+            "unit": self.unit,
+            "against": f"{self.work}s",
+            "points": [[x, _digits(series.median)] for x, series in self.points],
+            "straight_from": self.straight_from,
+        } | {name: _digits(value) for name, value in found.items()}
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _amount(value: float, unit: str) -> str:
+    """Seconds or bytes for people, in three digits."""
+    scales, value = _SCALES[unit], float(f"{value:.3g}")
+    factor, name = next((scale for scale in scales if abs(value) >= scale[0]), scales[-1])
+    whole = len(str(int(abs(value / factor))))
+    return f"{value / factor:.{max(0, 3 - whole)}f} {name}".replace("-", "−")

@@ -1,0 +1,200 @@
+"""Caches of random numbers in the shape of real ones, to measure with: speed does not depend on the values."""
+
+import copy
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.cache.format.columns import ColumnType, cls_column, column_types
+from pipeline.cache.format.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
+from pipeline.cache.teacher_files import write_bundle
+from pipeline.cache.writer import CacheWriter
+from pipeline.data.splits import ROW_HASH_BYTES, Column, Ragged, digest_of, row_hash, shard_ranges
+from pipeline.errors import BadOption, one_line
+from pipeline.models.checkpoints import build_classifier, load_config, load_tokenizer, locate, name_labels
+from pipeline.models.encoders import depth_of
+from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
+from pipeline.teacher.forward import BATCHING
+
+LABELS = ("entailment", "neutral", "contradiction")
+MAX_LENGTH = 128
+POSITIONS = 512  # of a BERT: the tokens that it can take
+MNLI_ROWS = 392_702
+SHARD_ROWS = 16_384
+DEV_ROWS = 64
+FIRST_TOKEN, LOWEST_TOKEN = 101, 1000  # [CLS] and the first word piece of BERT's vocabulary
+# Tokens of RTE's training pairs, cut at 128: every twentieth of the distribution, measured on the 2,490 of GLUE.
+RTE = (13, 29, 33, 37, 40, 43, 45, 47, 50, 53, 56, 59, 62, 67, 72, 85, 103, 120, 128, 128, 128)
+# MultiNLI's premises have 22.3 words in the mean and its hypotheses 11.4 (Williams et al. 2018), about 1.1 word
+# pieces each, and three special tokens: 40. Lognormal, with a twentieth above 76.
+MNLI_MEAN, MNLI_SIGMA = 40.0, 0.45
+CORPORA = ("mnli", "rte")
+
+
+def token_lengths(source: str, count: int, seed: int = 0) -> np.ndarray:
+    """int64 [count]: tokens of examples as in "rte", "mnli", or a file with one number a line; cut at 128.
+
+    Raises `BadOption` for a file that holds anything but numbers from 1 to 512.
+    """
+    draw = np.random.default_rng(seed)
+    if source == "mnli":
+        lengths = draw.lognormal(np.log(MNLI_MEAN) - MNLI_SIGMA**2 / 2, MNLI_SIGMA, count)
+    elif source == "rte":
+        lengths = np.interp(draw.random(count) * (len(RTE) - 1), np.arange(len(RTE)), RTE)
+    else:
+        lengths = draw.choice(_read(source), count)
+    return np.clip(np.rint(lengths), 3, MAX_LENGTH).astype(np.int64)
+
+
+def _read(source: str) -> np.ndarray:
+    path = Path(source)
+    if not os.path.isfile(source):  # "" is no path; a name that is too long is none either
+        meant = source.lower() if source.lower() in CORPORA else "mnli"
+        reason = "is a directory" if os.path.isdir(source) else "is no file"
+        raise BadOption(f"--lengths {source or repr(source)} {reason}. Try --lengths {meant}")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise BadOption(f"--lengths {path} cannot be read ({reason}). Try --lengths mnli") from error
+    lengths = [_length(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not lengths:
+        raise BadOption(f"--lengths {path} is empty. Try --lengths mnli")
+    return np.array(lengths)
+
+
+def _length(path: Path, number: int, line: str) -> int:
+    with suppress(ValueError):
+        if 1 <= (length := int(line)) <= POSITIONS:
+            return length
+    shown = one_line(line, 40) or "no number"
+    raise BadOption(
+        f"--lengths {path} holds {shown} in line {number}; lengths are whole numbers from 1 to {POSITIONS}, one a "
+        "line. Change it, or try --lengths mnli"
+    )
+
+
+def teacher_config(model: str) -> Any:
+    """The transformers configuration of a teacher: "base" is BERT-base, "demo" the packaged six-layer BERT."""
+    from transformers import BertConfig
+
+    config = BertConfig() if model == "base" else load_config(locate("demo"))
+    name_labels(config, len(LABELS), LABELS)
+    return config
+
+
+def narrow(config: Any) -> Any:
+    """The same width with few tokens and narrow feed-forwards, so that a cache is hardly more than its shards."""
+    config = copy.deepcopy(config)
+    config.update({"vocab_size": 2000, "intermediate_size": 64})
+    return config
+
+
+def token_rows(lengths: Sequence[int] | np.ndarray, vocabulary: int, seed: int = 0) -> Ragged:
+    """Random tokens behind a [CLS], so many a row."""
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    values = np.random.default_rng(seed).integers(LOWEST_TOKEN, vocabulary, offsets[-1], np.int32)
+    values[offsets[:-1]] = FIRST_TOKEN
+    return Ragged(values, offsets)
+
+
+def types_of(config: Any, layers: Sequence[int]) -> dict[str, ColumnType]:
+    """The columns that `RandomColumns` makes for this teacher."""
+    return column_types(
+        classes=len(LABELS),
+        regression=False,
+        token_types=True,
+        layers=layers,
+        hidden=config.hidden_size,
+        dtype="float16",
+    )
+
+
+class RandomColumns:
+    """The columns of shards of random numbers; those of [CLS] are one block of them, turned from layer to layer."""
+
+    def __init__(self, config: Any, lengths: np.ndarray, layers: Sequence[int], shard_rows: int):
+        self.config, self.lengths, self.layers = config, lengths, layers
+        draw = np.random.default_rng(1)
+        self.block = draw.uniform(-1, 1, (min(shard_rows, len(lengths)), config.hidden_size)).astype(np.float16)
+
+    def rows(self, start: int, stop: int) -> dict[str, Column]:
+        """Of the examples start..stop-1."""
+        count = stop - start
+        draw = np.random.default_rng(start)
+        tokens = token_rows(self.lengths[start:stop], self.config.vocab_size, start)
+        hashes = b"".join(row_hash(tokens[row]) for row in range(count))
+        columns: dict[str, Column] = {
+            "example_id": np.arange(start, stop, dtype=np.int64),
+            "row_hash": np.frombuffer(hashes, np.uint8).reshape(count, ROW_HASH_BYTES),
+            "input_ids": tokens,
+            "token_type_ids": Ragged(np.zeros(len(tokens.values), np.int8), tokens.offsets),
+            "label": draw.integers(0, len(LABELS), count),
+            "logits": draw.standard_normal((count, len(LABELS)), np.float32),
+        }
+        return columns | {
+            cls_column(layer): np.roll(self.block, start + layer, axis=0)[:count] for layer in self.layers
+        }
+
+
+def synthetic_cache(
+    directory: Path,
+    config: Any,
+    lengths: np.ndarray,
+    *,
+    dev_lengths: np.ndarray | None = None,
+    container: str = "arrow",
+    layers: Sequence[int] | None = None,
+    shard_rows: int = SHARD_ROWS,
+) -> Manifest:
+    """Write a whole cache, its teacher/ with random weights of `config` included; a student can be trained from it.
+
+    Training examples have these lengths; the dev split has the first 64 of them, or lengths of its own. The tokenizer
+    is the packaged BERT's: raises `MissingExtra` without it.
+    """
+    tokenizer, model = load_tokenizer(locate("demo")), build_classifier(config)
+    depth = depth_of(config)
+    layers = tuple(range(1, depth)) if layers is None else tuple(layers)
+    record = ModelRecord(config.model_type, depth, config.hidden_size, len(LABELS), 0, 2, config.vocab_size)
+    types = types_of(config, layers)
+    writer = CacheWriter(directory, {}, container)
+    writer.start()
+    splits = {}
+    for name, of_split in (("train", lengths), ("dev", lengths[:DEV_ROWS] if dev_lengths is None else dev_lengths)):
+        columns = RandomColumns(config, of_split, layers, shard_rows)
+        shards = [
+            writer.write_shard(name, index, columns.rows(*extent), types)
+            for index, extent in enumerate(shard_ranges(len(of_split), shard_rows))
+        ]
+        splits[name] = SplitRecord(True, tuple(shards))
+    fields = {
+        "format": FORMAT_VERSION,
+        "teacher_weights": weights_digest(model.state_dict()),
+        "teacher_config": config_digest(config),
+        "teacher_tokenizer": tokenizer_digest(tokenizer),
+        "splits": {name: digest_of([shard.rows_digest for shard in found.shards]) for name, found in splits.items()},
+        "max_length": MAX_LENGTH,
+        "layers": list(layers),
+        "labels": list(LABELS),
+        "shard_rows": shard_rows,
+        "dtype": "float16",
+        "compute": "float32",
+        "batching": BATCHING,
+        "sequences": 1,
+    }
+    files = writer.write_teacher(lambda to: write_bundle(to, model, tokenizer))
+    manifest = Manifest(
+        fields,
+        container,
+        TaskRecord("mnli", LABELS, ("accuracy",)),
+        record,
+        splits,
+        files,
+        made={"command": "benchmark"},
+    )
+    writer.finish(manifest)
+    return manifest

@@ -1,0 +1,90 @@
+"""Remove what dead writers left in a cache, and files that its manifest does not name."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cache.format.manifest import MANIFEST, PARTIAL
+from pipeline.cache.leftovers import LOCK, Found, Leftover, find_leftovers, remove_leftover, size_of
+from pipeline.config.cache import CacheGcConfig
+from pipeline.errors import BadCache
+from pipeline.system.formatting import printable
+from pipeline.system.lease import directory_lease
+from pipeline.teacher.preflight import size
+
+
+@dataclass(frozen=True)
+class GcResult:
+    """Paths in the cache; with `dry_run`, `removed` is what would be."""
+
+    command: str
+    out: str
+    dry_run: bool
+    removed: list[str]
+    bytes: int
+    kept: list[str]
+
+
+def run(config: CacheGcConfig) -> GcResult:
+    """Raises `BadCache` for a directory that is no cache, or that a living process is writing."""
+    directory = Path(config.cache)
+    found = find_leftovers(directory)
+    if not (directory / PARTIAL).is_symlink():
+        _refuse(directory, directory_lease(directory).holder())
+    sizes = {leftover.path: size_of(leftover.path) for leftover in found.leftovers}
+    removed = list(sizes) if config.dry_run or not sizes else _remove(directory, found)
+    result = GcResult(
+        "cache gc",
+        config.cache,
+        config.dry_run,
+        [str(path.relative_to(directory)) for path in removed],
+        sum(sizes[path] for path in removed),
+        [str(path.relative_to(directory)) for path in found.unknown],
+    )
+    _print(result, dict(zip(result.removed, (sizes[path] for path in removed), strict=True)))
+    return result
+
+
+def _refuse(directory: Path, holder: object) -> None:
+    if holder is not None:
+        raise BadCache(f"{directory} is being written by {holder}. Wait for it, then run cache gc again")
+
+
+def _remove(directory: Path, found: Found) -> list[Path]:
+    """Remove, under the directory's lease, what was found before and is found again; say what went."""
+    partial, lease = directory / PARTIAL, directory_lease(directory)
+    if partial.is_symlink():  # left in a finished cache; the lease must not be written where it leads
+        partial.unlink()
+    new = not partial.exists()
+    _refuse(directory, lease.acquire())
+    clears = False
+    try:
+        still = {leftover.path for leftover in find_leftovers(directory).leftovers}
+        clears = (directory / MANIFEST).is_file() and partial in still  # it holds this lease: it goes last
+        removed = [leftover.path for leftover in found.leftovers if _goes(leftover, still, lease.path, partial)]
+        for entry in partial.iterdir() if clears and not new else ():
+            if entry.name not in (lease.path.name, LOCK):
+                remove_leftover(Leftover(entry))
+    finally:
+        lease.release()
+        if clears:
+            with suppress(OSError):  # another process may have begun to write just now
+                (partial / LOCK).unlink()
+                partial.rmdir()
+    return removed
+
+
+def _goes(leftover: Leftover, still: set[Path], lease: Path, partial: Path) -> bool:
+    """Whether it is removed: now, or, for what holds this very lease, at the end."""
+    if leftover.path == lease:
+        return True
+    return leftover.path in still and (leftover.path == partial or remove_leftover(leftover))
+
+
+def _print(result: GcResult, sizes: dict[str, int]) -> None:
+    for path, count in sizes.items():
+        print(f"{'would remove' if result.dry_run else 'removed'}  {printable(path)}  {size(count)}")
+    for path in result.kept:
+        print(f"unknown, kept  {printable(path)}")
+    if not sizes:
+        print(f"{printable(result.out)}: nothing to remove")

@@ -1,0 +1,217 @@
+"""Say what a cache holds, and what each of its layers has to teach."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.cache.background_check import Verification
+from pipeline.cache.format.columns import cls_column
+from pipeline.cache.format.manifest import Manifest
+from pipeline.cache.reader import Cache, open_cache
+from pipeline.config.cache import CacheInfoConfig
+from pipeline.data.metrics import measure
+from pipeline.data.splits import Split
+from pipeline.data.tasks import DEV, TRAIN, role_of
+from pipeline.distillation.layer_probes import chunks, one_hot, probe, probe_rows, variation
+from pipeline.errors import BadCache
+from pipeline.system.formatting import printable, spans, table
+from pipeline.system.progress import bar
+from pipeline.teacher.preflight import size
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """`variation` is of the training split, 0 to 1; `probe` the task's first metric on a dev split."""
+
+    layer: int
+    variation: float | None
+    probe: float | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the probes were trained and measured on, and what to compare them with."""
+
+    metric: str
+    split: str
+    examples: int  # training rows of a probe
+    teacher: float
+    majority: float | None  # the most frequent label alone; None for regression
+
+
+@dataclass(frozen=True)
+class InfoResult:
+    command: str
+    cache: str
+    identity: str
+    content: str
+    task: str
+    labels: tuple[str, ...] | None
+    metrics: tuple[str, ...]
+    teacher: str | None
+    teacher_metrics: dict[str, Any]
+    model: dict[str, Any]
+    splits: dict[str, dict[str, Any]]
+    dtype: str
+    compute: str
+    container: str
+    bytes: dict[str, int]  # by group of columns
+    derived_from: dict[str, str] | None
+    made: dict[str, Any]
+    layers: list[LayerInfo]
+    probes: Compared | None
+
+
+def run(config: CacheInfoConfig) -> InfoResult:
+    """Every byte that is read is verified. Raises `BadCache`."""
+    cache = open_cache(config.cache)
+    manifest = cache.manifest
+    train, dev = _judges(cache)
+    columns = [cls_column(layer) for layer in manifest.layers]
+    examples = min(config.probe_examples, len(train)) if train and train.labelled and dev else 0
+    read = {train.name: columns} if train else {}
+    if dev and examples:
+        read[dev.name] = ["logits", *columns]
+    with Verification(cache, read, cache.memory) as verification:
+        layers = []
+        with bar(len(columns), "layers", "layer", show=bool(train)) as progress:
+            for layer in manifest.layers:
+                layers.append(_layer(cache, layer, train, dev, examples))
+                verification.poll()
+                progress.update()
+        compared = _compared(manifest, dev, examples) if dev and examples else None
+        verification.wait()
+    teacher = manifest.made.get("teacher")
+    result = InfoResult(
+        "cache info",
+        config.cache,
+        manifest.identity,
+        manifest.content,
+        manifest.task.name,
+        manifest.task.labels,
+        manifest.task.metrics,
+        teacher if isinstance(teacher, str) else None,
+        dict(manifest.teacher_metrics),
+        asdict(manifest.model),
+        {
+            name: {"examples": split.examples, "labelled": split.labelled, "shards": len(split.shards)}
+            for name, split in manifest.splits.items()
+        },
+        manifest.dtype,
+        str(manifest.fields.get("compute")),
+        manifest.container,
+        _bytes(manifest),
+        asdict(manifest.derived_from) if manifest.derived_from else None,
+        dict(manifest.made),
+        layers,
+        compared,
+    )
+    _print(result)
+    return result
+
+
+def _judges(cache: Cache) -> tuple[Split | None, Split | None]:
+    """The training split, and the first labelled dev split, where there are rows in them."""
+    filled = {name: split for name, split in cache.splits.items() if len(split)}
+    dev = next((split for name, split in filled.items() if role_of(name) == DEV and split.labelled), None)
+    return filled.get(TRAIN), dev
+
+
+def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, examples: int) -> LayerInfo:
+    """Raises `BadCache` for values that are not finite."""
+    column, manifest = cls_column(layer), cache.manifest
+    score = None
+    try:
+        varies = variation(chunks(train, column)) if train else None
+        if train and dev and examples:
+            ids = probe_rows(len(train), examples)
+            others = dev.whole(column)
+            if not np.isfinite(others).all():
+                raise ValueError("values that are not finite")
+            outputs = probe(train.gather(column, ids), train.gather("label", ids), others, manifest.model.classes)
+            score = measure(manifest.task.metrics[:1], outputs, dev.labels)[manifest.task.metrics[0]]
+    except ValueError as error:
+        raise BadCache(f"{cache.location}: layer {layer} holds {error}. Make the cache again") from error
+    return LayerInfo(layer, varies, score)
+
+
+def _compared(manifest: Manifest, dev: Split, examples: int) -> Compared:
+    metric, classes = manifest.task.metrics[0], manifest.model.classes
+    teacher = measure([metric], dev.whole("logits"), dev.labels)[metric]
+    majority = None
+    if manifest.task.labels:
+        most = np.full(len(dev), np.bincount(dev.labels, minlength=classes).argmax())
+        majority = measure([metric], one_hot(most, classes), dev.labels)[metric]
+    return Compared(metric, dev.name, examples, teacher, majority)
+
+
+def _bytes(manifest: Manifest) -> dict[str, int]:
+    """Of each group of columns over all shards, of the containers around them, and of teacher/."""
+    groups = dict.fromkeys(["rows", "tokens", "logits", "[CLS]"], 0)
+    for _, shard in manifest.shards():
+        for part, extent in shard.parts.items():
+            name = part.partition("/")[0]
+            group = {"logits": "logits", "input_ids": "tokens", "token_type_ids": "tokens"}.get(name, "rows")
+            groups["[CLS]" if name.startswith("cls_") else group] += extent.bytes
+    groups["container"] = manifest.bytes - sum(groups.values())
+    return groups | {"teacher": sum(record.bytes for record in manifest.teacher_files.values())}
+
+
+def _print(result: InfoResult) -> None:
+    splits = (
+        f"{name} {split['examples']:,}{'' if split['labelled'] else ' (no labels)'}"
+        for name, split in result.splits.items()
+    )
+    model = result.model
+    facts = {
+        "identity": result.identity,
+        "content": result.content,
+        "task": f"{result.task}, {', '.join(result.labels) if result.labels else 'regression'}",
+        "metrics": ", ".join(result.metrics),
+        "teacher": f"{result.teacher or '–'} ({model['type']}, {model['depth']} layers of {model['hidden']})",
+        "it reaches": _scores(result.teacher_metrics),
+        "splits": ", ".join(splits),
+        "layers": f"{spans([layer.layer for layer in result.layers])}, in {result.dtype}, computed in {result.compute}",
+        "bytes": ", ".join(f"{name} {size(count)}" for name, count in result.bytes.items() if count),
+        "container": result.container,
+        "made by": result.made.get("command", "–"),
+        "rows from": result.made.get("rows_from", "–"),
+        "derived from": result.derived_from["identity"] if result.derived_from else "–",
+    }
+    for name, fact in facts.items():
+        if fact not in ("", "–"):
+            print(f"{name:<13} {printable(fact)}")
+    if result.layers:
+        print()
+        print(
+            table(("layer", "variation", "probe"), [(la.layer, _2(la.variation), _3(la.probe)) for la in result.layers])
+        )
+        print(_how_to_read(result.probes))
+
+
+def _scores(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    return "; ".join(
+        f"{split} " + ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+        for split, found in metrics.items()
+    )
+
+
+def _2(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}"
+
+
+def _3(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _how_to_read(compared: Compared | None) -> str:
+    text = "variation: 0 where all [CLS] vectors point the same way (nothing to match), 1 where they share no direction"
+    if compared is None:
+        return text + "."
+    majority = "" if compared.majority is None else f" and {compared.majority:.3f} for the most frequent label alone"
+    return (
+        f"{text}; probe: {compared.metric} on {compared.split} of a linear model of that layer's [CLS], trained on "
+        f"{compared.examples:,} examples, beside {compared.teacher:.3f} for the teacher{majority}."
+    )

@@ -1,0 +1,161 @@
+"""List the caches in a directory, or published at a URL: itself, and what lies directly in it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache.format.manifest import MANIFEST, PARTIAL, Manifest
+from pipeline.cache.format.manifest_validation import read_manifest
+from pipeline.config.cache import CacheLsConfig
+from pipeline.errors import BadCache
+from pipeline.system.digests import json_digest
+from pipeline.system.files import read_json
+from pipeline.system.formatting import printable, spans, table
+from pipeline.system.lease import directory_lease
+from pipeline.teacher.preflight import duration, size
+
+COMPLETE, UNFINISHED, DAMAGED = "complete", "unfinished", "damaged"
+HEADER = ("cache", "identity", "task", "teacher", "splits", "layers", "container", "bytes", "age")
+DAY = 86400
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One cache; what is not known of an unfinished or damaged one is None or empty."""
+
+    place: str
+    state: str
+    note: str = ""  # who is writing it, or what is wrong with it
+    identity: str | None = None
+    content: str | None = None
+    task: str | None = None
+    teacher: str | None = None
+    examples: dict[str, int] | None = None
+    layers: tuple[int, ...] = ()
+    dtype: str | None = None
+    container: str | None = None
+    bytes: int | None = None
+    made: str | None = None  # time in UTC
+
+
+@dataclass(frozen=True)
+class LsResult:
+    command: str
+    location: str
+    caches: list[Listed]
+
+
+def run(config: CacheLsConfig) -> LsResult:
+    """An empty place is no error. Raises `BadCache` for a file, a directory that somebody names and that is not there,
+    or a URL that cannot be listed."""
+    found = list(_published(config.location) if "://" in config.location else _local(Path(config.location)))
+    if found:
+        print(table(HEADER, [_row(cache) for cache in found]))
+        for cache in found:
+            if cache.note:
+                print(f"{printable(cache.place)}: {printable(cache.note)}")
+    else:
+        print(f"{printable(config.location)}: no caches here. Make one: python cli.py cache-teacher --task TASK")
+    return LsResult("cache ls", config.location, found)
+
+
+def _local(directory: Path) -> Iterator[Listed]:
+    if directory.is_file():
+        raise BadCache(f"{directory} is a file, no cache. Name a directory or a URL")
+    if not directory.is_dir():
+        if directory == Path(CacheLsConfig().location):  # where caches will land
+            return
+        raise BadCache(f"{directory} is not there. Name a directory or a URL")
+    inside = sorted(entry for entry in directory.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    for place in [directory, *inside]:
+        try:
+            if (place / MANIFEST).is_file():
+                yield _complete(str(place), read_manifest(place))
+            elif (place / PARTIAL).is_dir() and not (place / PARTIAL).is_symlink():
+                yield _unfinished(place)
+        except (BadCache, OSError) as error:
+            yield Listed(str(place), DAMAGED, str(error))
+
+
+def _published(url: str) -> Iterator[Listed]:
+    """The cache at the URL and those one level below it. Raises `BadPlace` where nothing can be listed."""
+    from pipeline.cache.remote.published import BLOBS, Published
+
+    place = Published(url)
+    for name in ["", *(name for name in place.remote.directories() if name not in (BLOBS, MANIFEST))]:
+        at = f"{place.url}/{name}".rstrip("/")
+        try:
+            if (found := Published(at).find()) is not None:
+                yield _complete(at, found[0])
+        except BadCache as error:
+            yield Listed(at, DAMAGED, str(error))
+
+
+def _complete(place: str, manifest: Manifest) -> Listed:
+    teacher, environment = manifest.made.get("teacher"), manifest.made.get("environment")
+    time = environment.get("time") if isinstance(environment, dict) else None
+    return Listed(
+        place,
+        COMPLETE,
+        "",
+        manifest.identity,
+        manifest.content,
+        manifest.task.name,
+        teacher if isinstance(teacher, str) else manifest.model.type,
+        {name: split.examples for name, split in manifest.splits.items()},
+        manifest.layers,
+        manifest.dtype,
+        manifest.container,
+        manifest.bytes + sum(record.bytes for record in manifest.teacher_files.values()),
+        time if isinstance(time, str) else None,
+    )
+
+
+def _unfinished(place: Path) -> Listed:
+    """What is known of a cache in the making: from what it is made for, and who is making it."""
+    partial = place / PARTIAL
+    holder = directory_lease(place).holder()
+    shards = sum(re.fullmatch(r"[a-z]\w*-\d{5}\.json", entry.name) is not None for entry in partial.iterdir())
+    writing = f"being written by {holder}" if holder else "nobody is writing it: the command that began it goes on"
+    listed = Listed(str(place), UNFINISHED, f"unfinished, {shards} shards so far; {writing}")
+    try:
+        value: Any = read_json(partial / "identity.json")
+        fields = dict(value["fields"])
+        layers = tuple(int(layer) for layer in fields["layers"])
+        return replace(
+            listed,
+            identity=json_digest(fields),
+            layers=layers,
+            dtype=str(fields["dtype"]),
+            container=str(value["container"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return listed
+
+
+def _row(cache: Listed) -> tuple[object, ...]:
+    if cache.state == DAMAGED:
+        return (cache.place, DAMAGED, *"–––––––")
+    examples = ", ".join(f"{name} {count:,}" for name, count in (cache.examples or {}).items())
+    return (
+        cache.place,
+        cache.identity[:12] if cache.identity else "–",
+        cache.task or UNFINISHED,
+        cache.teacher or "–",
+        examples or "–",
+        spans(cache.layers),
+        cache.container or "–",
+        size(cache.bytes) if cache.bytes is not None else "–",
+        _age(cache.made),
+    )
+
+
+def _age(made: str | None) -> str:
+    try:
+        seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(made or "")).total_seconds())
+    except (ValueError, TypeError):
+        return "–"
+    return f"{seconds / DAY:.0f} days" if seconds >= 2 * DAY else duration(seconds)

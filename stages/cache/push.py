@@ -1,0 +1,98 @@
+"""Publish a cache at a URL: files by their digests, only those that are not there yet; the manifest last."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cache.format.manifest import MANIFEST, Manifest
+from pipeline.cache.format.manifest_validation import read_manifest
+from pipeline.cache.reader import schema_problems
+from pipeline.cache.remote.published import Published
+from pipeline.cache.remote.transfers import Transfers
+from pipeline.cache.remote.uploads import upload
+from pipeline.config.cache import CachePushConfig
+from pipeline.errors import BadCache
+from pipeline.system.progress import bar, note
+
+
+@dataclass(frozen=True)
+class PushResult:
+    command: str
+    url: str
+    seconds: float
+    identity: str
+    content: str
+    files: int
+    bytes_moved: int
+    bytes_total: int
+
+
+def run(config: CachePushConfig) -> PushResult:
+    """Every file is compared with the manifest before it is sent, and what arrived after. Raises a `DistillError`.
+
+    Published caches do not change: another cache at the URL is refused. The same one is left as it is, but for files
+    of it that are missing or damaged there: these are sent again.
+    """
+    started = time.monotonic()
+    directory = Path(config.cache)
+    manifest = read_manifest(directory)
+    for problem in schema_problems(directory, manifest).values():
+        raise problem
+    data = (directory / MANIFEST).read_bytes()
+    published = Published(config.url)
+    found = published.find()
+    if found:
+        _refuse_other(published, found[0], manifest)
+    records = manifest.files()
+    total = sum(record.bytes for record in records.values())
+    moved = 0
+    if found is None or found[1] == data:
+        with bar(total, "push", "B") as progress:
+            transfers = Transfers()
+
+            def send(file: str) -> None:
+                if upload(published, directory / file, records[file]):
+                    transfers.advance(records[file].bytes)
+                progress.update(records[file].bytes)
+
+            transfers.run(send, records)
+            moved = transfers.moved
+    if found is None:
+        moved += _publish(published, manifest, data)
+    elif not moved:
+        note(f"{published.url} is already this cache, complete")
+    return PushResult(
+        "cache push",
+        published.url,
+        round(time.monotonic() - started, 2),
+        manifest.identity,
+        manifest.content,
+        len(records) + 1,
+        moved,
+        total + len(data),
+    )
+
+
+def _publish(published: Published, manifest: Manifest, data: bytes) -> int:
+    """Write the manifest and read it back. Returns the bytes written; raises `BadCache` if another push was first."""
+    try:
+        published.remote.create(published.manifest_path, data)
+        written = len(data)
+    except FileExistsError:
+        written = 0
+    _refuse_other(published, published.read()[0], manifest)
+    if not written:
+        note(f"{published.url}: another push of this cache was first")
+    return written
+
+
+def _refuse_other(published: Published, theirs: Manifest, ours: Manifest) -> None:
+    for name, there, here in (
+        ("identity", theirs.identity, ours.identity),
+        ("content", theirs.content, ours.content),
+    ):
+        if there != here:
+            raise BadCache(
+                f"{published.url} holds another cache ({name} {there[:12]}… ≠ {here[:12]}…), and what is published "
+                "does not change. Choose another URL"
+            )

@@ -1,0 +1,156 @@
+"""Check every byte of a cache against its manifest, and repair what is damaged."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cache.format.manifest import MANIFEST, PARTIAL, FileRecord, Manifest
+from pipeline.cache.format.manifest_validation import read_manifest
+from pipeline.cache.full_check import damage, unknown_files
+from pipeline.cache.reader import open_cache
+from pipeline.cache.user_store import known_rows
+from pipeline.config.cache import CacheVerifyConfig
+from pipeline.errors import BadCache, BadOption, to_type
+from pipeline.system.cpu import single_process
+from pipeline.system.digests import intact
+from pipeline.system.files import remove
+from pipeline.system.lease import directory_lease
+from pipeline.system.progress import bar, note
+from pipeline.teacher.repair import Fetch, Repair, rows_of
+from pipeline.teacher.spot_check import Sample, sample
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    command: str
+    out: str
+    seconds: float
+    identity: str
+    content: str
+    files: int
+    bytes: int
+    repaired: list[str]
+    unknown: list[str]  # files that the manifest does not name
+    sample: dict[str, float | int | str] | None
+
+
+def run(config: CacheVerifyConfig) -> VerifyResult:
+    """Raises `BadCache` naming the damaged files, after a line for each, unless all of them were repaired."""
+    single_process("cache verify")
+    started = time.monotonic()
+    directory = Path(config.cache)
+    if config.from_ and not config.repair:
+        raise BadOption("--from names a copy to repair from: add --repair")
+    repaired = []
+    try:
+        manifest = read_manifest(directory)
+    except BadCache as error:
+        if not (config.repair and config.from_ and (directory / MANIFEST).is_file()):
+            raise
+        manifest = _other_manifest(config.from_)
+        note(f"{MANIFEST}: {error}")
+        repaired.append(MANIFEST)
+    with bar(sum(record.bytes for record in manifest.files().values()), f"verify {directory}", "B") as progress:
+        damaged = damage(directory, manifest, progress.update)
+    if repaired and all(shard.file in damaged for _, shard in manifest.shards()):
+        raise BadCache(  # nothing here says that the copy is of this cache
+            f"{directory} shares no shard with {config.from_}, and nothing was changed. Name another copy with --from"
+        )
+    for file, reason in damaged.items():
+        print(f"{file}: {reason}")
+    if damaged and not config.repair:
+        raise BadCache(
+            f"{directory}: {len(damaged)} of {len(manifest.files())} files are damaged "
+            f"({', '.join(list(damaged)[:5])}{', …' if len(damaged) > 5 else ''}). "
+            f"Run: {to_type('cache', 'verify', directory, '--repair')}"
+        )
+    if damaged or repaired:
+        repaired += _repair(config, directory, manifest, damaged, bool(repaired))
+    unknown = unknown_files(directory, manifest)
+    if unknown:
+        note(f"not in the manifest: {', '.join(unknown[:10])}. See: {to_type('cache', 'gc', directory, '--dry-run')}")
+    return VerifyResult(
+        "cache verify",
+        str(directory),
+        round(time.monotonic() - started, 2),
+        manifest.identity,
+        manifest.content,
+        len(manifest.files()) + 1,
+        sum(record.bytes for record in manifest.files().values()),
+        repaired,
+        unknown,
+        vars(_sampled(config, directory)) if config.sample else None,
+    )
+
+
+def _sampled(config: CacheVerifyConfig, directory: Path) -> Sample:
+    found = sample(open_cache(directory), directory, config.sample, config.seed)
+    print(
+        f"{found.rows} rows: logits differ by {found.logits:.2g}, normalised [CLS] by {found.cls:.2g} at most; "
+        f"the tolerance is {found.tolerance:g}"
+    )
+    if not found.agrees:
+        raise BadCache(
+            f"{directory}: the teacher in this cache says something else of {found.worst} than is stored (by "
+            f"{max(found.logits, found.cls):.3g}, tolerance {found.tolerance:g}). Make it again with cache-teacher"
+        )
+    return found
+
+
+def _repair(
+    config: CacheVerifyConfig, directory: Path, manifest: Manifest, damaged: dict[str, str], manifest_too: bool
+) -> list[str]:
+    """Replace the damaged files. Raises `BadCache` for those that could not be, after all others were."""
+    lease = directory_lease(directory)
+    if (holder := lease.acquire()) is not None:
+        raise BadCache(f"{directory} is being written by {holder}. Wait for it, then run the same command again")
+    given = {name: getattr(config, name) for name in ("data_dir", "train_file", "dev_file", "test_file")}
+    rows = rows_of(manifest, known_rows(manifest.identity), given)
+    failed = {}
+    try:
+        with Repair(directory, manifest, _fetch(config.from_) if config.from_ else None, rows) as repair:
+            for file in sorted(
+                damaged, key=lambda file: not file.startswith("teacher/")
+            ):  # the teacher is needed first
+                if (reason := repair.file(file)) is not None:
+                    failed[file] = reason
+                    print(f"{file}: not repaired: {reason}")
+        if manifest_too and not failed:
+            manifest.write(directory)
+    finally:
+        lease.release()
+        remove(directory / PARTIAL)
+    if failed:
+        file, reason = next(iter(failed.items()))
+        raise BadCache(
+            f"{directory}: {len(failed)} of {len(damaged)} damaged files could not be repaired, as {file}: {reason}"
+        )
+    note(f"repaired {', '.join(damaged) or MANIFEST}")
+    return list(damaged)
+
+
+def _other_manifest(copy: str) -> Manifest:
+    if "://" not in copy:
+        return read_manifest(Path(copy))
+    from pipeline.cache.remote.published import Published
+
+    return Published(copy).read()[0]
+
+
+def _fetch(copy: str) -> Fetch:
+    """How a file is had from another copy, a directory or a URL."""
+    if "://" in copy:
+        from pipeline.cache.remote.published import fetch_file
+
+        return lambda _, record, path: fetch_file(copy, record, path)
+
+    def fetch(file: str, record: FileRecord, path: Path) -> bool:
+        if not intact(Path(copy) / file, record.sha256):
+            return False
+        shutil.copyfile(Path(copy) / file, path)
+        return True
+
+    if not Path(copy).is_dir():
+        raise BadOption(f"--from {copy}: there is no such directory. Name another copy of the cache, or a URL")
+    return fetch

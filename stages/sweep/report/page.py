@@ -1,0 +1,38 @@
+"""A sweep as one HTML file that asks nothing of any other: tables, and figures as inline SVG."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.system.files import write_text
+from pipeline.system.formatting import printable
+from stages.sweep.report import leaderboard
+from stages.sweep.report.figures import METHODS, pictures
+from stages.sweep.search.record import SweepRecord
+
+
+def write_page(record: SweepRecord, path: Path) -> None:
+    """Write the page of `record`, whole or not at all. The same record gives the same bytes."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    placed = leaderboard.ranked(record)
+    numbers = {trial.number for trial in placed}
+    rest = [trial for trial in record.trials if trial.number not in numbers]
+    page = environment.get_template("page.html.j2").render(
+        record=record,
+        summary=leaderboard.summary(record),
+        names=list(leaderboard.parameter_names(record)),
+        trials=placed + rest,
+        failures=leaderboard.failures(record),
+        board=leaderboard,
+        method_names=METHODS,
+        **pictures(record),
+    )
+    write_text(path, page)

@@ -1,0 +1,56 @@
+"""A figure of matplotlib as an element of a page."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from pipeline.system.formatting import printable
+
+# Okabe and Ito's colours, which colour-blind people tell apart. In the page they are variables, so that it can be dark.
+INK, GRID, POINT, BEST = "#1b1f24", "#d0d7de", "#0072b2", "#d55e00"
+VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)", POINT: "var(--point)", BEST: "var(--best)"}
+
+
+def svg(figure: Figure, title: str, prefix: str) -> Markup:
+    """The figure as an element of the page: ids that no other figure has, colours that are the page's variables."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # letters that matplotlib lacks: the browser has them
+        figure.savefig(buffer, format="svg", transparent=True)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in root.iter():
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):  # no dates; no rules for the rest of the page
+                parent.remove(child)
+    names: dict[str, str] = {}  # old id -> new id, of those that are referred to
+    for element in root.iter():
+        for value in element.attrib.values():
+            if referred := re.fullmatch(r"#(.+)|url\(#(.+)\)", value):
+                names.setdefault(referred[1] or referred[2], f"{prefix}-{len(names)}")
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        attributes = dict(element.attrib)
+        element.attrib.clear()
+        element.attrib.update(_placed(attributes, names))
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": printable(title)}
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _placed(attributes: Mapping[str, str], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The attributes of an SVG element as they stand in the page, shortened."""
+    for key, value in attributes.items():
+        if key == "id":
+            if value in names:
+                yield key, names[value]
+        elif key == "style":
+            value = re.sub(r"font-family: [^;]+;? ?", "", value)
+            yield key, re.sub(r"#[0-9a-f]{6}", lambda colour: VARIABLES.get(colour[0], colour[0]), value)
+        elif key.endswith("href") or key == "clip-path":
+            yield key.rpartition("}")[2], re.sub(r"#([^)]+)", lambda name: f"#{names[name[1]]}", value)
+        else:
+            yield key, re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)

@@ -1,0 +1,41 @@
+"""The search for the best student: many trainings from caches, without the teacher; what is known is not run again."""
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from pipeline.config.sweep import SweepConfig
+from pipeline.system.cpu import single_process
+from stages.sweep.execution.local import Engine, local_engine
+
+if TYPE_CHECKING:
+    from stages.sweep.search.estimate import Estimate
+    from stages.sweep.search.orchestrate import SweepResult
+
+
+def run(config: SweepConfig) -> "SweepResult | Estimate":
+    """Search, and write the page of the sweep. What earlier calls, or other sweeps, have finished is not run again.
+
+    Raises a `DistillError` for spaces, caches and directories that cannot be used, `Interrupted` after a signal.
+    """
+    started = time.monotonic()
+    single_process("sweep")
+    with _engine(config) as engine:
+        from stages.sweep.search.orchestrate import search  # torch: its first process imports it meanwhile
+
+        return search(config, engine, started)
+
+
+@contextmanager
+def _engine(config: SweepConfig) -> Iterator[AbstractContextManager[Engine]]:
+    """What starts the engine. Processes of this machine are started before that, a cluster once all is checked."""
+    if config.engine == "ray":
+        from stages.sweep.execution.ray import ray_engine
+
+        yield ray_engine(config.ray_address, config.workers, config.gpus_per_trial)
+    elif config.dry_run:
+        yield local_engine(config.workers)  # which is not entered
+    else:
+        with local_engine(config.workers) as engine:
+            yield nullcontext(engine)

@@ -1,0 +1,195 @@
+"""A search: trials of one wave after the other, on an engine, remembered in a study. What is known is not run again."""
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DistillError, Interrupted
+from pipeline.system.interrupts import StopRequest
+from pipeline.training.run_directory import forget_checkpoint
+from stages.sweep.execution import worker
+from stages.sweep.execution.local import Engine
+from stages.sweep.execution.worker import Job, Outcome, Told
+from stages.sweep.search.record import FAILED, FINISHED, PRUNED
+from stages.sweep.search.strategies import Strategy, Wave, ranked
+from stages.sweep.search.study import Distributions, Study, state_of
+from stages.sweep.search.trials import Trial
+
+ALIKE = 3  # failures in a row with one cause, after which the sweep stops
+POLL_SECONDS = 0.5
+BUSY_SECONDS = 5.0  # until a trial that another process trains is looked at again
+
+
+class SweepStopped(DistillError):
+    """Trials fail one after the other for the same reason."""
+
+
+class Search:
+    """`changed` is called when something has happened, and at least every half second."""
+
+    def __init__(
+        self,
+        study: Study,
+        of: Distributions,
+        engine: Engine,
+        stop: StopRequest,
+        changed: Callable[["Search", str | None], None],
+        retry_failed: bool = False,
+        pack: int = 1,
+    ):
+        self.study, self.of, self.engine, self.stop, self.changed = study, of, engine, stop, changed
+        self.retry_failed, self.pack = retry_failed, pack
+        self.live: dict[str, Told] = {}  # running trials, by key
+        self.reused = self.teacher_forwards = self.examples = 0
+        self.training_seconds = 0.0
+        self._before = {key for key in study.numbers if self._state(key) == FINISHED}
+        self._known: set[str] = set()
+        self._causes: deque[str] = deque(maxlen=ALIKE)
+
+    def run(self, strategy: Strategy) -> None:
+        """To the end of the strategy. Raises `Interrupted`, `SweepStopped`, and what a broken run directory raises."""
+        wave = next(strategy, None)
+        while wave is not None:
+            scores = self._wave(wave)
+            last = wave
+            try:
+                wave = strategy.send(scores)
+            except StopIteration:
+                wave = None
+            going_on = {trial.key for trial in wave.trials} if wave else set()
+            for trial in last.trials:
+                if trial.key not in going_on and self._state(trial.key) is None:
+                    self.study.end(trial.key, PRUNED)
+                    forget_checkpoint(Path(trial.config.out or ""), trial.steps(last.share))
+
+    def _wave(self, wave: Wave) -> dict[str, float]:
+        """The scores of its trials; one that failed, or was complete before it could be compared, has none."""
+        scores: dict[str, float] = {}
+        unknown = [trial for trial in wave.trials if not self._is_known(trial, wave.share, scores)]
+        waiting = deque((0.0, trial) for trial in unknown)
+        active: dict[str, tuple[int, Trial]] = {}  # key -> number of the job, and the trial
+        jobs = itertools.count()
+        while waiting or active:
+            while len({job for job, _ in active.values()}) < self.engine.slots:
+                if not (chosen := self._next(waiting, wave.share, scores)):
+                    break
+                number = next(jobs)
+                for trial in chosen:
+                    self._begin(trial)
+                    active[trial.key] = number, trial
+                    self.live[trial.key] = Told(trial.key, 0, trial.total, 0, 0.0, None)
+                until = chosen[0].steps(wave.share) if wave.share < 1 else None
+                keys, configs = tuple(trial.key for trial in chosen), tuple(trial.config for trial in chosen)
+                self.engine.submit(Job(keys, configs, until, chosen[0].judge))
+            for event in self.engine.events(POLL_SECONDS):
+                if isinstance(event, Told):
+                    if event.key in active:  # on a cluster it may come after its outcome
+                        self.live[event.key] = event
+                    continue
+                _, trial = active.pop(event.key)
+                self._ended(trial, event, wave, scores)
+                if event.kind in (worker.BUSY, worker.INTERRUPTED):  # by a signal to its process: it goes on
+                    waiting.append((time.monotonic() + BUSY_SECONDS, trial))
+            self.changed(self, None)
+            if self.stop.number:
+                self._interrupt()
+        return scores
+
+    def _next(self, waiting: deque[tuple[float, Trial]], share: float, scores: dict[str, float]) -> list[Trial]:
+        """Trials for one job, taken from those that wait: the first that may start, and what can be packed with it."""
+        chosen: list[Trial] = []
+        alike: Any = None
+        for due, trial in list(waiting):
+            if due > time.monotonic() or (chosen and self.pack > 1 and trial.at != alike):
+                continue
+            waiting.remove((due, trial))
+            if due and self._is_known(trial, share, scores):  # the process that trained it is done
+                continue
+            chosen.append(trial)
+            if len(chosen) >= self.pack:
+                break
+            alike = chosen[0].at
+        return chosen
+
+    def _is_known(self, trial: Trial, share: float, scores: dict[str, float]) -> bool:
+        """Whether there is nothing to do for it here; its score, if it has one to compare, is added."""
+        state = self._state(trial.key)
+        if state == FAILED and self.retry_failed:
+            return False
+        result = trial.result() if state in (None, FINISHED) else None
+        if state == FINISHED and result is None:  # somebody has removed the run
+            self.study.forget(trial.key)
+            state = None
+        if state == FINISHED or result is not None:
+            if state is None and result is not None:  # complete, and not by this sweep
+                self._begin(trial)
+                score = next(iter(result["metrics"][trial.judge].values()))
+                self.study.end(trial.key, FINISHED, score, metrics=result["metrics"], reused=True)
+            if trial.key not in self._known:
+                self._known.add(trial.key)
+                self.reused += trial.key in self._before or state is None
+            found = self.study.trial(trial.key)
+            assert found is not None
+            at_rung = self.study.score_at(trial.key, share) if share < 1 else found.value
+            if at_rung is None and not found.user_attrs.get("reused"):
+                at_rung = found.value  # it stopped early, before the rung
+            if at_rung is not None:
+                scores[trial.key] = at_rung
+            return True
+        score = self.study.score_at(trial.key, share) if share < 1 else None
+        if score is not None:  # also of one that was dropped, or failed, after this rung: the choice stays as it was
+            scores[trial.key] = score
+        return score is not None or state == FAILED
+
+    def _state(self, key: str) -> str | None:
+        """How a trial ended; None while it has not, or was not begun."""
+        trial = self.study.trial(key)
+        state = state_of(trial, running=True) if trial else None
+        return state if state in (FINISHED, PRUNED, FAILED) else None
+
+    def _begin(self, trial: Trial) -> None:
+        if self._state(trial.key) is not None:  # it failed, or was dropped and is wanted after all
+            self.study.forget(trial.key)
+        self.study.begin(trial.key, trial.shown, self.of, trial.about)
+
+    def _ended(self, trial: Trial, outcome: Outcome, wave: Wave, scores: dict[str, float]) -> None:
+        self.live.pop(trial.key, None)
+        self.teacher_forwards += outcome.teacher_forwards
+        if self.teacher_forwards:
+            raise AssertionError(f"{trial.config.out} ran the teacher, which no trial may")
+        self.examples += outcome.examples
+        self.training_seconds += outcome.seconds
+        self.study.add(trial.key, examples=outcome.examples, seconds=round(outcome.seconds, 2))
+        if outcome.kind == worker.FAILED:
+            self.study.end(trial.key, FAILED, error=outcome.error, cause=outcome.cause)
+            self._causes.append(outcome.cause or "")
+            self.changed(self, f"trial {self.study.numbers[trial.key]} failed: {outcome.error}")
+            if len(self._causes) == ALIKE and len(set(self._causes)) == 1:
+                self.engine.stop()
+                raise SweepStopped(
+                    f"{ALIKE} trials in a row failed alike ({outcome.error}). Mend that, then run the same command "
+                    "with --retry-failed"
+                )
+        if outcome.kind in (worker.DONE, worker.STOPPED):
+            self._causes.clear()
+            assert outcome.score is not None
+            scores[trial.key] = outcome.score
+            if outcome.kind == worker.STOPPED:
+                self.study.reached(trial.key, wave.share, outcome.score)
+            else:
+                self._known.add(trial.key)
+                self.study.end(trial.key, FINISHED, outcome.score, metrics=outcome.metrics)
+            self.changed(self, f"trial {self.study.numbers[trial.key]}: {outcome.score:.4f}, {outcome.kind}")
+        if wave.keep is not None:
+            for out in ranked(wave.trials, scores)[wave.keep :]:  # whatever the others reach, these do not go on
+                forget_checkpoint(Path(out.config.out or ""), out.steps(wave.share))
+
+    def _interrupt(self) -> None:
+        number = self.stop.number
+        for outcome in self.engine.stop():
+            self.examples += outcome.examples
+            self.study.add(outcome.key, examples=outcome.examples, seconds=round(outcome.seconds, 2))
+        raise Interrupted("stopped; running trials have checkpoints. Run the same command to go on", number)

@@ -1,0 +1,149 @@
+"""The trials of a space: each setting as the training that it stands for, known by what that training depends on."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache.reader import Cache, open_cache
+from pipeline.config.options import command_line
+from pipeline.config.sweep import SweepConfig
+from pipeline.config.training import TrainStudentConfig
+from pipeline.data.tasks import DEV, role_of
+from pipeline.distillation.recipe import canonical, default_out, initial_student, training_split
+from pipeline.errors import BadCache, BadOption
+from pipeline.system.digests import json_digest
+from pipeline.training.loop import Schedule
+from pipeline.training.run_directory import RunDirectory, checkpoint_step
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One training. `key` is the digest of its canonical configuration and of what it starts from."""
+
+    key: str
+    config: TrainStudentConfig  # --out and --resume included
+    settings: Mapping[str, Any]  # canonical: None for what has no meaning
+    inputs: Mapping[str, str]  # digests
+    schedule: Schedule
+    judge: str  # the dev split that it is judged on
+
+    @property
+    def command(self) -> str:
+        """The line that trains it alone."""
+        return command_line("train-student", replace(self.config, resume=False))
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Every option as people and Optuna see it: canonical, but for teacher layers, which --method says."""
+        return {**self.settings, "cache": self.config.cache, "teacher_layers": self.config.teacher_layers}
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a study keeps of it, as JSON."""
+        return {
+            "shown": self.shown,
+            "method": self.settings["method"],
+            "command": self.command,
+            "out": self.config.out,
+            "total": self.total,
+        }
+
+    def steps(self, share: float) -> int:
+        """Of a share of the whole training, at least one."""
+        return max(1, math.ceil(share * self.total - 1e-9))
+
+    def result(self) -> dict[str, Any] | None:
+        """That of its run, if it is complete. Raises `BadRun` if something else is in its place."""
+        return RunDirectory(Path(self.config.out or ""), "train-student", self.settings, self.inputs).finished()
+
+    @property
+    def total(self) -> int:
+        return self.schedule.total
+
+    def examples(self, start: int, stop: int) -> int:
+        """Examples in steps start..stop-1."""
+        before = self.schedule.examples_before
+        return before(stop, self.config.grad_accumulation) - before(start, self.config.grad_accumulation)
+
+    @property
+    def at(self) -> tuple[Any, ...]:
+        """What trials must have in common to go on in one pack: their batches, and where their checkpoints stand."""
+        return *self.batches, self.judge, checkpoint_step(Path(self.config.out or ""))
+
+    @cached_property
+    def batches(self) -> tuple[Any, ...]:
+        """What trials must have in common to read the same rows in the same order, step by step."""
+        names = ("batch_size", "grad_accumulation", "data_seed", "max_train_examples", "eval_every", "precision")
+        alike = (self.settings[name] for name in (*names, "student_layers", "init"))
+        return self.config.cache, self.total, *alike
+
+
+class Trials:
+    """Makes trials of settings. Caches are opened once, and what is not the teacher's own is loaded once."""
+
+    def __init__(self, config: SweepConfig):
+        self.store: dict[str, Any] = {"store": config.store, "store_bytes": config.store_bytes}
+        self.caches: dict[str, Cache] = {}
+        self._inputs: dict[tuple[Any, ...], dict[str, str]] = {}
+
+    def cache(self, location: str) -> Cache:
+        if location not in self.caches:
+            store = self.store["store"]
+            self.caches[location] = open_cache(location, Path(store) if store else None, self.store["store_bytes"])
+        return self.caches[location]
+
+    def of(self, options: Mapping[str, Any]) -> Trial:
+        """Raises a `DistillError` for options that do not fit their cache."""
+        config = TrainStudentConfig(**{**self.store, **options, "resume": True})
+        cache = self.cache(config.cache)
+        train = training_split(cache, config.cache)
+        judges = [name for name, split in cache.splits.items() if role_of(name) == DEV and split.labelled]
+        if not judges:
+            raise BadCache(f"{config.cache} has no labelled dev split to compare trials on. Cache one with --dev-file")
+        settings = canonical(config, cache.manifest)
+        defaults = TrainStudentConfig(cache=config.cache)
+        config = replace(config, **{n: getattr(defaults, n) for n, value in settings.items() if value is None})
+        start = (config.cache, config.init, settings["student_layers"], settings["method"].startswith("pkd"))
+        if start not in self._inputs:
+            self._inputs[start] = {"cache": cache.manifest.identity}
+            if config.init != "teacher":
+                depth, method = settings["student_layers"], settings["method"]
+                self._inputs[start] |= initial_student(config.init, cache, depth, method)[1]
+        inputs = self._inputs[start]
+        out = default_out(cache.manifest.task.name, settings, inputs)
+        schedule = Schedule.of(config, train.lengths)
+        return Trial(json_digest([settings, inputs]), replace(config, out=out), settings, inputs, schedule, judges[0])
+
+    def distinct(self, settings: Iterable[Mapping[str, Any]]) -> list[Trial]:
+        """The trials of all these settings; those that mean the same once, where they come first.
+
+        Raises `BadOption` for settings that do not fit together, as a student of one layer with PKD.
+        """
+        found: dict[str, Trial] = {}
+        for options in settings:
+            try:
+                trial = self.of(options)
+            except BadOption as error:
+                raise BadOption(f"{error}. To keep a combination out, write the others under [[either]]") from error
+            found.setdefault(trial.key, trial)
+        return list(found.values())
+
+    def metric(self) -> str:
+        """The first metric of the caches' task. Raises `BadOption` for caches of different tasks."""
+        tasks = {cache.manifest.task.name: location for location, cache in self.caches.items()}
+        if len(tasks) > 1:
+            (a, first), (b, second) = list(tasks.items())[:2]
+            raise BadOption(f"{first} is a cache of {a} and {second} one of {b}: their scores cannot be compared")
+        return next(iter(self.caches.values())).manifest.task.metrics[0]
+
+
+def varying(shown: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The options whose meaning differs between trials, in the order of train-student's."""
+    seen: dict[str, set[Any]] = {}
+    for settings in shown:
+        for name, value in settings.items():
+            seen.setdefault(name, set()).add(value)
+    return [f.name for f in fields(TrainStudentConfig) if len(seen.get(f.name, ())) > 1]

@@ -1,0 +1,22 @@
+"""A sweep as a table of all its trials, and as a page."""
+
+from pathlib import Path
+
+from pipeline.config.sweep import SweepShowConfig
+from pipeline.system.progress import note
+from stages.sweep.report import leaderboard
+from stages.sweep.report.page import write_page
+from stages.sweep.search.directory import PAGE, SweepDirectory
+from stages.sweep.search.standing import SweepStanding, standing
+
+
+def run(config: SweepShowConfig) -> SweepStanding:
+    """Print all trials, and write sweep.html. Raises `BadRun` for what is no sweep."""
+    directory = SweepDirectory(Path(config.sweep))
+    record = directory.read()
+    print(leaderboard.leaders(record, len(record.trials)))
+    for line in (*leaderboard.failures(record), leaderboard.summary(record)):
+        print(line)
+    write_page(record, directory.path / PAGE)
+    note(f"see {directory.path / PAGE}")
+    return standing(record, "sweep show", config.sweep)
