@@ -26,14 +26,16 @@ from pipeline.config.shared import RowsConfig
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.metrics import measure
 from pipeline.data.sources import load_rows
-from pipeline.data.splits import Split, shard_ranges, split_digest, tokenize
+from pipeline.data.splits import Split, shard_ranges, split_digest
 from pipeline.data.tasks import DEV, find_task, role_of
+from pipeline.data.tokenize import tokenize
 from pipeline.distillation.layer_map import parse_layers
 from pipeline.errors import BadModel, HubUnreachable
 from pipeline.models.accelerator import accelerator, accelerators, resolve_precision
 from pipeline.models.encoders import check_max_length, depth_of
 from pipeline.system.cpu import available_cores, single_process
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
+from pipeline.system.formatting import duration, size
 from pipeline.system.progress import bar, note
 from pipeline.system.ray_cluster import Cluster, Place, cluster
 from pipeline.teacher import preflight
@@ -153,8 +155,8 @@ def _preflight(job: Job) -> None:
     tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in left)
     note(
         f"{writer.directory}: {sum(stop - start for *_, start, stop in left):,} examples in {len(left)} shards, "
-        f"[CLS] of layers {', '.join(map(str, manifest.layers)) or 'none'}; {preflight.size(needed)} needed, "
-        f"{preflight.size(free)} free; about {preflight.duration(tokens / rate if rate else 0)} by a measured batch"
+        f"[CLS] of layers {', '.join(map(str, manifest.layers)) or 'none'}; {size(needed)} needed, "
+        f"{size(free)} free; about {duration(tokens / rate if rate else 0)} by a measured batch"
     )
 
 

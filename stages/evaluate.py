@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.reader import Cache, open_cache, splits_of_role
+from pipeline.cache.open import open_cache
+from pipeline.cache.reader import Cache, splits_of_role
 from pipeline.config.shared import RowsConfig
 from pipeline.config.training import EvaluateConfig
 from pipeline.data.metrics import agreements, measure_splits
 from pipeline.data.sources import load_rows
-from pipeline.data.splits import tokenize
+from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadCache, BadOption, BadRows
 from pipeline.models.accelerator import accelerator, efficient, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer

@@ -9,8 +9,9 @@ from pipeline.config.shared import RowsConfig
 from pipeline.config.training import FinetuneTeacherConfig
 from pipeline.data.metrics import measure_splits
 from pipeline.data.sources import load_rows
-from pipeline.data.splits import Split, rows_digest, tokenize
+from pipeline.data.splits import Split, rows_digest
 from pipeline.data.tasks import TEST, TRAIN, role_of
+from pipeline.data.tokenize import tokenize
 from pipeline.distillation.losses import Objective
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import accelerator, resolve_precision

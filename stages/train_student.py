@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cache.background_check import Verification
-from pipeline.cache.reader import Cache, open_cache
+from pipeline.cache.open import open_cache
+from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import copy_tokenizer
 from pipeline.config.options import option_name
 from pipeline.config.training import TrainStudentConfig

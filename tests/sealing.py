@@ -13,7 +13,8 @@ from pipeline.cache.format.columns import column_types
 from pipeline.cache.format.containers import layout
 from pipeline.cache.format.manifest import FileRecord, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
-from pipeline.data.splits import Ragged, row_hash
+from pipeline.data.ragged import Ragged
+from pipeline.data.splits import row_hash
 from pipeline.system.digests import json_digest
 
 LABELS = ("no", "yes", "perhaps")

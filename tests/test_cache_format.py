@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
 from stages import cache_teacher
 

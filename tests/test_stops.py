@@ -12,7 +12,7 @@ import psutil
 import pytest
 from writers import CLI, config, descendants, recorded, start, unchanged, wait_for
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from stages import cache_teacher
 
 ROOT = Path(CLI).parent

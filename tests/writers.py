@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.errors import BadCache
 from pipeline.system.digests import intact

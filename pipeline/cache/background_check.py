@@ -5,17 +5,13 @@ A run may count only on bytes that were checked: before it writes anything that 
 
 import threading
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
 
 from pipeline.cache.format.columns import ROW_COLUMNS
-from pipeline.cache.shards import Shard
+from pipeline.cache.shards import Shard, Source
 from pipeline.cache.user_store import Memory
-from pipeline.data.splits import rows_digest
+from pipeline.data.splits import Split, rows_digest
 from pipeline.errors import OTHER_BYTES
 from pipeline.system.digests import bytes_digest
-
-if TYPE_CHECKING:
-    from pipeline.cache.reader import Cache
 
 
 class Verification:
@@ -25,15 +21,17 @@ class Verification:
     more is to be read than the user's store may hold.
     """
 
-    def __init__(self, cache: "Cache", columns: Mapping[str, Collection[str]], memory: Memory):
+    def __init__(
+        self, splits: Mapping[str, Split], source: Source, columns: Mapping[str, Collection[str]], memory: Memory
+    ):
         self.memory = memory
         self.work = [
             (shard, [*dict.fromkeys([*ROW_COLUMNS, *names])])
             for split, names in columns.items()
-            for shard in cache.splits[split].shards
+            for shard in splits[split].shards
             if isinstance(shard, Shard)
         ]
-        self.source = cache.source
+        self.source = source
         self.parts = [
             (shard.record, part)
             for shard, names in self.work

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cache.format.manifest import MANIFEST, PARTIAL, TEACHER, Manifest
+from pipeline.cache.format.manifest import MANIFEST, TEACHER, Manifest
 from pipeline.cache.reader import schema_problems
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.data.splits import rows_digest
 from pipeline.errors import OTHER_BYTES, DamagedFile
 from pipeline.system.digests import intact
+from pipeline.system.lease import PARTIAL
 
 
 def damage(directory: Path, manifest: Manifest, advance: Callable[[int], object]) -> dict[str, str]:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.format.manifest import MANIFEST, PARTIAL, TEACHER
+from pipeline.cache.format.manifest import MANIFEST, TEACHER
 from pipeline.cache.format.manifest_validation import read_manifest, shard_record
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.system.files import is_temporary, read_json
-from pipeline.system.lease import DEAD_AFTER_SECONDS, LEASE, Lease
+from pipeline.system.lease import DEAD_AFTER_SECONDS, LEASE, PARTIAL, Lease
 
 _SHARD = re.compile(r"\.?(\d{5,})\.(?:arrow|h5)(?:\.[0-9a-f]{8}\.tmp)?")
 _RECORD = re.compile(r"\.?([a-z]\w*)-(\d{5,})\.(?:json|lease)(?:\.[0-9a-f]{8}\.tmp)?", re.ASCII)

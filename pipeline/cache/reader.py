@@ -1,7 +1,7 @@
 """Opening a finished cache: every file's size and every shard's schema are checked, its bytes are mapped, not read."""
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.shards import LocalSource, Shard, Source, file_state
 from pipeline.cache.teacher_config import check_bundle
 from pipeline.cache.teacher_files import layer_of
-from pipeline.cache.user_store import STORE_BYTES, Memory, default_store
+from pipeline.cache.user_store import Memory
 from pipeline.data.splits import Split
 from pipeline.data.tasks import role_of
 from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile
@@ -42,13 +42,17 @@ class Cache:
             for name, record in self.manifest.splits.items()
         }
 
+    def check_in_background(self, columns: Mapping[str, Collection[str]]) -> Verification:
+        """Return a check of these columns (split -> names) and of the rows that they belong to, not yet started."""
+        return Verification(self.splits, self.source, columns, self.memory)
+
     def verification(self, splits: Iterable[str], train: str | None = None, layers: Iterable[int] = ()) -> Verification:
         """Of the rows and logits of `splits`, and in the split `train` of the [CLS] vectors of `layers`."""
         rows = ["input_ids", "token_type_ids"] if self.manifest.model.token_types else ["input_ids"]
         columns = {name: [*rows, "logits"] for name in splits}
         if train:
             columns[train] += [cls_column(layer) for layer in layers]
-        return Verification(self, columns, self.memory)
+        return self.check_in_background(columns)
 
     def check_teacher(self, layers: int) -> None:
         """Compare the files of teacher/ that a student of `layers` layers starts from with their digests.
@@ -75,21 +79,13 @@ def _check_file(path: Path, record: FileRecord, memory: Memory, location: str) -
     memory.remember(path, state, [record.sha256])
 
 
-def open_cache(location: str | Path, store: Path | None = None, store_bytes: int = STORE_BYTES) -> Cache:
-    """The cache in a directory, or published at a URL; of that one, what is used is fetched into `store`.
-
-    Raises `BadCache` for a place that holds no finished cache, or whose files are not what it says.
-    """
-    if "://" in str(location):
-        from pipeline.cache.remote.published import open_published
-
-        return open_published(str(location), store or default_store(), store_bytes)
+def open_directory(location: str | Path, store: Path) -> Cache:
+    """Return the cache in a directory of this machine. Raises `BadCache` (see `open_cache`)."""
     directory = Path(location)
     manifest = read_manifest(directory)
     for problem in schema_problems(directory, manifest, [shard.file for _, shard in manifest.shards()]).values():
         raise problem
-    memory = Memory(store or default_store())
-    return Cache(str(location), manifest, LocalSource(directory), directory / TEACHER, memory)
+    return Cache(str(location), manifest, LocalSource(directory), directory / TEACHER, Memory(store))
 
 
 def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | None = None) -> dict[str, DamagedFile]:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.cache.format.manifest import Manifest, ShardRecord
-from pipeline.data.splits import Column, Ragged, row_hashes
+from pipeline.data.ragged import Column, Ragged
+from pipeline.data.splits import row_hashes
 from pipeline.errors import BadCache, DamagedFile
 from pipeline.system.digests import bytes_digest
 

@@ -17,14 +17,15 @@ from safetensors import SafetensorError
 
 from pipeline.cache.format.columns import ColumnType, check_columns, parts_of
 from pipeline.cache.format.containers import container
-from pipeline.cache.format.manifest import MANIFEST, PARTIAL, TEACHER, Extent, FileRecord, Manifest, ShardRecord
+from pipeline.cache.format.manifest import MANIFEST, TEACHER, Extent, FileRecord, Manifest, ShardRecord
 from pipeline.cache.format.manifest_validation import read_manifest, shard_record
 from pipeline.cache.reader import schema_problems
-from pipeline.data.splits import Column, rows_digest
+from pipeline.data.ragged import Column
+from pipeline.data.splits import rows_digest
 from pipeline.errors import BadCache, one_line
 from pipeline.system.digests import bytes_digest, file_digest, intact, json_digest, open_file_digest
 from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_file, write_json, write_text
-from pipeline.system.lease import Lease, directory_lease
+from pipeline.system.lease import PARTIAL, Lease, directory_lease
 
 
 def different_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data.splits import Ragged, Rows, Split, row_hashes
+from pipeline.data.ragged import Ragged
+from pipeline.data.splits import Rows, Split, row_hashes
 
 WINDOW_BATCHES = 64
 ORDER_STREAM, SUBSET_STREAM = 0, 1

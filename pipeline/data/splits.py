@@ -5,67 +5,18 @@ examples differ in length, a `Ragged`. An example's id is its row number in the 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from itertools import pairwise
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from pipeline.data.sources import SplitRows
+from pipeline.data.ragged import Column, Columns, Ragged, flat_rows
 from pipeline.errors import BadCache, to_type
-from pipeline.system.progress import bar
 
 ROW_HASH_BYTES = 16
-TOKENIZE_ROWS = 1000
-LONG_SPLIT = 20_000  # examples from which tokenising takes long enough for a bar
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Rows of different lengths: row i is values[offsets[i]:offsets[i + 1]]; offsets are int64 [n + 1]."""
-
-    values: np.ndarray
-    offsets: np.ndarray
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def rows(self, start: int, stop: int) -> "Ragged":
-        offsets = self.offsets[start : stop + 1]
-        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
-
-    def take(self, rows: np.ndarray) -> "Ragged":
-        """These rows, in this order. Raises IndexError or ValueError for one that is none."""
-        starts = self.offsets[rows]
-        offsets, flat = _flat(starts, self.offsets[rows + 1] - starts)
-        return Ragged(self.values[flat], offsets)
-
-    @classmethod
-    def from_lists(cls, rows: Sequence[Sequence[int]], dtype: Any) -> "Ragged":
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
-        return cls(np.fromiter(chain.from_iterable(rows), dtype, offsets[-1]), offsets)
-
-    @classmethod
-    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
-        """The rows of all parts, one after the other."""
-        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-        return cls(np.concatenate([part.values for part in parts]), np.concatenate(([0], np.cumsum(lengths))))
-
-
-def _flat(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of these lengths one after the other: their offsets, and for each value where it stands now."""
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-
-
-Column = np.ndarray | Ragged
-Columns = Mapping[str, Column]
 
 
 def row_hash(token_ids: np.ndarray) -> bytes:
@@ -206,7 +157,7 @@ class Rows:
             columns.append(column)
             column.offsets.take(local, 0, starts[places], "clip")
             column.offsets.take(local + 1, 0, stops[places], "clip")
-        offsets, flat = _flat(starts, stops - starts)
+        offsets, flat = flat_rows(starts, stops - starts)
         values = np.empty(len(flat), columns[0].values.dtype)
         for column, (_, _, places) in zip(columns, self.parts, strict=True):
             inside = slice(offsets[places.start], offsets[places.stop])
@@ -233,33 +184,6 @@ class Rows:
                     f"(example_id {stored}, row_hash {digest.tobytes().hex()}, expected {expected.hex()}). "
                     f"The cache is damaged: see {to_type('cache', 'verify', '--help')}"
                 )
-
-
-def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int) -> Split:
-    """A split of one shard in memory: pairs are truncated longest first to `max_length` tokens."""
-    with_types = "token_type_ids" in tokenizer.model_input_names
-    ids, types = [], []
-    with bar(len(rows), f"tokenize {name}", "ex", show=len(rows) > LONG_SPLIT) as progress:
-        for start in range(0, len(rows), TOKENIZE_ROWS):
-            part = [texts[start : start + TOKENIZE_ROWS] for texts in rows.texts]
-            encoded = tokenizer(
-                *part, truncation=True, max_length=max_length, padding=False, return_token_type_ids=with_types
-            )
-            ids.append(Ragged.from_lists(encoded["input_ids"], np.int32))
-            if with_types:
-                types.append(Ragged.from_lists(encoded["token_type_ids"], np.int8))
-            progress.update(len(part[0]))
-    input_ids = Ragged.joined(ids)
-    hashes = b"".join(row_hashes(input_ids))
-    shard: dict[str, Column] = {
-        "example_id": np.arange(len(rows), dtype=np.int64),
-        "row_hash": np.frombuffer(hashes, np.uint8).reshape(len(rows), ROW_HASH_BYTES),
-        "input_ids": input_ids,
-        "label": rows.labels,
-    }
-    if with_types:
-        shard["token_type_ids"] = Ragged.joined(types)
-    return Split(name, [shard], rows.labelled)
 
 
 def shard_rows(split: Split, start: int, stop: int) -> dict[str, Column]:

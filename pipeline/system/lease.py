@@ -19,10 +19,10 @@ from typing import Any
 
 import psutil
 
-from pipeline.cache.format.manifest import PARTIAL
 from pipeline.errors import BadCache
 from pipeline.system.files import is_temporary, read_json, remove, temporary_beside, write_json
 
+PARTIAL = ".partial"  # in a directory that is being written
 LEASE = "lease.json"  # in .partial/
 HEARTBEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0

@@ -20,7 +20,8 @@ import torch
 from pipeline.cache.format.columns import cls_column
 from pipeline.cache.format.manifest import Manifest
 from pipeline.data.batching import by_length, collate
-from pipeline.data.splits import Column, Split, shard_rows
+from pipeline.data.ragged import Column
+from pipeline.data.splits import Split, shard_rows
 from pipeline.distillation.targets import teacher_outputs
 from pipeline.errors import BadModel
 from pipeline.models.accelerator import efficient

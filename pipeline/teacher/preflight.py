@@ -13,6 +13,7 @@ from pipeline.data.metrics import measure
 from pipeline.data.splits import Split
 from pipeline.data.tasks import Task
 from pipeline.errors import BadCache, BadModel, BadOption, BadRows
+from pipeline.system.formatting import size
 
 MAX_SHARDS = 10_000  # so that the manifest stays readable
 SHARD_OVERHEAD = 16_384  # bytes of container around a shard's columns
@@ -67,22 +68,6 @@ def check_shards(count: int) -> None:
     """Raises `BadOption` for more shards than a manifest holds."""
     if count > MAX_SHARDS:
         raise BadOption(f"--shard-rows makes {count:,} shards, and a cache has {MAX_SHARDS:,} at most. Raise it")
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray) -> None:

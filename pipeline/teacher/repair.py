@@ -14,19 +14,22 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.format.columns import is_target
-from pipeline.cache.format.manifest import PARTIAL, TEACHER, FileRecord, Manifest
+from pipeline.cache.format.manifest import TEACHER, FileRecord, Manifest
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.cache.teacher_config import check_bundle
 from pipeline.cache.writer import write_shard
 from pipeline.config.shared import RowsConfig
+from pipeline.data.ragged import Column
 from pipeline.data.sources import load_rows
-from pipeline.data.splits import Column, Split, shard_rows, split_digest, tokenize
+from pipeline.data.splits import Split, shard_rows, split_digest
+from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadCache, BadRows
 from pipeline.models.accelerator import accelerator
 from pipeline.models.checkpoints import load_classifier, load_tokenizer
 from pipeline.system.cpu import available_cores
 from pipeline.system.digests import intact
 from pipeline.system.files import sync_directory
+from pipeline.system.lease import PARTIAL
 from pipeline.teacher.forward import TeacherPass, teacher_pass
 from pipeline.training.provenance import environment
 

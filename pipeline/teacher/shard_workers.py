@@ -24,14 +24,14 @@ import numpy as np
 
 from pipeline.cache.format import arrow
 from pipeline.cache.format.columns import ColumnType, is_target
-from pipeline.cache.format.manifest import MANIFEST, PARTIAL, TEACHER, Manifest, ShardRecord
+from pipeline.cache.format.manifest import MANIFEST, TEACHER, Manifest, ShardRecord
 from pipeline.cache.shards import map_file
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.splits import Split
 from pipeline.errors import BadCache
 from pipeline.system.cpu import available_cores
 from pipeline.system.files import write_file
-from pipeline.system.lease import Lease
+from pipeline.system.lease import PARTIAL, Lease
 from pipeline.teacher.forward import TeacherPass, teacher_pass
 
 POLL_SECONDS = 0.5

@@ -25,8 +25,9 @@ from pipeline.system.cpu import available_cores
 from pipeline.teacher.forward import TEACHER_BATCH, TeacherPass
 from pipeline.teacher.shard_workers import in_this_process, share
 from stages.benchmarks.contenders import writer_contenders
+from stages.benchmarks.harness.measurements import Series, ratio
 from stages.benchmarks.harness.synthetic import LABELS, SHARD_ROWS, RandomColumns, teacher_config, token_lengths
-from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
+from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, interleave
 
 CACHING, BARE, PLAIN = "cache-teacher", "the bare forward pass", "plain torch, one batch on all cores"
 ROWS = {"base": 256, "demo": 1024}  # of a shard that a CPU computes in a few seconds

@@ -5,7 +5,8 @@ from tempfile import TemporaryDirectory
 
 from pipeline.config.benchmark import BenchmarkConfig
 from stages.benchmarks.contenders.student_contenders import textbrewer, trainer_live
-from stages.benchmarks.harness.timing import Contender, Report, Series, interleave, ratio
+from stages.benchmarks.harness.measurements import Series, ratio
+from stages.benchmarks.harness.timing import Contender, Report, interleave
 from stages.benchmarks.train import PKD, from_cache, live, notes, pace, setting_of, turn, write_cache
 
 TRAINER = "transformers Trainer, live teacher, dynamic padding"

@@ -20,6 +20,7 @@ from pipeline.models.encoders import depth_of
 from pipeline.system.progress import note
 from pipeline.teacher.preflight import check_space
 from stages.benchmarks.contenders import reader_contenders
+from stages.benchmarks.harness.measurements import Ratio, Series, ratio
 from stages.benchmarks.harness.synthetic import (
     DEV_ROWS,
     MNLI_ROWS,
@@ -29,7 +30,7 @@ from stages.benchmarks.harness.synthetic import (
     teacher_config,
     token_lengths,
 )
-from stages.benchmarks.harness.timing import Contender, Pace, Ratio, Report, Series, interleave, ratio
+from stages.benchmarks.harness.timing import Contender, Pace, Report, interleave
 
 QUICK_ROWS, FEW_ROWS = 32_768, 1000
 OTHER_ROWS = 4 * SHARD_ROWS  # of the files that `datasets` and h5py read

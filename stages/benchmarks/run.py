@@ -21,7 +21,8 @@ from pipeline.system.formatting import table
 from pipeline.system.progress import note
 from pipeline.training.provenance import environment, shareable
 from stages.benchmarks import cache, peers, reader, scaling, startup, sweep, train
-from stages.benchmarks.harness.timing import Ratio, Report, Series
+from stages.benchmarks.harness.measurements import Ratio, Series
+from stages.benchmarks.harness.timing import Report
 
 MEASURE: Mapping[str, Callable[[BenchmarkConfig], Report]] = {
     "train": train.measure,

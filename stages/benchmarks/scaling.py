@@ -18,9 +18,10 @@ from pipeline.system.progress import bar
 from pipeline.teacher.preflight import check_space
 from stages.benchmarks.contenders import scaling_contenders
 from stages.benchmarks.contenders.scaling_contenders import OPENING, READING, VERIFYING, Training
-from stages.benchmarks.harness.scaling import Line
+from stages.benchmarks.harness.lines import Line
+from stages.benchmarks.harness.measurements import Series
 from stages.benchmarks.harness.synthetic import MNLI_ROWS, narrow, synthetic_cache, teacher_config, token_lengths
-from stages.benchmarks.harness.timing import Contender, Measured, Report, Series
+from stages.benchmarks.harness.timing import Contender, Measured, Report
 
 DEPTHS = (1, 2, 3, 6)  # of students
 LAYERS = (0, 1, 5, 11)  # kept in a cache

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.system.progress import bar
-from stages.benchmarks.harness.timing import Report, Series, difference
+from stages.benchmarks.harness.measurements import Series, difference
+from stages.benchmarks.harness.timing import Report
 
 ROOT = Path(__file__).parents[2]
 NOTHING = "python -c pass"

@@ -16,8 +16,9 @@ from pipeline.models.accelerator import resolve_device, resolve_precision
 from pipeline.models.encoders import depth_of
 from pipeline.system.progress import note
 from stages.benchmarks.contenders.student_contenders import Setting, authors_way
+from stages.benchmarks.harness.measurements import Ratio, Series
 from stages.benchmarks.harness.synthetic import synthetic_cache, teacher_config, token_lengths, token_rows
-from stages.benchmarks.harness.timing import Contender, Measured, Ratio, Report, Series
+from stages.benchmarks.harness.timing import Contender, Measured, Report
 
 EXAMPLES, QUICK_EXAMPLES = 3000, 128
 EPOCHS = 4.0

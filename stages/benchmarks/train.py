@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import BatchOrder, collate
@@ -19,8 +19,9 @@ from pipeline.models.checkpoints import build_classifier
 from pipeline.models.encoders import cut_config, depth_of
 from pipeline.training.learner import EncoderLearner, Part
 from stages.benchmarks.contenders.student_contenders import Setting, authors_way
+from stages.benchmarks.harness.measurements import Series, ratio
 from stages.benchmarks.harness.synthetic import synthetic_cache, teacher_config, token_lengths, token_rows
-from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
+from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, interleave
 
 EXAMPLES = 8192
 REPRESENTATIVE, FEW = 8, 4  # batches of an epoch, evenly spaced by length: what a turn trains on; with --quick

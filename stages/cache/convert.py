@@ -16,13 +16,14 @@ import numpy as np
 from pipeline.cache.background_check import verify_shard
 from pipeline.cache.format.columns import ColumnType, is_target
 from pipeline.cache.format.manifest import Manifest, Origin, ShardRecord, SplitRecord
-from pipeline.cache.reader import Cache, open_cache
+from pipeline.cache.open import open_cache
+from pipeline.cache.reader import Cache
 from pipeline.cache.shards import Shard
 from pipeline.cache.user_store import known_rows, remember_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.cache import CacheConvertConfig
 from pipeline.config.options import command_line
-from pipeline.data.splits import Column, Ragged
+from pipeline.data.ragged import Column, Ragged
 from pipeline.distillation.layer_map import parse_layers
 from pipeline.errors import OTHER_BYTES, BadCache, BadOption, DamagedFile
 from pipeline.system.progress import bar, note

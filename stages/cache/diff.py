@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.background_check import Verification
 from pipeline.cache.format.columns import cls_column
-from pipeline.cache.reader import Cache, open_cache
+from pipeline.cache.open import open_cache
+from pipeline.cache.reader import Cache
 from pipeline.cache.writer import different_fields
 from pipeline.config.cache import CacheDiffConfig
 from pipeline.data.splits import Split
@@ -110,7 +110,7 @@ def _compare(a: Cache, b: Cache, columns: list[str]) -> dict[str, SplitDiff]:
     names = [*a.splits, *(name for name in b.splits if name not in a.splits)]
     read = {name: columns for name in a.splits if name in b.splits}
     found = {}
-    with Verification(a, read, a.memory) as first, Verification(b, read, b.memory) as second:
+    with a.check_in_background(read) as first, b.check_in_background(read) as second:
         with bar(sum(len(a.splits[name]) for name in read), "compare", "ex") as progress:
             for name in names:
                 found[name] = _split(

@@ -4,13 +4,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.format.manifest import MANIFEST, PARTIAL
+from pipeline.cache.format.manifest import MANIFEST
 from pipeline.cache.leftovers import LOCK, Found, Leftover, find_leftovers, remove_leftover, size_of
 from pipeline.config.cache import CacheGcConfig
 from pipeline.errors import BadCache
-from pipeline.system.formatting import printable
-from pipeline.system.lease import directory_lease
-from pipeline.teacher.preflight import size
+from pipeline.system.formatting import printable, size
+from pipeline.system.lease import PARTIAL, directory_lease
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.background_check import Verification
 from pipeline.cache.format.columns import cls_column
 from pipeline.cache.format.manifest import Manifest
-from pipeline.cache.reader import Cache, open_cache
+from pipeline.cache.open import open_cache
+from pipeline.cache.reader import Cache
 from pipeline.config.cache import CacheInfoConfig
 from pipeline.data.metrics import measure
 from pipeline.data.splits import Split
 from pipeline.data.tasks import DEV, TRAIN, role_of
 from pipeline.distillation.layer_probes import chunks, one_hot, probe, probe_rows, variation
 from pipeline.errors import BadCache
-from pipeline.system.formatting import printable, spans, table
+from pipeline.system.formatting import printable, size, spans, table
 from pipeline.system.progress import bar
-from pipeline.teacher.preflight import size
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def run(config: CacheInfoConfig) -> InfoResult:
     read = {train.name: columns} if train else {}
     if dev and examples:
         read[dev.name] = ["logits", *columns]
-    with Verification(cache, read, cache.memory) as verification:
+    with cache.check_in_background(read) as verification:
         layers = []
         with bar(len(columns), "layers", "layer", show=bool(train)) as progress:
             for layer in manifest.layers:

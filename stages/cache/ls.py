@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.format.manifest import MANIFEST, PARTIAL, Manifest
+from pipeline.cache.format.manifest import MANIFEST, Manifest
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.config.cache import CacheLsConfig
 from pipeline.errors import BadCache
 from pipeline.system.digests import json_digest
 from pipeline.system.files import read_json
-from pipeline.system.formatting import printable, spans, table
-from pipeline.system.lease import directory_lease
-from pipeline.teacher.preflight import duration, size
+from pipeline.system.formatting import duration, printable, size, spans, table
+from pipeline.system.lease import PARTIAL, directory_lease
 
 COMPLETE, UNFINISHED, DAMAGED = "complete", "unfinished", "damaged"
 HEADER = ("cache", "identity", "task", "teacher", "splits", "layers", "container", "bytes", "age")

@@ -5,17 +5,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.format.manifest import MANIFEST, PARTIAL, FileRecord, Manifest
+from pipeline.cache.format.manifest import MANIFEST, FileRecord, Manifest
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.full_check import damage, unknown_files
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.user_store import known_rows
 from pipeline.config.cache import CacheVerifyConfig
 from pipeline.errors import BadCache, BadOption, to_type
 from pipeline.system.cpu import single_process
 from pipeline.system.digests import intact
 from pipeline.system.files import remove
-from pipeline.system.lease import directory_lease
+from pipeline.system.lease import PARTIAL, directory_lease
 from pipeline.system.progress import bar, note
 from pipeline.teacher.repair import Fetch, Repair, rows_of
 from pipeline.teacher.spot_check import Sample, sample

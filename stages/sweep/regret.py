@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.options import command_line, option_name
 from pipeline.config.sweep import SweepRegretConfig
 from pipeline.data.metrics import measure

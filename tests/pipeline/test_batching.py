@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.batching import BatchOrder, by_length, collate, subset
-from pipeline.data.splits import Ragged, Split, row_hash
+from pipeline.data.ragged import Ragged
+from pipeline.data.splits import Split, row_hash
 from pipeline.errors import BadCache
 
 

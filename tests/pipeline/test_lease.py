@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.system import lease as leases

@@ -11,10 +11,11 @@ import torch
 from conftest import save_pretrained_encoder
 
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.data.tasks import TASKS
 from pipeline.errors import BadCache, BadModel, BadRows
 from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.system.formatting import duration, size
 from pipeline.teacher import preflight
 
 SST2, MRPC, COLA = (TASKS[name] for name in ("sst2", "mrpc", "cola"))
@@ -119,7 +120,7 @@ def test_too_little_space_is_refused_with_both_numbers(tmp_path, monkeypatch):
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (12_345, "12 kB"), (4.2e6, "4.2 MB"), (2e12, "2.0 TB")],
 )
 def test_sizes_for_people(count, text):
-    assert preflight.size(count) == text
+    assert size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_sizes_for_people(count, text):
     [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (36e3, "10.0 h")],
 )
 def test_durations_for_people(seconds, text):
-    assert preflight.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def cache(call, tiny, out, *flags, **options):

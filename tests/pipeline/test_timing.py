@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from pipeline.errors import BadOption, DamagedFile, Interrupted, ProcessEnded
-from stages.benchmarks.harness.timing import Contender, Measured, Pace, Ratio, Series, interleave, ratio
+from stages.benchmarks.harness.measurements import Ratio, Series, ratio
+from stages.benchmarks.harness.timing import Contender, Measured, Pace, interleave
 
 
 def counting(path: str, name: str, seconds: float) -> Callable[[int], Measured]:

@@ -11,7 +11,7 @@ import torch
 from writers import config, contents, recorded, unchanged, words
 
 from pipeline.cache.format.manifest import MANIFEST
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.models.checkpoints import load_classifier, load_tokenizer

@@ -20,9 +20,10 @@ from typing import TypeVar
 import numpy as np
 from sealing import seal, seal_shard, seal_splits
 
-from pipeline.cache.reader import Cache, open_cache
+from pipeline.cache.open import open_cache
+from pipeline.cache.reader import Cache
 from pipeline.cache.shards import Shard
-from pipeline.data.splits import Ragged
+from pipeline.data.ragged import Ragged
 from pipeline.errors import BadCache
 
 T = TypeVar("T")

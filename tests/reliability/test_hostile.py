@@ -19,8 +19,8 @@ from sealing import seal, seal_shard, seal_splits, seal_teacher, seal_text, writ
 
 from pipeline.cache.format.containers import container
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.reader import open_cache
-from pipeline.data.splits import Ragged
+from pipeline.cache.open import open_cache
+from pipeline.data.ragged import Ragged
 from pipeline.errors import BadCache
 
 SHORT = ("--max-steps", 2, "--precision", "float32", "--eval-every", 100)

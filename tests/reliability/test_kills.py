@@ -24,7 +24,7 @@ from writers import (
     workers_of,
 )
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from stages import cache_teacher
 
 SHARDS = 108  # of `tiny` in fours

@@ -14,9 +14,10 @@ import torch
 from sealing import write_cache
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.data.batching import collate
-from pipeline.data.splits import Ragged, Split
+from pipeline.data.ragged import Ragged
+from pipeline.data.splits import Split
 
 ROOT = Path(__file__).parents[2]
 READERS = 8

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from pipeline.cache import background_check, user_store
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig, TrainStudentConfig
 from stages import cache_teacher, train_student
 

@@ -81,7 +81,7 @@ def test_without_a_dev_split_it_cannot_pause(tiny, tmp_path):
 
 def test_predictions_are_those_that_were_measured(tiny, tmp_path):
     result = train_student.run(config(tiny, tmp_path / "run"))
-    from pipeline.cache.reader import open_cache
+    from pipeline.cache.open import open_cache
 
     logits = read_predictions(tmp_path / "run")
     assert {name: array.dtype for name, array in logits.items()} == {"dev": np.float32}

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BadOption, BusyRun, Interrupted, TrainingDiverged
 from pipeline.training.run_directory import read_predictions

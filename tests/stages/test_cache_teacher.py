@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import save_pretrained_encoder, write_rows
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.sources import load_rows
 from pipeline.errors import BadCache, BadModel, BadOption, HubUnreachable

@@ -10,7 +10,7 @@ import pytest
 from clusters import left_behind, two_nodes, workers_of
 from writers import config, contents, recorded, start, unchanged, wait_for
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.system import ray_cluster as clusters
 from stages import cache_teacher
 

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.teacher_files import student_from_bundle
 from pipeline.config.training import CacheTeacherConfig, TrainStudentConfig
 from pipeline.data.sources import load_rows
-from pipeline.data.splits import tokenize
+from pipeline.data.tokenize import tokenize
 from pipeline.distillation.recipe import canonical, objective
 from pipeline.distillation.targets import CachedSignals, LiveSignals, passes
 from pipeline.models.accelerator import accelerator

@@ -8,7 +8,7 @@ from conftest import seal
 from s3 import files_of, s3, server  # noqa: F401
 
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 
 SHORT = ("--max-steps", 12, "--eval-every", 6, "--precision", "float32", "--log-every", 1, "--lr", 1e-3)
 

@@ -7,7 +7,7 @@ import torch
 import transformers
 from conftest import save_pretrained_encoder
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Rows
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, TrainingDiverged

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.cache.format.columns import ColumnType
-from pipeline.data.splits import ROW_HASH_BYTES, Column, Ragged
+from pipeline.data.ragged import Column, Ragged
+from pipeline.data.splits import ROW_HASH_BYTES
 
 SUFFIX = ".arrow"
 _SOME, _BYTES_A_COLUMN = 4096, 1024  # of metadata, at most: pyarrow decodes the footer before it can be compared

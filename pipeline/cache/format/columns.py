@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.splits import ROW_HASH_BYTES, Column, Ragged
+from pipeline.data.ragged import Column, Ragged
+from pipeline.data.splits import ROW_HASH_BYTES
 
 ROW_COLUMNS = ("example_id", "row_hash", "label")  # what the targets of a row belong to
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.cache.format.columns import ColumnType
-from pipeline.data.splits import Column
+from pipeline.data.ragged import Column
 from pipeline.errors import one_line
 
 

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from pipeline.cache.format.columns import ColumnType, parts_of
-from pipeline.data.splits import Column
+from pipeline.data.ragged import Column
 
 SUFFIX = ".h5"
 ALIGNMENT = 64

@@ -18,7 +18,6 @@ from pipeline.system.files import write_text
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 TEACHER = "teacher"
-PARTIAL = ".partial"  # beside the splits of an unfinished cache
 TEACHER_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # nothing that is code
 
 

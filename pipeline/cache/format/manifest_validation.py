@@ -16,7 +16,6 @@ from pipeline.cache.format.containers import container
 from pipeline.cache.format.manifest import (
     FORMAT_VERSION,
     MANIFEST,
-    PARTIAL,
     TEACHER_SUFFIXES,
     FileRecord,
     Manifest,
@@ -30,6 +29,7 @@ from pipeline.data.metrics import metrics_of
 from pipeline.data.splits import digest_of
 from pipeline.data.tasks import TASK_NAME
 from pipeline.errors import BadCache, one_line, to_type
+from pipeline.system.lease import PARTIAL
 
 COMPUTE = ("bfloat16", "float32")
 MAX_BYTES = 64 * 2**20  # of a manifest: 10,000 shards of a 24-layer teacher take 50 MB

@@ -24,8 +24,8 @@ from pipeline.cache.shards import Piece
 from pipeline.cache.user_store import Memory
 from pipeline.errors import BadCache, BadOption, one_line, to_type
 from pipeline.system.digests import json_digest
+from pipeline.system.formatting import size
 from pipeline.system.progress import note
-from pipeline.teacher.preflight import size
 
 BLOBS = "blobs"
 

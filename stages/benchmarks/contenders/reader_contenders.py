@@ -17,7 +17,7 @@ import torch
 from pipeline.cache.format import arrow
 from pipeline.cache.format.columns import cls_column
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.shards import map_file
 from pipeline.data.batching import BatchOrder, collate
 from pipeline.data.splits import Split

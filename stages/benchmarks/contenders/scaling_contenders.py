@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pipeline.cache.full_check import damage
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.writer import write_shard
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import BatchOrder, collate

@@ -11,9 +11,10 @@ import numpy as np
 from pipeline.cache.format.columns import ColumnType, cls_column
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.benchmark import BenchmarkConfig
-from pipeline.data.splits import Column
+from pipeline.data.ragged import Column
+from stages.benchmarks.harness.measurements import Series, ratio
 from stages.benchmarks.harness.synthetic import SHARD_ROWS, RandomColumns, token_lengths, types_of
-from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, Series, interleave, ratio
+from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, interleave
 
 OURS = {"arrow": "a shard written, hashed and synced, Arrow", "hdf5": "the same, HDF5"}
 DECLARED = "Dataset.from_generator, a column a layer"

@@ -13,7 +13,8 @@ from pipeline.cache.format.columns import ColumnType, cls_column, column_types
 from pipeline.cache.format.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.teacher_files import write_bundle
 from pipeline.cache.writer import CacheWriter
-from pipeline.data.splits import ROW_HASH_BYTES, Column, Ragged, digest_of, row_hash, shard_ranges
+from pipeline.data.ragged import Column, Ragged
+from pipeline.data.splits import ROW_HASH_BYTES, digest_of, row_hash, shard_ranges
 from pipeline.errors import BadOption, one_line
 from pipeline.models.checkpoints import build_classifier, load_config, load_tokenizer, locate, name_labels
 from pipeline.models.encoders import depth_of

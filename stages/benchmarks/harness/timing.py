@@ -7,72 +7,20 @@ largest.
 import multiprocessing
 import os
 import signal
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.errors import DistillError, ProcessEnded
 from pipeline.system.progress import bar
-
-if TYPE_CHECKING:
-    from stages.benchmarks.harness.scaling import Line
+from stages.benchmarks.harness.lines import Line
+from stages.benchmarks.harness.measurements import Ratio, Series
 
 Measured = Mapping[str, tuple[float, float]]  # what was timed -> (work done, seconds)
-
-
-@dataclass(frozen=True)
-class Series:
-    """One number a round."""
-
-    what: str
-    unit: str
-    values: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.values)
-
-    @property
-    def low(self) -> float:
-        return min(self.values)
-
-    @property
-    def high(self) -> float:
-        return max(self.values)
-
-
-@dataclass(frozen=True)
-class Ratio(Series):
-    """One quotient or difference a round, and what it should be; `goal`: it may be missed, with an explanation."""
-
-    unit: str = "×"
-    values: tuple[float, ...] = ()
-    at_least: float | None = None
-    at_most: float | None = None
-    goal: bool = False
-
-    @property
-    def holds(self) -> bool | None:
-        """Of the median; None where nothing is asked for."""
-        if self.at_least is None and self.at_most is None:
-            return None
-        enough = self.at_least is None or self.median >= self.at_least
-        return enough and (self.at_most is None or self.median <= self.at_most)
-
-
-def ratio(what: str, a: Series, b: Series, **asked: Any) -> Ratio:
-    """a / b, round by round."""
-    return Ratio(what, values=tuple(x / y for x, y in zip(a.values, b.values, strict=True)), **asked)
-
-
-def difference(what: str, a: Series, b: Series, **asked: Any) -> Ratio:
-    """a − b, round by round, in their unit."""
-    return Ratio(what, a.unit, tuple(x - y for x, y in zip(a.values, b.values, strict=True)), **asked)
 
 
 @dataclass(frozen=True)
@@ -82,7 +30,7 @@ class Report:
     series: tuple[Series, ...]
     ratios: tuple[Ratio, ...]
     notes: tuple[str, ...] = ()
-    lines: "tuple[Line, ...]" = ()
+    lines: tuple[Line, ...] = ()
 
 
 class Contender:

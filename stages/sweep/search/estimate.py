@@ -7,8 +7,7 @@ from typing import Any
 from pipeline.cache.format.columns import cls_column
 from pipeline.cache.reader import Cache
 from pipeline.data.tasks import TRAIN
-from pipeline.system.formatting import table
-from pipeline.teacher.preflight import duration, size
+from pipeline.system.formatting import duration, size, table
 from stages.sweep.search.packing import measure_pack
 from stages.sweep.search.trials import Trial, Trials, varying
 

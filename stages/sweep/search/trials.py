@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.reader import Cache, open_cache
+from pipeline.cache.open import open_cache
+from pipeline.cache.reader import Cache
 from pipeline.config.options import command_line
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import TrainStudentConfig

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.cache.format.columns import check_columns, column_types
 from pipeline.cache.format.containers import container, layout
 from pipeline.cache.shards import map_file
-from pipeline.data.splits import Ragged
+from pipeline.data.ragged import Ragged
 
 both = pytest.mark.parametrize("name", ["arrow", "hdf5"])
 

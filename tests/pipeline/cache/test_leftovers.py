@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from pipeline.cache.leftovers import find_leftovers, remove_leftover, size_of
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.writer import CacheWriter
 from pipeline.system.lease import Lease
 

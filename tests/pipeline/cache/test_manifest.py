@@ -5,7 +5,7 @@ import pytest
 from conftest import seal, write_sealed
 
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.errors import BadCache
 from stages import cache_teacher

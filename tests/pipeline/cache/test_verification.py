@@ -14,10 +14,10 @@ import pytest
 from pipeline.cache import background_check, user_store
 from pipeline.cache.format.containers import container
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.writer import write_shard
 from pipeline.config.training import TrainStudentConfig
-from pipeline.data.splits import Ragged
+from pipeline.data.ragged import Ragged
 from pipeline.errors import BadCache, Interrupted
 from stages import train_student
 

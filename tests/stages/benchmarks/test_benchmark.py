@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from stages.benchmarks import run
-from stages.benchmarks.harness.timing import Ratio, Report, Series
+from stages.benchmarks.harness.measurements import Ratio, Series
+from stages.benchmarks.harness.timing import Report
 
 HELD = Ratio("held", values=(2.0, 3.0, 4.0), at_least=2.5)
 MISSED = Ratio("missed", values=(2.0,), at_most=1, goal=True)

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.errors import BadCache
-from stages.benchmarks.harness.scaling import Line
-from stages.benchmarks.harness.timing import Series
+from stages.benchmarks.harness.lines import Line
+from stages.benchmarks.harness.measurements import Series
 from stages.benchmarks.scaling import line, measure, proportional_memory
 
 

@@ -11,7 +11,7 @@ import pytest
 import transformers
 
 from pipeline.cache.format.columns import cls_column
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.data.batching import BatchOrder
 from pipeline.errors import BadCache

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config.benchmark import BenchmarkConfig
-from stages.benchmarks.harness.timing import Series, difference
+from stages.benchmarks.harness.measurements import Series, difference
 from stages.benchmarks.startup import COMMANDS, NOTHING, measure, seconds_of, times_of
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import transformers
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import BatchOrder

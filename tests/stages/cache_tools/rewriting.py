@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.cache.format.manifest import SplitRecord
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.writer import CacheWriter, write_shard
-from pipeline.data.splits import Ragged, row_hash
+from pipeline.data.ragged import Ragged
+from pipeline.data.splits import row_hash
 
 
 def columns_of(shard) -> dict:

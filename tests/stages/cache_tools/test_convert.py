@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rewriting import begun, contents, flip_byte, rewritten
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.cache.user_store import known_rows, remember_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.cache import CacheConvertConfig

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rewriting import change_token, flip_byte, rewritten, without_split
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.cache import CacheDiffConfig
 from stages.cache import diff
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rewriting import begun, contents
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.system.lease import Lease
 from stages import cache_teacher

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rewriting import flip_byte, rewritten, without_split
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.data.metrics import measure
 from pipeline.distillation.layer_probes import normalised
 

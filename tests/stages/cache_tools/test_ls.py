@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rewriting import begun, flip_byte, rewritten
 
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 
 
 @pytest.fixture

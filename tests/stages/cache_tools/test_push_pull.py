@@ -11,7 +11,7 @@ from conftest import seal
 from s3 import files_of, s3, server, start_cli  # noqa: F401
 
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.reader import open_cache
+from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
 from stages import cache_teacher
 

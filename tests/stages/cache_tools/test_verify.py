@@ -222,7 +222,7 @@ def test_a_sample_of_the_rows_through_the_teacher(call, tiny, cache):
 def test_a_sample_sees_targets_of_other_rows(call, tiny, tmp_path):
     """Targets in another order, with every digest right: no digest can see that, the teacher can."""
     from pipeline.cache.format.columns import check_columns
-    from pipeline.cache.reader import open_cache
+    from pipeline.cache.open import open_cache
     from pipeline.cache.writer import write_shard
 
     cache = Path(shutil.copytree(tiny.arrow, tmp_path / "cache"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.benchmarks.harness.timing import Series
+from stages.benchmarks.harness.measurements import Series
 
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),

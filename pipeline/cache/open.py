@@ -1,0 +1,19 @@
+"""Open a cache wherever it is: in a directory, or published at a URL."""
+
+from pathlib import Path
+
+from pipeline.cache.reader import Cache, open_directory
+from pipeline.cache.remote.published import open_published
+from pipeline.cache.user_store import STORE_BYTES, default_store
+
+
+def open_cache(location: str | Path, store: Path | None = None, store_bytes: int = STORE_BYTES) -> Cache:
+    """Return the cache in a directory, or the one published at a URL, of which what is read is downloaded into `store`.
+
+    Raises `BadCache` unless a finished cache is there and its files are what its manifest says; for a URL `BadPlace`
+    and `BadOption` too.
+    """
+    store = store or default_store()
+    if "://" in str(location):
+        return open_published(str(location), store, store_bytes)
+    return open_directory(location, store)
