@@ -31,17 +31,17 @@ from pipeline.data.tasks import DEV, find_task, role_of
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.layer_map import parse_layers
 from pipeline.errors import BadModel, HubUnreachable
-from pipeline.models.accelerator import accelerator, accelerators, resolve_precision
+from pipeline.models.accelerator import gpu_count, make_accelerator, resolve_precision
 from pipeline.models.encoders import check_max_length, depth_of
-from pipeline.system.cpu import available_cores, single_process
+from pipeline.system.cpu import available_cores, require_single_process
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from pipeline.system.formatting import duration, size
 from pipeline.system.progress import bar, note
-from pipeline.system.ray_cluster import Cluster, Place, cluster
+from pipeline.system.ray_cluster import Cluster, SharedDirectory, cluster
 from pipeline.teacher import preflight
 from pipeline.teacher.forward import BATCHING, teacher_pass
 from pipeline.teacher.locate import Teacher, find_teacher, load_teacher
-from pipeline.teacher.shard_workers import Work, in_processes, in_this_process, share
+from pipeline.teacher.shard_workers import ShardTask, in_processes, in_this_process, process_shards
 from pipeline.training.provenance import environment, shareable, shareable_place
 from pipeline.training.run_directory import MODEL
 
@@ -71,11 +71,11 @@ class Job:
     manifest: Manifest
     teacher: Teacher
     splits: Mapping[str, Split]
-    compute: Any
+    accelerator: Any
     nodes: Cluster | None  # that compute beside this process
 
     @cached_property
-    def work(self) -> list[Work]:
+    def work(self) -> list[ShardTask]:
         """All shards, those of dev splits first: they say whether the teacher is worth the rest."""
         ordered = sorted(self.splits, key=lambda name: role_of(name) != DEV)
         rows = self.config.shard_rows
@@ -101,7 +101,7 @@ def run(config: CacheTeacherConfig) -> CacheResult:
 
     Raises a `DistillError`; a directory that holds something else is not touched.
     """
-    single_process("cache-teacher")
+    require_single_process("cache-teacher")
     with cluster(config.ray_address) if config.engine == "ray" else nullcontext() as nodes:
         return _run(config, nodes)
 
@@ -127,7 +127,7 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     if (finished := writer.finished()) is not None:
         note(f"{out} is already this cache, complete")
         return _result(out, finished, started)
-    job = Job(config, writer, manifest, teacher, splits, accelerator(manifest.fields["compute"]), nodes)
+    job = Job(config, writer, manifest, teacher, splits, make_accelerator(manifest.fields["compute"]), nodes)
     _preflight(job)
     seen = shareable(config)
     made = {
@@ -150,7 +150,7 @@ def _preflight(job: Job) -> None:
     if writer.teacher_files() is None:
         needed += preflight.teacher_bytes(job.teacher.model)
     free = preflight.check_space(writer.directory, needed)
-    with teacher_pass(job.teacher.model, job.compute, manifest, available_cores()) as running:
+    with teacher_pass(job.teacher.model, job.accelerator, manifest, available_cores()) as running:
         rate = running.tokens_a_second(splits[left[0][0]], *left[0][2:]) if left else 0.0
     tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in left)
     note(
@@ -252,28 +252,28 @@ def _compute(job: Job, judge: str | None) -> tuple[Records, dict[str, float]]:
             progress.update(examples)
 
         if config.workers > 1:
-            crew = stack.enter_context(
+            pool = stack.enter_context(
                 in_processes(writer, manifest, splits, config.workers, progress.update, computed)
             )
         else:
-            running = stack.enter_context(teacher_pass(job.teacher.model, job.compute, manifest, available_cores()))
-            crew = in_this_process(writer, splits, running, progress.update, computed)
+            running = stack.enter_context(teacher_pass(job.teacher.model, job.accelerator, manifest, available_cores()))
+            pool = in_this_process(writer, splits, running, progress.update, computed)
         if job.nodes:
             fixed = replace(config, precision=manifest.fields["compute"])  # auto could be another on another node
-            stack.enter_context(job.nodes.elsewhere(_join, fixed))
+            stack.enter_context(job.nodes.run_on_other_nodes(_join, fixed))
         first = [item for item in job.work if item[0] == judge]
-        records = share(writer, first, crew)
+        records = process_shards(writer, first, pool)
         if judge and manifest.task.labels and not config.allow_weak_teacher:
             logits = _open(writer, job.with_records(records), judge).whole("logits")
             preflight.check_teacher(job.teacher.task, judge, logits, splits[judge].labels)
-        records |= share(writer, [item for item in job.work if item[0] != judge], crew)
+        records |= process_shards(writer, [item for item in job.work if item[0] != judge], pool)
     return records, {"computed_examples": done[0], "computing_seconds": round(time.monotonic() - begun, 3)}
 
 
-def _join(place: Place, config: CacheTeacherConfig) -> None:
+def _join(place: SharedDirectory, config: CacheTeacherConfig) -> None:
     """On a node: share the work of the process that holds the lease."""
     place.enter()
-    run(replace(config, engine="local", join=True, workers=accelerators() or config.workers))
+    run(replace(config, engine="local", join=True, workers=gpu_count() or config.workers))
 
 
 def _open(writer: CacheWriter, manifest: Manifest, name: str) -> Split:

@@ -14,9 +14,9 @@ from pipeline.data.metrics import agreements, measure_splits
 from pipeline.data.sources import load_rows
 from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadCache, BadOption, BadRows
-from pipeline.models.accelerator import accelerator, efficient, resolve_precision
+from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer
-from pipeline.system.cpu import single_process
+from pipeline.system.cpu import require_single_process
 from pipeline.system.digests import tokenizer_digest
 from pipeline.training.learner import predict
 from pipeline.training.run_directory import MODEL, read_run
@@ -34,7 +34,7 @@ class EvaluateResult:
 
 def run(config: EvaluateConfig) -> EvaluateResult:
     """Metrics on every labelled split asked for. Raises a `DistillError`, for a split without labels too."""
-    single_process("evaluate")
+    require_single_process("evaluate")
     started = time.monotonic()
     directory = Path(config.run)
     record = read_run(directory)
@@ -53,10 +53,10 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     chosen = splits_of_role(splits, config.split)
     if not any(part.labelled for part in chosen.values()):
         raise BadOption(f"split {config.split} has no labels to measure against. Use another --split")
-    compute = accelerator(resolve_precision(config.precision))
-    model = efficient(model, compute.device)
+    accelerator = make_accelerator(resolve_precision(config.precision))
+    model = prepare_for_cls(model, accelerator.device)
     with cache.verification(chosen) if cache else nullcontext() as verification:
-        logits = {name: predict(model, part, tokenizer.pad_token_id, compute) for name, part in chosen.items()}
+        logits = {name: predict(model, part, tokenizer.pad_token_id, accelerator) for name, part in chosen.items()}
         agreement = agreements(logits, chosen) if cache else {}
         if verification:
             verification.wait()

@@ -14,7 +14,7 @@ from pipeline.data.tasks import TEST, TRAIN, role_of
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.losses import Objective
 from pipeline.errors import BadOption
-from pipeline.models.accelerator import accelerator, resolve_precision
+from pipeline.models.accelerator import make_accelerator, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate
 from pipeline.models.encoders import check_max_length, parameter_count
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
@@ -22,7 +22,7 @@ from pipeline.system.progress import note
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import Training
 from pipeline.training.run_directory import RunDirectory
-from pipeline.training.training_state import Trained
+from pipeline.training.training_state import TrainingResult
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,21 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     if not dev and config.select == "best":
         raise BadOption("--select best judges on dev rows, and there are none. Give --dev-file, or use --select last")
     precision = resolve_precision(config.precision)
-    canonical = {**config.outcome(), "precision": precision}
+    canonical = {**config.identity_options(), "precision": precision}
     directory = RunDirectory(out, "finetune-teacher", canonical, _inputs(model, tokenizer, splits))
     if (finished := directory.finished()) is not None:
         note(f"{out} is already this run, complete")
         return TeacherResult(**finished)
-    compute = accelerator(precision)
-    with directory.claimed(compute, config.resume):
-        learner = EncoderLearner(model, Objective(), config, compute, tokenizer.pad_token_id)
+    accelerator = make_accelerator(precision)
+    with directory.claimed(accelerator, config.resume):
+        learner = EncoderLearner(model, Objective(), config, accelerator, tokenizer.pad_token_id)
         judge = next(iter(dev.values()), None)
         description = f"teacher {task.name}"
-        training = Training(learner, splits[TRAIN], None, judge, task.metrics, config, compute, directory, description)
+        training = Training(
+            learner, splits[TRAIN], None, judge, task.metrics, config, accelerator, directory, description
+        )
         trained = training.train()
-        assert isinstance(trained, Trained)
+        assert isinstance(trained, TrainingResult)
         logits = {split: learner.predict(part) for split, part in dev.items()}
         result = TeacherResult(
             "finetune-teacher",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.open import open_cache
-from pipeline.config.options import Settings, command_line
+from pipeline.config.options import Options, command_line
 from pipeline.config.training import (
     METHODS,
     CacheTeacherConfig,
@@ -20,9 +20,9 @@ from pipeline.config.training import (
     QuickstartConfig,
     TrainStudentConfig,
 )
-from pipeline.models.accelerator import accelerator, efficient, resolve_precision
+from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
 from pipeline.models.checkpoints import load_classifier
-from pipeline.system.cpu import single_process
+from pipeline.system.cpu import require_single_process
 from pipeline.system.files import read_json, write_json, write_text
 from pipeline.system.progress import note
 from pipeline.training.learner import predict
@@ -63,7 +63,7 @@ class QuickstartResult:
 
 def run(config: QuickstartConfig) -> QuickstartResult:
     """Do what is not done yet and print the table. What an earlier call finished is reused."""
-    single_process("quickstart")
+    require_single_process("quickstart")
     started = time.monotonic()
     name = "quickstart-full" if config.full else f"quickstart-{config.examples}"
     name += f"-seed-{config.seed}" if config.seed else ""
@@ -118,7 +118,7 @@ def _earlier(out: Path, made_from: list[Any]) -> QuickstartResult | None:
 
 
 def _measured(
-    out: Path, started: float, results: list[Any], cached: cache_teacher.CacheResult, configs: list[Settings]
+    out: Path, started: float, results: list[Any], cached: cache_teacher.CacheResult, configs: list[Options]
 ) -> QuickstartResult:
     """Evaluate the saved runs again, and time them."""
     checks = []
@@ -153,7 +153,7 @@ def _models() -> list[tuple[str, int]]:
     return [("teacher", 6), *((names[method], STUDENT_LAYERS) for method in METHODS)]
 
 
-def _announce(command: str, config: Settings) -> None:
+def _announce(command: str, config: Options) -> None:
     note(f"\n$ {command_line(command, config)}")
 
 
@@ -161,14 +161,16 @@ def _inference_speeds(models: list[Path], cache: Path) -> list[float]:
     """Examples a second of each model on dev sentences, in turn: the median of the rounds."""
     opened = open_cache(cache)
     split, pad_id = opened.splits["dev"], opened.manifest.model.pad_id
-    compute = accelerator(resolve_precision("auto"))
-    loaded = [efficient(load_classifier(str(model), safetensors_only=True), compute.device) for model in models]
+    accelerator = make_accelerator(resolve_precision("auto"))
+    loaded = [
+        prepare_for_cls(load_classifier(str(model), safetensors_only=True), accelerator.device) for model in models
+    ]
     ids = np.arange(min(SPEED_EXAMPLES, len(split)))
     rates: list[list[float]] = [[] for _ in models]
     for _ in range(SPEED_ROUNDS):
         for model, measured in zip(loaded, rates, strict=True):
             started = time.monotonic()
-            predict(model, split, pad_id, compute, ids)
+            predict(model, split, pad_id, accelerator, ids)
             measured.append(len(ids) / (time.monotonic() - started))
     return [round(statistics.median(measured), 1) for measured in rates]
 

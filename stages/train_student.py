@@ -24,16 +24,16 @@ from pipeline.distillation.recipe import (
     objective,
     training_split,
 )
-from pipeline.distillation.targets import CachedSignals
+from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadOption, BadRun, DistillError
-from pipeline.models.accelerator import accelerator
+from pipeline.models.accelerator import make_accelerator
 from pipeline.models.encoders import parameter_count
 from pipeline.system.progress import note
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import PackTraining
-from pipeline.training.pack_member import Member, Schedule
+from pipeline.training.pack_member import PackMember, Schedule
 from pipeline.training.run_directory import RunDirectory
-from pipeline.training.training_state import Paused, Progress, Trained
+from pipeline.training.training_state import PausedTraining, Progress, TrainingResult
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class StudentResult:
     teacher_layers: list[int]
 
 
-Result = StudentResult | Paused | DistillError
+Result = StudentResult | PausedTraining | DistillError
 
 
 def run(config: TrainStudentConfig) -> StudentResult:
@@ -66,7 +66,7 @@ def run(config: TrainStudentConfig) -> StudentResult:
 
 def advance(
     config: TrainStudentConfig, until: int | None = None, watch: Callable[[Progress], None] | None = None
-) -> StudentResult | Paused:
+) -> StudentResult | PausedTraining:
     """`run`, up to step `until` where that is before the end; `watch` is told of every step, and then no bar is shown.
 
     A training that is advanced in pieces ends as one that is not.
@@ -90,12 +90,12 @@ def advance_pack(
     makes their cache unusable.
     """
     started = time.monotonic()
-    lessons = _lessons(configs)
+    pack_data = open_pack_data(configs)
     results: dict[int, Result] = {}
     students: dict[int, _Student] = {}
     for place, config in enumerate(configs):
         try:
-            student = _student(config, lessons)
+            student = _student(config, pack_data)
             if (finished := student.run.finished()) is None:
                 students[place] = student
             else:
@@ -104,12 +104,12 @@ def advance_pack(
         except DistillError as error:
             results[place] = error
     if students:
-        results |= _train(students, lessons, started, until, watch)
+        results |= _train(students, pack_data, started, until, watch)
     return [results[place] for place in range(len(configs))]
 
 
 @dataclass(frozen=True)
-class _Lessons:
+class PackData:
     """What the students of a pack read."""
 
     cache: Cache
@@ -119,7 +119,7 @@ class _Lessons:
     verification: Verification
 
 
-def _lessons(configs: Sequence[TrainStudentConfig]) -> _Lessons:
+def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     """Raises a `DistillError` for a cache that cannot be used by one of them."""
     location = configs[0].cache
     if any(config.cache != location for config in configs):
@@ -143,7 +143,7 @@ def _lessons(configs: Sequence[TrainStudentConfig]) -> _Lessons:
     layers = sorted({layer for own in settings for layer in own["teacher_layers"] or ()})
     verification = cache.verification([TRAIN, *dev], train=TRAIN, layers=layers)
     cache.check_teacher(settings[0]["student_layers"])
-    return _Lessons(cache, train, dev, judge, verification)
+    return PackData(cache, train, dev, judge, verification)
 
 
 @dataclass(frozen=True)
@@ -155,17 +155,17 @@ class _Student:
     model: Any
     run: RunDirectory
 
-    def member(self, lessons: _Lessons, compute: Any) -> Member:
-        manifest = lessons.cache.manifest
-        learner = EncoderLearner(self.model, objective(self.settings), self.config, compute, manifest.model.pad_id)
-        schedule = Schedule.of(self.config, lessons.train.lengths)
+    def member(self, pack_data: PackData, accelerator: Any) -> PackMember:
+        manifest = pack_data.cache.manifest
+        learner = EncoderLearner(self.model, objective(self.settings), self.config, accelerator, manifest.model.pad_id)
+        schedule = Schedule.of(self.config, pack_data.train.lengths)
         distils = self.settings["method"] != "ft"
-        return Member(learner, schedule, self.config, self.run, manifest.task.metrics, distils)
+        return PackMember(learner, schedule, self.config, self.run, manifest.task.metrics, distils)
 
 
-def _student(config: TrainStudentConfig, lessons: _Lessons) -> _Student:
+def _student(config: TrainStudentConfig, pack_data: PackData) -> _Student:
     """Raises a `DistillError` for a checkpoint that cannot be used."""
-    cache = lessons.cache
+    cache = pack_data.cache
     settings = canonical(config, cache.manifest)
     seed_everything(config.seed)
     model, inputs = initial_student(config.init, cache, settings["student_layers"], settings["method"])
@@ -176,35 +176,35 @@ def _student(config: TrainStudentConfig, lessons: _Lessons) -> _Student:
 
 def _train(
     students: dict[int, _Student],
-    lessons: _Lessons,
+    pack_data: PackData,
     started: float,
     until: int | None,
     watch: Callable[[int, Progress], None] | None,
 ) -> dict[int, Result]:
     """Train these as one, and complete each when it comes to its end. Places are those in the pack."""
     first, *others = students.values()
-    task = lessons.cache.manifest.task.name
+    task = pack_data.cache.manifest.task.name
     description = f"{len(students)} students {task}" if others else f"{first.settings['method']} {task}"
-    compute = accelerator(first.settings["precision"])
-    members = {place: student.member(lessons, compute) for place, student in students.items()}
-    signals = CachedSignals(lessons.train) if any(member.distils for member in members.values()) else None
+    accelerator = make_accelerator(first.settings["precision"])
+    members = {place: student.member(pack_data, accelerator) for place, student in students.items()}
+    signals = CachedTargets(pack_data.train) if any(member.distils for member in members.values()) else None
     training = PackTraining(
-        members, lessons.train, signals, lessons.judge, compute, description, lessons.verification, watch
+        members, pack_data.train, signals, pack_data.judge, accelerator, description, pack_data.verification, watch
     )
     results: dict[int, Result] = {}
     with ExitStack() as everything:
         claims = {place: everything.enter_context(ExitStack()) for place in students}
         for place, student in students.items():
             try:
-                claims[place].enter_context(student.run.claimed(compute, student.config.resume))
+                claims[place].enter_context(student.run.claimed(accelerator, student.config.resume))
             except BadRun as error:
                 members[place].outcome = error
-        everything.enter_context(lessons.verification)
+        everything.enter_context(pack_data.verification)
         for place, outcome in training.train(until):
             student, member = students.pop(place), members.pop(place)
             try:
-                if isinstance(outcome, Trained):
-                    results[place] = _complete(student, member.learner, lessons, outcome, started)
+                if isinstance(outcome, TrainingResult):
+                    results[place] = _complete(student, member.learner, pack_data, outcome, started)
                 else:
                     results[place] = outcome
             except DistillError as error:
@@ -215,18 +215,18 @@ def _train(
 
 
 def _complete(
-    student: _Student, learner: EncoderLearner, lessons: _Lessons, trained: Trained, started: float
+    student: _Student, learner: EncoderLearner, pack_data: PackData, trained: TrainingResult, started: float
 ) -> StudentResult:
     """Measure the weights that were kept, and write the run."""
-    manifest, settings = lessons.cache.manifest, student.settings
-    logits = {name: learner.predict(split) for name, split in lessons.dev.items()}
-    agreement = agreements(logits, lessons.dev)
-    lessons.verification.wait()  # a run counts only on verified bytes
+    manifest, settings = pack_data.cache.manifest, student.settings
+    logits = {name: learner.predict(split) for name, split in pack_data.dev.items()}
+    agreement = agreements(logits, pack_data.dev)
+    pack_data.verification.wait()  # a run counts only on verified bytes
     result = StudentResult(
         "train-student",
         str(student.run.path),
         round(time.monotonic() - started, 2),
-        measure_splits(manifest.task.metrics, logits, lessons.dev),
+        measure_splits(manifest.task.metrics, logits, pack_data.dev),
         agreement,
         parameter_count(learner.bare),
         round(trained.examples_per_second, 1),
@@ -237,7 +237,7 @@ def _complete(
     )
     student.run.complete(
         learner,
-        lambda target: copy_tokenizer(lessons.cache.teacher, manifest.teacher_files, target),
+        lambda target: copy_tokenizer(pack_data.cache.teacher, manifest.teacher_files, target),
         logits,
         result,
         {"cache": student.config.cache, **trained.as_json()},

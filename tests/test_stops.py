@@ -18,7 +18,7 @@ from stages import cache_teacher
 ROOT = Path(CLI).parent
 READER = """
 import sys, cli
-from pipeline.timing import Report
+from stages.benchmarks.harness.timing import Report
 from stages.benchmarks import reader
 reader.QUICK_ROWS = 2000
 reader._warm = reader._cold = reader._opening = lambda *_: Report((), ())  # the memory part alone

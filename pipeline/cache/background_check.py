@@ -8,23 +8,27 @@ from collections.abc import Collection, Mapping
 
 from pipeline.cache.format.columns import ROW_COLUMNS
 from pipeline.cache.shards import Shard, Source
-from pipeline.cache.user_store import Memory
+from pipeline.cache.user_store import VerifiedDigests
 from pipeline.data.splits import Split, rows_digest
 from pipeline.errors import OTHER_BYTES
 from pipeline.system.digests import bytes_digest
 
 
 class Verification:
-    """One pass over `columns` (split -> names) of a cache. What `memory` knows is not read again.
+    """One pass over `columns` (split -> names) of a cache. What `verified` knows is not read again.
 
     Used as a context: entering starts the thread, leaving stops it. Raises `BadOption` for a published cache of which
     more is to be read than the user's store may hold.
     """
 
     def __init__(
-        self, splits: Mapping[str, Split], source: Source, columns: Mapping[str, Collection[str]], memory: Memory
+        self,
+        splits: Mapping[str, Split],
+        source: Source,
+        columns: Mapping[str, Collection[str]],
+        verified: VerifiedDigests,
     ):
-        self.memory = memory
+        self.verified = verified
         self.work = [
             (shard, [*dict.fromkeys([*ROW_COLUMNS, *names])])
             for split, names in columns.items()
@@ -67,12 +71,12 @@ class Verification:
                 for shard, names in self.work:
                     if self._stop.is_set():
                         return
-                    verify_shard(shard, names, self.memory)
+                    verify_shard(shard, names, self.verified)
         except Exception as error:  # told by poll and wait, in the thread that trains
             self.problem = error
 
 
-def verify_shard(shard: Shard, names: Collection[str], memory: Memory) -> None:
+def verify_shard(shard: Shard, names: Collection[str], verified: VerifiedDigests) -> None:
     """Compare what holds these columns of a shard with its digest, and its rows with the digest that the identity has.
 
     Raises `BadCache` with the shard, the column, and the example where its row hash tells.
@@ -81,12 +85,12 @@ def verify_shard(shard: Shard, names: Collection[str], memory: Memory) -> None:
     parts = [part for name in names for part in shard.types[name].parts(name)]
     damaged = False
     for piece in source.pieces(record, parts):
-        if piece.sha256 in memory.known(piece.path, piece.state):
+        if piece.sha256 in verified.lookup(piece.path, piece.state):
             continue
         if damaged := bytes_digest(piece.data) != piece.sha256:
             del piece  # its mapping goes before the file is read once more, through the rows' own
             break
-        memory.remember(piece.path, piece.state, [piece.sha256])
+        verified.record(piece.path, piece.state, [piece.sha256])
     if damaged:
         raise source.damaged(record, shard.what_differs() or OTHER_BYTES)
     if rows_digest(shard) != record.rows_digest:

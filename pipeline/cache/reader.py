@@ -14,7 +14,7 @@ from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.shards import LocalSource, Shard, Source, file_state
 from pipeline.cache.teacher_config import check_bundle
 from pipeline.cache.teacher_files import layer_of
-from pipeline.cache.user_store import Memory
+from pipeline.cache.user_store import VerifiedDigests
 from pipeline.data.splits import Split
 from pipeline.data.tasks import role_of
 from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile
@@ -29,7 +29,7 @@ class Cache:
     manifest: Manifest
     source: Source
     teacher: Path
-    memory: Memory
+    verified: VerifiedDigests
 
     @cached_property
     def splits(self) -> dict[str, Split]:
@@ -44,7 +44,7 @@ class Cache:
 
     def check_in_background(self, columns: Mapping[str, Collection[str]]) -> Verification:
         """Return a check of these columns (split -> names) and of the rows that they belong to, not yet started."""
-        return Verification(self.splits, self.source, columns, self.memory)
+        return Verification(self.splits, self.source, columns, self.verified)
 
     def verification(self, splits: Iterable[str], train: str | None = None, layers: Iterable[int] = ()) -> Verification:
         """Of the rows and logits of `splits`, and in the split `train` of the [CLS] vectors of `layers`."""
@@ -62,21 +62,21 @@ class Cache:
         records = {name: r for name, r in self.manifest.teacher_files.items() if layer_of(name) <= layers}
         self.source.need_teacher(records)
         for name, record in records.items():
-            _check_file(self.teacher / name, record, self.memory, self.location)
+            _check_file(self.teacher / name, record, self.verified, self.location)
         check_bundle(self.teacher, self.manifest)
 
 
-def _check_file(path: Path, record: FileRecord, memory: Memory, location: str) -> None:
+def _check_file(path: Path, record: FileRecord, verified: VerifiedDigests, location: str) -> None:
     try:
         _check_size(path, record)
         state = file_state(path.lstat())
-        if record.sha256 in memory.known(path, state):
+        if record.sha256 in verified.lookup(path, state):
             return
         if not intact(path, record.sha256):
             raise ValueError(OTHER_BYTES)
     except (OSError, ValueError) as error:
         raise DamagedFile(path, error, location) from error
-    memory.remember(path, state, [record.sha256])
+    verified.record(path, state, [record.sha256])
 
 
 def open_directory(location: str | Path, store: Path) -> Cache:
@@ -85,7 +85,7 @@ def open_directory(location: str | Path, store: Path) -> Cache:
     manifest = read_manifest(directory)
     for problem in schema_problems(directory, manifest, [shard.file for _, shard in manifest.shards()]).values():
         raise problem
-    return Cache(str(location), manifest, LocalSource(directory), directory / TEACHER, Memory(store))
+    return Cache(str(location), manifest, LocalSource(directory), directory / TEACHER, VerifiedDigests(store))
 
 
 def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | None = None) -> dict[str, DamagedFile]:

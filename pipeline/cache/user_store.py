@@ -45,7 +45,7 @@ def known_rows(identity: str) -> RowsConfig | None:
         return None
 
 
-class Memory:
+class VerifiedDigests:
     """Which digests the bytes of a file were found to have, valid while the file stays as it was then.
 
     Losing it costs time only: what is not known is checked again, and a store that cannot be written is no error.
@@ -54,23 +54,23 @@ class Memory:
     def __init__(self, store: Path):
         self.directory = store / "verified"
 
-    def _record(self, path: Path) -> Path:
+    def _file(self, path: Path) -> Path:
         name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
         return self.directory / name[:2] / f"{name[:40]}.json"
 
-    def known(self, path: Path, state: FileState) -> set[str]:
+    def lookup(self, path: Path, state: FileState) -> set[str]:
         """The digests of parts of `path` that were verified when it was in this state."""
         try:
-            record = read_json(self._record(path))
+            record = read_json(self._file(path))
             return set(record["digests"]) if tuple(record["state"]) == state else set()
         except (OSError, ValueError, KeyError, TypeError):
             return set()
 
-    def remember(self, path: Path, state: FileState, digests: Iterable[str]) -> None:
+    def record(self, path: Path, state: FileState, digests: Iterable[str]) -> None:
         if time.time_ns() - max(state[-2:]) < SETTLED_NS:
             return
-        known = self.known(path, state)
-        record = self._record(path)
+        known = self.lookup(path, state)
+        record = self._file(path)
         temporary = temporary_beside(record)
         with contextlib.suppress(OSError):  # renamed but not synced: a record that a crash loses is made again
             record.parent.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from pipeline.config.options import Settings, setting
+from pipeline.config.options import Options, option
 
 BENCHMARKS = ("train", "peers", "cache", "reader", "startup", "growth")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig(Settings):
+class BenchmarkConfig(Options):
     """Measure speed on this machine. Contenders take turns; ratios are medians over rounds.
 
     \b
@@ -25,25 +25,25 @@ class BenchmarkConfig(Settings):
     if there is one, else into TMPDIR; the others write into TMPDIR.
     """
 
-    what: str = setting(
+    what: str = option(
         help="train, peers, cache, reader, startup, growth, all of these, or sweep",
         metavar="WHAT",
         positional=True,
         choices=(*BENCHMARKS, "all", "sweep"),
     )
-    model: str = setting(
+    model: str = option(
         "base",
         help="shape of the teacher, weights random: BERT-base (12 layers, 768 wide), or the packaged BERT (6, 384)",
         choices=("base", "demo"),
     )
-    lengths: str = setting(
+    lengths: str = option(
         "mnli",
         help="tokens of the examples: as in MNLI, as in RTE, or drawn from a file with one number from 1 to 512 a line",
         metavar="mnli|rte|FILE",
     )
-    quick: bool = setting(False, help="a first impression in under a minute: smaller batches, two rounds")
-    rounds: int = setting(5, help="rounds that are counted, at most (some benchmarks take fewer)", low=1)
-    device: str = setting(
+    quick: bool = option(False, help="a first impression in under a minute: smaller batches, two rounds")
+    rounds: int = option(5, help="rounds that are counted, at most (some benchmarks take fewer)", low=1)
+    device: str = option(
         "auto", help="auto is the GPU where there is one", choices=("auto", "cpu", "cuda"), metavar=None
     )
-    out: str = setting("results", help="directory of benchmark-WHAT.json", metavar="DIR", outcome=False)
+    out: str = option("results", help="directory of benchmark-WHAT.json", metavar="DIR", affects_result=False)

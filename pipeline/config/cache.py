@@ -2,92 +2,92 @@
 
 from dataclasses import dataclass
 
-from pipeline.config.options import Settings, setting
+from pipeline.config.options import Options, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheLsConfig(Settings):
+class CacheLsConfig(Options):
     """List caches: identity, task, teacher, splits, layers, bytes, age."""
 
-    location: str = setting("data", help="directory or URL", metavar="[DIR|URL]", positional=True)
+    location: str = option("data", help="directory or URL", metavar="[DIR|URL]", positional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheInfoConfig(Settings):
+class CacheInfoConfig(Options):
     """Say what a cache holds, and what each of its layers has to teach.
 
     For each layer: how much its normalised [CLS] vectors vary about their mean (0: all alike, 1: no common
     direction), and the score on the dev split of a linear probe trained on them.
     """
 
-    cache: str = setting(help="cache directory or URL", metavar="DIR|URL", positional=True)
-    probe_examples: int = setting(2000, help="training examples of the linear probes; 0: no probes", low=0)
+    cache: str = option(help="cache directory or URL", metavar="DIR|URL", positional=True)
+    probe_examples: int = option(2000, help="training examples of the linear probes; 0: no probes", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheVerifyConfig(Settings):
+class CacheVerifyConfig(Options):
     """Check every byte of a cache: digests, schema, rows, finite values. Damage ends with exit code 2.
 
     With --repair, damaged files are replaced, and no others: from another copy (--from), or computed again by the
     teacher in the cache.
     """
 
-    cache: str = setting(help="cache directory", metavar="DIR", positional=True)
-    sample: int = setting(0, help="run the teacher in the cache again on this many random rows", low=0)
-    seed: int = setting(0, help="seed of the choice of these rows", low=0, high=2**32 - 1)
-    repair: bool = setting(False, help="replace damaged files: from --from, else computed again")
-    from_: str | None = setting(None, help="another copy of this cache to repair from", metavar="DIR|URL")
-    data_dir: str | None = setting(
+    cache: str = option(help="cache directory", metavar="DIR", positional=True)
+    sample: int = option(0, help="run the teacher in the cache again on this many random rows", low=0)
+    seed: int = option(0, help="seed of the choice of these rows", low=0, high=2**32 - 1)
+    repair: bool = option(False, help="replace damaged files: from --from, else computed again")
+    from_: str | None = option(None, help="another copy of this cache to repair from", metavar="DIR|URL")
+    data_dir: str | None = option(
         None, help="where the GLUE files of the task are now, where rows have to be read again", metavar="DIR"
     )
-    train_file: str | None = setting(None, help="likewise own training rows", metavar="FILE")
-    dev_file: str | None = setting(None, help="likewise own dev rows", metavar="FILE")
-    test_file: str | None = setting(None, help="likewise own test rows", metavar="FILE")
+    train_file: str | None = option(None, help="likewise own training rows", metavar="FILE")
+    dev_file: str | None = option(None, help="likewise own dev rows", metavar="FILE")
+    test_file: str | None = option(None, help="likewise own test rows", metavar="FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheDiffConfig(Settings):
+class CacheDiffConfig(Options):
     """Compare two caches: field by field, then rows, then numbers."""
 
-    a: str = setting(help="cache directory or URL", metavar="A", positional=True)
-    b: str = setting(help="cache directory or URL", metavar="B", positional=True)
+    a: str = option(help="cache directory or URL", metavar="A", positional=True)
+    b: str = option(help="cache directory or URL", metavar="B", positional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CachePushConfig(Settings):
+class CachePushConfig(Options):
     """Publish a cache at a URL. Only what is not there yet is sent; what is published does not change."""
 
-    cache: str = setting(help="cache directory", metavar="DIR", positional=True)
-    url: str = setting(help="where to publish it, as s3://bucket/mnli", metavar="URL", positional=True)
+    cache: str = option(help="cache directory", metavar="DIR", positional=True)
+    url: str = option(help="where to publish it, as s3://bucket/mnli", metavar="URL", positional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CachePullConfig(Settings):
+class CachePullConfig(Options):
     """Copy a published cache into a directory. Only what is missing is fetched, and every byte is checked."""
 
-    url: str = setting(help="a published cache", metavar="URL", positional=True)
-    cache: str = setting(help="cache directory to write", metavar="DIR", positional=True)
+    url: str = option(help="a published cache", metavar="URL", positional=True)
+    cache: str = option(help="cache directory to write", metavar="DIR", positional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheConvertConfig(Settings):
+class CacheConvertConfig(Options):
     """Write a copy in another container, or a narrower one, without running the teacher."""
 
-    cache: str = setting(help="cache directory", metavar="DIR", positional=True)
-    out: str = setting(help="cache directory to write", metavar="OUT", positional=True)
-    format: str | None = setting(None, help="container  [default: as it is]", choices=("arrow", "hdf5"))
-    layers: str | None = setting(None, help="teacher layers to keep, as 2,4  [default: all of them]", metavar="2,4")
-    dtype: str | None = setting(
+    cache: str = option(help="cache directory", metavar="DIR", positional=True)
+    out: str = option(help="cache directory to write", metavar="OUT", positional=True)
+    format: str | None = option(None, help="container  [default: as it is]", choices=("arrow", "hdf5"))
+    layers: str | None = option(None, help="teacher layers to keep, as 2,4  [default: all of them]", metavar="2,4")
+    dtype: str | None = option(
         None, help="stored type of the [CLS] vectors  [default: as it is]", choices=("float16", "float32")
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheGcConfig(Settings):
+class CacheGcConfig(Options):
     """Remove what dead writers left, and shards that the manifest does not name. Look first with --dry-run.
 
     Files of other kinds are listed and kept.
     """
 
-    cache: str = setting(help="cache directory", metavar="DIR", positional=True)
-    dry_run: bool = setting(False, help="only list them")
+    cache: str = option(help="cache directory", metavar="DIR", positional=True)
+    dry_run: bool = option(False, help="only list them")

@@ -15,7 +15,7 @@ REQUIRED: Any = object()
 LOCAL = ("DIR", "FILE", "OUT", "RUN")  # metavars of options that are paths of this machine
 
 
-def setting(
+def option(
     default: Any = REQUIRED,
     *,
     help: str,
@@ -24,13 +24,13 @@ def setting(
     above: float | None = None,
     choices: tuple[str, ...] = (),
     metavar: str | None = None,
-    outcome: bool = True,
+    affects_result: bool = True,
     positional: bool = False,
 ) -> Any:
-    """A dataclass field. `low`/`high` are inclusive bounds, `above` an exclusive one; `outcome=False` marks an
+    """A dataclass field. `low`/`high` are inclusive bounds, `above` an exclusive one; `affects_result=False` marks an
     option that cannot change what is computed (where to write, how often to log), `positional` an argument."""
     metadata = dict(help=help, low=low, high=high, above=above, choices=choices, metavar=metavar)
-    metadata |= dict(outcome=outcome, positional=positional)
+    metadata |= dict(affects_result=affects_result, positional=positional)
     if default is REQUIRED:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -74,7 +74,7 @@ def _is_allowed(value: Any, metadata: Any) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Options:
     """What every stage's configuration inherits: its values are checked when it is made.
 
     Raises `BadOption` for a value outside its field's range, NaN included.
@@ -99,9 +99,11 @@ class Settings:
             name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
             raise BadOption(f"{name} must be {_allowed(field.metadata)}, not {value}{example}")
 
-    def outcome(self) -> dict[str, Any]:
+    def identity_options(self) -> dict[str, Any]:
         """The options that decide what is computed, as JSON values."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("outcome", True)}
+        return {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("affects_result", True)
+        }
 
 
 def _typed(value: Any) -> str:
@@ -110,7 +112,7 @@ def _typed(value: Any) -> str:
     return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
-def command_line(command: str, config: Settings) -> str:
+def command_line(command: str, config: Options) -> str:
     """The line to type for a configuration: arguments, then its own options; those at their defaults left out."""
     arguments: list[str] = []
     options: list[str] = []

@@ -186,7 +186,7 @@ class Rows:
                 )
 
 
-def shard_rows(split: Split, start: int, stop: int) -> dict[str, Column]:
+def slice_examples(split: Split, start: int, stop: int) -> dict[str, Column]:
     """Examples start..stop-1 of a split held in one shard, as the columns of a shard of their own."""
     (columns,) = split.shards
     return {
@@ -210,7 +210,7 @@ def shard_ranges(examples: int, rows: int) -> list[tuple[int, int]]:
 
 def split_digest(split: Split, rows: int) -> str:
     """SHA-256 over the row digests of the shards of a split in memory, so that a stream can be digested as it comes."""
-    digests = [rows_digest(shard_rows(split, start, stop)) for start, stop in shard_ranges(len(split), rows)]
+    digests = [rows_digest(slice_examples(split, start, stop)) for start, stop in shard_ranges(len(split), rows)]
     return digest_of(digests)
 
 

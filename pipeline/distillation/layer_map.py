@@ -50,7 +50,7 @@ def student_depth(requested: int | None, teacher_depth: int) -> int:
     return depth
 
 
-def patient_layers(
+def resolve_layer_map(
     method: str, by_hand: str | None, student: int, teacher_depth: int, kept: Collection[int]
 ) -> tuple[str, tuple[int, ...]]:
     """The canonical method and the teacher layers that student layers 1..N-1 match; none for FT and KD.

@@ -8,7 +8,7 @@ from pipeline.cache.teacher_files import student_from_bundle
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Split
 from pipeline.data.tasks import TRAIN
-from pipeline.distillation.layer_map import patient_layers, student_depth
+from pipeline.distillation.layer_map import resolve_layer_map, student_depth
 from pipeline.distillation.losses import Objective
 from pipeline.errors import BadCache, BadModel, BadOption, to_type
 from pipeline.models.accelerator import resolve_precision
@@ -23,8 +23,10 @@ def canonical(config: TrainStudentConfig, manifest: Manifest) -> dict[str, Any]:
     Raises `BadOption` for layers that do not fit the cache.
     """
     depth = student_depth(config.student_layers, manifest.model.depth)
-    method, layers = patient_layers(config.method, config.teacher_layers, depth, manifest.model.depth, manifest.layers)
-    values = config.outcome() | {
+    method, layers = resolve_layer_map(
+        config.method, config.teacher_layers, depth, manifest.model.depth, manifest.layers
+    )
+    values = config.identity_options() | {
         "method": method,
         "student_layers": depth,
         "teacher_layers": list(layers) or None,

@@ -11,11 +11,11 @@ from pipeline.cache.format.columns import cls_column
 from pipeline.data.batching import Batch
 from pipeline.data.splits import Split
 from pipeline.distillation.losses import Targets
-from pipeline.models.accelerator import efficient
+from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.encoders import cls_vectors
 
 
-class Signals(Protocol):
+class TargetSource(Protocol):
     """Targets of a batch: logits float32 [B, C] and the [CLS] vectors [B, K, H] of the teacher layers asked for."""
 
     def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets: ...
@@ -25,7 +25,7 @@ class Signals(Protocol):
         ...
 
 
-class CachedSignals:
+class CachedTargets:
     """From the split of a cache, joined by example id; the row hash of every row used is checked against the split
     that the targets come from, once where the batch comes from there too."""
 
@@ -47,11 +47,11 @@ class CachedSignals:
         self.split.prefetch([cls_column(layer) for layer in layers], ids)
 
 
-class LiveSignals:
+class LiveTargets:
     """From a loaded teacher, run on each batch: what caching replaces, kept to compare with."""
 
     def __init__(self, teacher: nn.Module, accelerator: Any):
-        self.teacher = efficient(teacher.eval(), accelerator.device)
+        self.teacher = prepare_for_cls(teacher.eval(), accelerator.device)
         self.accelerator = accelerator
 
     def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:

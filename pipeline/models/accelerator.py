@@ -38,7 +38,7 @@ def resolve_device(device: str) -> str:
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def accelerators() -> int:
+def gpu_count() -> int:
     """GPUs that torch sees here."""
     return torch.cuda.device_count()
 
@@ -50,7 +50,7 @@ def resolve_precision(precision: str) -> str:
     return precision
 
 
-def accelerator(precision: str, device: str = "auto") -> Any:
+def make_accelerator(precision: str, device: str = "auto") -> Any:
     """An Accelerator for this resolved precision; `device` "cpu" leaves a GPU alone. Earlier ones of the process are
     forgotten: accelerate keeps their precision in shared state and would refuse another."""
     from accelerate import Accelerator
@@ -70,7 +70,7 @@ def keep_freed_memory() -> None:
             mallopt(option, 2**31 - 1)
 
 
-def efficient(model: Any, device: torch.device) -> Any:
+def prepare_for_cls(model: Any, device: torch.device) -> Any:
     """`model`, an encoder of which [CLS] alone is read, on the device, made to compute no more than that, and with
     what is fastest there. Its weights, its configuration and what is saved of it stay the same."""
     model = model.to(device)
@@ -83,7 +83,7 @@ def efficient(model: Any, device: torch.device) -> Any:
     return model
 
 
-def now(device: str) -> float:
+def synchronized_clock(device: str) -> float:
     """Seconds of a clock, once the device has done what it was given."""
     if device == "cuda":
         torch.cuda.synchronize()

@@ -31,7 +31,7 @@ LOST_NODES = 10  # that the work of one helper may outlive
 
 
 @dataclass(frozen=True)
-class Place:
+class SharedDirectory:
     """The driver's working directory, and a file in it by which a node knows that it is the same one."""
 
     directory: str
@@ -58,7 +58,7 @@ class Cluster:
     """Nodes to work on. `device` is what a task asks for: GPU where a node has one, else CPU."""
 
     ray: Any
-    place: Place
+    place: SharedDirectory
     device: str
 
     def nodes(self) -> dict[str, int]:
@@ -73,7 +73,7 @@ class Cluster:
         return {"num_gpus": devices, "num_cpus": 0} if self.device == "GPU" else {"num_cpus": devices}
 
     @contextmanager
-    def elsewhere(self, function: Callable[..., object], *arguments: object) -> Iterator[None]:
+    def run_on_other_nodes(self, function: Callable[..., object], *arguments: object) -> Iterator[None]:
         """Meanwhile every other node does `function(place, *arguments)` with all its devices, and nodes that come later
         do so too. What was begun on a lost node another one begins again. One that fails is told of, no more."""
         ray, mine = self.ray, self.ray.get_runtime_context().get_node_id()
@@ -147,11 +147,11 @@ def cluster(address: str | None) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _marked() -> Iterator[Place]:
+def _marked() -> Iterator[SharedDirectory]:
     mark = Path.cwd() / f".ray-{secrets.token_hex(8)}"
     mark.touch()
     try:
-        yield Place(str(Path.cwd()), mark.name)
+        yield SharedDirectory(str(Path.cwd()), mark.name)
     finally:
         mark.unlink(missing_ok=True)
 

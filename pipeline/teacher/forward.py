@@ -21,10 +21,10 @@ from pipeline.cache.format.columns import cls_column
 from pipeline.cache.format.manifest import Manifest
 from pipeline.data.batching import by_length, collate
 from pipeline.data.ragged import Column
-from pipeline.data.splits import Split, shard_rows
+from pipeline.data.splits import Split, slice_examples
 from pipeline.distillation.targets import teacher_outputs
 from pipeline.errors import BadModel
-from pipeline.models.accelerator import efficient
+from pipeline.models.accelerator import prepare_for_cls
 
 TEACHER_BATCH = 64
 BATCHING = f"by length, {TEACHER_BATCH}, last layer for [CLS]"  # part of the identity: a shard's bytes depend on it
@@ -33,9 +33,9 @@ BATCHING = f"by length, {TEACHER_BATCH}, last layer for [CLS]"  # part of the id
 class TeacherPass:
     """A teacher ready to run, on `cores` cores where it runs on the CPU. Made by `teacher_pass`."""
 
-    def __init__(self, model: Any, compute: Any, manifest: Manifest, cores: int):
-        self.compute, self.manifest = compute, manifest
-        self.lanes = cores if compute.device.type == "cpu" else 1
+    def __init__(self, model: Any, accelerator: Any, manifest: Manifest, cores: int):
+        self.accelerator, self.manifest = accelerator, manifest
+        self.lanes = cores if accelerator.device.type == "cpu" else 1
         shared = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
         self._models: queue.SimpleQueue = queue.SimpleQueue()  # hooks are a model's own, so every lane has one
         for lane in range(self.lanes):
@@ -47,7 +47,7 @@ class TeacherPass:
 
         Raises `BadModel` for outputs that are not finite, after the cast to the stored type too.
         """
-        columns, manifest = shard_rows(split, start, stop), self.manifest
+        columns, manifest = slice_examples(split, start, stop), self.manifest
         rows, layers = stop - start, manifest.layers
         logits = np.empty((rows, manifest.model.classes), np.float32)
         cls = {layer: np.empty((rows, manifest.model.hidden), manifest.dtype) for layer in layers}
@@ -82,8 +82,8 @@ class TeacherPass:
     def _outputs(self, split: Split, ids: np.ndarray, layers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         model = self._models.get()
         try:
-            batch = collate(split, ids, self.manifest.model.pad_id).to(self.compute.device)
-            targets = teacher_outputs(model, batch, layers, self.compute)
+            batch = collate(split, ids, self.manifest.model.pad_id).to(self.accelerator.device)
+            targets = teacher_outputs(model, batch, layers, self.accelerator)
             cls = targets.cls.cpu().numpy() if targets.cls is not None else np.empty((len(ids), 0, 0), np.float32)
             return targets.logits.cpu().numpy(), cls
         finally:
@@ -105,11 +105,11 @@ class TeacherPass:
 
 
 @contextmanager
-def teacher_pass(model: Any, compute: Any, manifest: Manifest, cores: int) -> Iterator[TeacherPass]:
+def teacher_pass(model: Any, accelerator: Any, manifest: Manifest, cores: int) -> Iterator[TeacherPass]:
     """A `TeacherPass` of this model in evaluation mode; torch's number of threads is restored at the end."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    running = TeacherPass(efficient(model.eval(), compute.device), compute, manifest, cores)
+    running = TeacherPass(prepare_for_cls(model.eval(), accelerator.device), accelerator, manifest, cores)
     try:
         yield running
     finally:

@@ -21,10 +21,10 @@ from pipeline.cache.writer import write_shard
 from pipeline.config.shared import RowsConfig
 from pipeline.data.ragged import Column
 from pipeline.data.sources import load_rows
-from pipeline.data.splits import Split, shard_rows, split_digest
+from pipeline.data.splits import Split, slice_examples, split_digest
 from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadCache, BadRows
-from pipeline.models.accelerator import accelerator
+from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import load_classifier, load_tokenizer
 from pipeline.system.cpu import available_cores
 from pipeline.system.digests import intact
@@ -106,7 +106,7 @@ class Repair:
                 columns[name] = shard[name]
         start, stop = shard.first_id, shard.first_id + shard.record.rows
         if damaged.intersection(rows):
-            columns |= shard_rows(self._splits[shard.split], start, stop)
+            columns |= slice_examples(self._splits[shard.split], start, stop)
         if damaged.difference(rows):
             own = {name: columns[name] for name in rows} | {"example_id": np.arange(shard.record.rows)}
             split = Split(shard.split, [own], True)
@@ -118,8 +118,8 @@ class Repair:
     def _teacher(self) -> TeacherPass:
         self._check_teacher()
         model = load_classifier(str(self.directory / TEACHER), safetensors_only=True)
-        compute = accelerator(self.manifest.fields["compute"])
-        return self._stack.enter_context(teacher_pass(model, compute, self.manifest, available_cores()))
+        accelerator = make_accelerator(self.manifest.fields["compute"])
+        return self._stack.enter_context(teacher_pass(model, accelerator, self.manifest, available_cores()))
 
     def _check_teacher(self) -> None:
         for name, record in self.manifest.teacher_files.items():

@@ -36,27 +36,29 @@ from pipeline.teacher.forward import TeacherPass, teacher_pass
 
 POLL_SECONDS = 0.5
 Advance = Callable[[int], object]
-Work = tuple[str, int, int, int]  # split, shard, first example, the one after the last
+ShardTask = tuple[str, int, int, int]  # split, shard, first example, the one after the last
 
 
 @dataclass(frozen=True)
-class Crew:
+class ShardPool:
     """Who computes here: `size` shards at a time. `advance` moves the bar on by examples that nobody here computed,
     and by what was computed since it was last called."""
 
     size: int
-    submit: Callable[[Work], "Future[ShardRecord]"]
+    submit: Callable[[ShardTask], "Future[ShardRecord]"]
     advance: Advance
 
 
-def share(writer: CacheWriter, work: Sequence[Work], crew: Crew) -> dict[tuple[str, int], ShardRecord]:
+def process_shards(
+    writer: CacheWriter, work: Sequence[ShardTask], pool: ShardPool
+) -> dict[tuple[str, int], ShardRecord]:
     """The records of all shards of `work`: computed here unless they are there or another process is at them."""
     records: dict[tuple[str, int], ShardRecord] = {}
-    todo, running = list(work), dict[Future, tuple[Work, Lease]]()
+    todo, running = list(work), dict[Future, tuple[ShardTask, Lease]]()
     try:
         while todo or running:
             for item in list(todo):
-                if len(running) >= crew.size:
+                if len(running) >= pool.size:
                     break
                 split, index, start, stop = item
                 claim = writer.claim(split, index)
@@ -66,18 +68,18 @@ def share(writer: CacheWriter, work: Sequence[Work], crew: Crew) -> dict[tuple[s
                     if record is None and (finished := _finished(writer)) is not None:  # or the whole cache
                         claim.release()
                         records |= {(s, i): finished.splits[s].shards[i] for s, i, *_ in todo}
-                        crew.advance(sum(last - first for *_, first, last in todo))
+                        pool.advance(sum(last - first for *_, first, last in todo))
                         todo.clear()
                         break
                     if record is None:
-                        running[_submitted(crew, item, claim)] = item, claim
+                        running[_submitted(pool, item, claim)] = item, claim
                         todo.remove(item)
                         continue
                     claim.release()
                 if record is not None:
                     records[split, index] = record
                     todo.remove(item)
-                    crew.advance(stop - start)
+                    pool.advance(stop - start)
             if running:
                 done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
                 for future in done:
@@ -85,7 +87,7 @@ def share(writer: CacheWriter, work: Sequence[Work], crew: Crew) -> dict[tuple[s
                     records[split, index] = future.result()
                     del running[future]
                     claim.release()
-                crew.advance(0)
+                pool.advance(0)
             elif todo:
                 time.sleep(POLL_SECONDS)
     except BrokenProcessPool as error:
@@ -104,9 +106,9 @@ def _finished(writer: CacheWriter) -> Manifest | None:
     return writer.finished() if (writer.directory / MANIFEST).is_file() else None
 
 
-def _submitted(crew: Crew, item: Work, claim: Lease) -> "Future[ShardRecord]":
+def _submitted(pool: ShardPool, item: ShardTask, claim: Lease) -> "Future[ShardRecord]":
     try:
-        return crew.submit(item)
+        return pool.submit(item)
     except BaseException:
         claim.release()
         raise
@@ -114,15 +116,15 @@ def _submitted(crew: Crew, item: Work, claim: Lease) -> "Future[ShardRecord]":
 
 def in_this_process(
     writer: CacheWriter, splits: Mapping[str, Split], running: TeacherPass, advance: Advance, computed: Advance
-) -> Crew:
+) -> ShardPool:
     """This process alone, computing at once what is submitted."""
 
-    def submit(item: Work) -> "Future[ShardRecord]":
+    def submit(item: ShardTask) -> "Future[ShardRecord]":
         future: Future[ShardRecord] = Future()
         future.set_result(_make(writer, splits, running, item, computed))
         return future
 
-    return Crew(1, submit, advance)
+    return ShardPool(1, submit, advance)
 
 
 @contextmanager
@@ -133,7 +135,7 @@ def in_processes(
     workers: int,
     advance: Advance,
     computed: Advance,
-) -> Iterator[Crew]:
+) -> Iterator[ShardPool]:
     """`workers` processes that read the rows from files and the teacher from the cache."""
     rows = writer.directory / PARTIAL / "rows"
     for name, split in splits.items():
@@ -147,7 +149,7 @@ def in_processes(
     pool = ProcessPoolExecutor(workers, context, _start_worker, arguments)
     counted = 0
 
-    def submit(item: Work) -> "Future[ShardRecord]":
+    def submit(item: ShardTask) -> "Future[ShardRecord]":
         return pool.submit(_work, item)
 
     def advance_by(others: int) -> None:
@@ -158,7 +160,7 @@ def in_processes(
         counted = now
 
     try:
-        yield Crew(workers, submit, advance_by)
+        yield ShardPool(workers, submit, advance_by)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
@@ -177,7 +179,7 @@ def _start_worker(
     threading.Thread(target=lambda: (wait_for_end([parent.sentinel]), os._exit(1)), daemon=True).start()
     import torch
 
-    from pipeline.models.accelerator import accelerator
+    from pipeline.models.accelerator import make_accelerator
     from pipeline.models.checkpoints import load_classifier
 
     with number.get_lock():
@@ -190,7 +192,7 @@ def _start_worker(
         for name, (rows, labelled) in kinds.items()
     }
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
-    _worker.passing = teacher_pass(model, accelerator(manifest.fields["compute"]), manifest, cores)
+    _worker.passing = teacher_pass(model, make_accelerator(manifest.fields["compute"]), manifest, cores)
     _worker.running = _worker.passing.__enter__()
     _worker.counter = counter
 
@@ -209,7 +211,7 @@ def row_types(manifest: Manifest) -> dict[str, ColumnType]:
     return {n: kind for n, kind in manifest.column_types().items() if not is_target(n)}
 
 
-def _work(item: Work) -> ShardRecord:
+def _work(item: ShardTask) -> ShardRecord:
     return _make(_worker.writer, _worker.splits, _worker.running, item, _count)
 
 
@@ -219,7 +221,7 @@ def _count(examples: int) -> None:
 
 
 def _make(
-    writer: CacheWriter, splits: Mapping[str, Split], running: TeacherPass, item: Work, advance: Advance
+    writer: CacheWriter, splits: Mapping[str, Split], running: TeacherPass, item: ShardTask, advance: Advance
 ) -> ShardRecord:
     split, index, start, stop = item
     columns = running.shard(splits[split], start, stop, advance)

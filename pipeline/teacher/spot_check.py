@@ -10,7 +10,7 @@ from pipeline.cache.format.manifest import TEACHER, Manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_config import check_bundle
 from pipeline.distillation.layer_probes import normalised
-from pipeline.models.accelerator import accelerator
+from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import load_classifier
 from pipeline.system.cpu import available_cores
 from pipeline.teacher.forward import teacher_pass
@@ -45,7 +45,7 @@ def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
     worst = {"logits": (0.0, ""), "cls": (0.0, "")}
     first = 0
-    with teacher_pass(model, accelerator(manifest.fields["compute"]), manifest, available_cores()) as running:
+    with teacher_pass(model, make_accelerator(manifest.fields["compute"]), manifest, available_cores()) as running:
         for name, size in sizes.items():
             ids = drawn[(drawn >= first) & (drawn < first + size)] - first
             first += size

@@ -16,7 +16,7 @@ from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import Batch, by_length, collate
 from pipeline.data.splits import Split
 from pipeline.distillation.losses import Objective, Targets
-from pipeline.models.accelerator import efficient
+from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.encoders import cls_vectors
 
 CLIP_NORM = 1.0
@@ -54,7 +54,7 @@ class EncoderLearner:
         self.objective = objective
         self.config = config
         self.pad_id = pad_id
-        self.model = accelerator.prepare(efficient(model, accelerator.device))
+        self.model = accelerator.prepare(prepare_for_cls(model, accelerator.device))
         self.bare = accelerator.unwrap_model(self.model)
         self.parameters = [*self.bare.parameters()]
         self.optimizer = adamw(self.bare, config.weight_decay)

@@ -1,4 +1,4 @@
-"""The one training loop, for one run or for several whose learners train as one. It asks `Signals` for the targets of
+"""The one training loop, for one run or for several whose learners train as one. It asks `TargetSource` for the targets of
 each batch, evaluates, keeps checkpoints, and never asks what kind of signals it has.
 """
 
@@ -16,15 +16,15 @@ from pipeline.config.options import option_name
 from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import collate
 from pipeline.data.splits import Split
-from pipeline.distillation.targets import Signals
+from pipeline.distillation.targets import TargetSource
 from pipeline.errors import BadOption, BadRun, DistillError, TrainingDiverged
 from pipeline.system.interrupts import StopRequest, stop_requests
 from pipeline.system.progress import bar, note
 from pipeline.training.learner import EncoderLearner, Part
 from pipeline.training.pack import PackLearner
-from pipeline.training.pack_member import Member, Outcome, Schedule
+from pipeline.training.pack_member import Outcome, PackMember, Schedule
 from pipeline.training.run_directory import RunDirectory
-from pipeline.training.training_state import Paused, Progress, Trained
+from pipeline.training.training_state import PausedTraining, Progress, TrainingResult
 
 AHEAD = 4  # steps between the time when a batch's targets are asked for and the time when they are used
 SHARED = ("batch_size", "grad_accumulation", "data_seed", "max_train_examples", "eval_every")
@@ -45,7 +45,7 @@ class Training:
         self,
         learner: EncoderLearner,
         split: Split,
-        signals: Signals | None,
+        signals: TargetSource | None,
         dev: Split | None,
         metrics: Sequence[str],
         config: TrainingConfig,
@@ -56,11 +56,11 @@ class Training:
         watch: Callable[[Progress], None] | None = None,
     ):
         schedule = Schedule.of(config, split.lengths)
-        member = Member(learner, schedule, config, run, metrics, distils=signals is not None)
+        member = PackMember(learner, schedule, config, run, metrics, distils=signals is not None)
         told = (lambda _place, progress: watch(progress)) if watch else None
         self.all = PackTraining({0: member}, split, signals, dev, accelerator, description, check, told)
 
-    def train(self, until: int | None = None) -> Trained | Paused:
+    def train(self, until: int | None = None) -> TrainingResult | PausedTraining:
         """To the end; or, where that is less, to step `until`, with a checkpoint and an evaluation there.
 
         Raises `TrainingDiverged` for a loss that is not finite, `Interrupted` after a signal.
@@ -81,9 +81,9 @@ class PackTraining:
 
     def __init__(
         self,
-        members: Mapping[int, Member],
+        members: Mapping[int, PackMember],
         split: Split,
-        signals: Signals | None,
+        signals: TargetSource | None,
         dev: Split | None,
         accelerator: Any,
         description: str,
@@ -99,7 +99,7 @@ class PackTraining:
         self.order, self.total = self.schedule.order, self.schedule.total
         self.steps_per_epoch = self.schedule.steps_per_epoch
         self.checkpoint_seconds = min(member.config.checkpoint_seconds for member in members.values())
-        self.active: list[Member] = []  # those that train now, as `pack`
+        self.active: list[PackMember] = []  # those that train now, as `pack`
         self.pending: list[tuple[int, list[Tensor]]] = []  # steps whose loss terms are still on the device
 
     def train(self, until: int | None = None) -> Iterator[tuple[int, Outcome]]:
@@ -148,7 +148,7 @@ class PackTraining:
             self._flush()
             self.active, self.pack = active, PackLearner([member.learner for member in active])
 
-    def _training(self) -> list[Member]:
+    def _training(self) -> list[PackMember]:
         """The active ones that are to go on."""
         return [member for member in self.active if member.outcome is None]
 
@@ -222,7 +222,7 @@ class PackTraining:
         if step != self.total and step % (self.config.eval_every or self.steps_per_epoch):
             return
         self._flush()
-        stopped: list[Member] = []
+        stopped: list[PackMember] = []
         if self.dev is not None and self._training():
             for member, logits in zip(self.active, self.pack.predict(self.dev), strict=True):
                 if member.outcome is None and member.evaluate(logits, self.dev):
@@ -295,7 +295,7 @@ class PackTraining:
                 note(f"going on from step {step} of {self.total}")
 
 
-def _check_alike(members: Sequence[Member]) -> None:
+def _check_alike(members: Sequence[PackMember]) -> None:
     values = {option_name(name): {getattr(member.config, name) for member in members} for name in SHARED}
     values["steps"] = {member.schedule.total for member in members}
     for name, found in values.items():

@@ -17,9 +17,9 @@ from pipeline.data.splits import Split
 from pipeline.errors import BadRun, DistillError, Interrupted, TrainingDiverged
 from pipeline.training.learner import EncoderLearner, learning_rate
 from pipeline.training.run_directory import RunDirectory
-from pipeline.training.training_state import Evaluation, Paused, Position, Trained
+from pipeline.training.training_state import Evaluation, PausedTraining, TrainingResult, TrainingState
 
-Outcome = Trained | Paused | DistillError
+Outcome = TrainingResult | PausedTraining | DistillError
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Schedule:
         return epoch * len(self.order.ids) + sum(len(ids) for ids in part)
 
 
-class Member:
+class PackMember:
     """A run in training, of which `learner` holds the model. `outcome` is set when it is to train no further.
 
     `distils`: whether the teacher's targets are part of what it is trained for.
@@ -63,7 +63,7 @@ class Member:
     ):
         self.learner, self.schedule, self.config, self.run = learner, schedule, config, run
         self.metrics, self.distils = metrics, distils
-        self.position = Position()
+        self.position = TrainingState()
         self.latest: Evaluation | None = None  # whether it counts or not
         self.best_weights: dict[str, Tensor] = {}
         self.examples, self.seconds = 0, 0.0  # trained on since it was restored, and for how long
@@ -144,16 +144,16 @@ class Member:
 
     # --- its end, for now or for good ------------------------------------------------------------------------
 
-    def finish(self, stopped_early: bool) -> Trained:
+    def finish(self, stopped_early: bool) -> TrainingResult:
         """Put the weights that are kept into the learner."""
         if self.config.select == "best" and self.best_weights:
             self.learner.load_weights(self.best_weights)
         rate = self.examples / self.seconds if self.seconds else 0.0
-        return Trained(self.position.step, self.position.best, self.position.last, stopped_early, rate)
+        return TrainingResult(self.position.step, self.position.best, self.position.last, stopped_early, rate)
 
-    def pause(self) -> Paused:
+    def pause(self) -> PausedTraining:
         assert self.latest is not None
-        return Paused(self.position.step, self.schedule.total, self.latest)
+        return PausedTraining(self.position.step, self.schedule.total, self.latest)
 
     def interrupted(self, signal_number: int) -> Interrupted:
         resumes = "" if self.config.resume else " with --resume"  # quickstart and sweep always do
@@ -177,7 +177,7 @@ class Member:
             return
         tensors, position = loaded
         try:
-            self.position = Position.from_json(position)
+            self.position = TrainingState.from_json(position)
             self.latest = self.position.last
             self.learner.load_state(tensors, self.position.step)
         except (KeyError, TypeError, RuntimeError) as error:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.config.options import LOCAL, Settings
+from pipeline.config.options import LOCAL, Options
 from pipeline.models.accelerator import cpu_capabilities
 
-SettingsType = TypeVar("SettingsType", bound=Settings)
+OptionsType = TypeVar("OptionsType", bound=Options)
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarrow", "h5py")
 
 
@@ -46,7 +46,7 @@ def git_commit() -> str | None:
     return found.stdout.strip() if Path(top.stdout.strip()) == root else None
 
 
-def shareable(config: SettingsType) -> SettingsType:
+def shareable(config: OptionsType) -> OptionsType:
     """The configuration as others may see it: of a path outside the working directory only the last name is left,
     of a URL neither user nor password."""
     changed = {}

@@ -65,13 +65,13 @@ class RunDirectory:
         return None
 
     @contextmanager
-    def claimed(self, compute: Any, resume: bool) -> Iterator[None]:
+    def claimed(self, accelerator: Any, resume: bool) -> Iterator[None]:
         """Meanwhile nobody else trains in the directory. Its first process claims it, the others wait for that.
 
         Raises `BusyRun` if another process does, `BadRun` for an unfinished run unless it is to be resumed.
         """
-        if not compute.is_main_process:
-            compute.wait_for_everyone()
+        if not accelerator.is_main_process:
+            accelerator.wait_for_everyone()
             yield
             return
         lease = directory_lease(self.path)
@@ -86,7 +86,7 @@ class RunDirectory:
             if (self.path / RUN).is_file():
                 raise BusyRun(f"{self.path} was finished by another process just now. Run the same command again")
             self._begin(resume)
-            compute.wait_for_everyone()
+            accelerator.wait_for_everyone()
             yield
         finally:
             self.lease = None
@@ -187,17 +187,17 @@ class RunDirectory:
         """
         from safetensors.numpy import save_file
 
-        compute = learner.accelerator
-        if compute.is_main_process:
+        accelerator = learner.accelerator
+        if accelerator.is_main_process:
             self._check_lease()
             run = {**self.key, **record, "environment": environment(), "result": vars(result)}
             with self._writing():
-                self.save_model(compute.unwrap_model(learner.model, keep_fp32_wrapper=False), save_tokenizer)
+                self.save_model(accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False), save_tokenizer)
                 write_file(self.path / PREDICTIONS, lambda temporary: save_file(dict(logits), temporary))
                 write_json(self.path / RUN, run)
             for name in (CHECKPOINT, STARTED):
                 (self.path / name).unlink(missing_ok=True)
-        compute.wait_for_everyone()
+        accelerator.wait_for_everyone()
 
 
 def checkpoint_step(path: Path) -> int:

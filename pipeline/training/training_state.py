@@ -20,7 +20,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """How a training went. The learner holds the weights that were kept."""
 
     steps: int
@@ -36,7 +36,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Paused:
+class PausedTraining:
     """A training that was to go so far and no further. Its checkpoint goes on from there.
 
     `evaluation` is of the weights as they are there; it does not count when the best ones are chosen.
@@ -59,7 +59,7 @@ class Progress:
 
 
 @dataclass
-class Position:
+class TrainingState:
     """Where a training stands; with the learner's state it is the checkpoint."""
 
     step: int = 0
@@ -76,7 +76,7 @@ class Position:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Position":
+    def from_json(cls, value: Mapping[str, Any]) -> "TrainingState":
         best, last = (Evaluation(**value[k]) if value[k] else None for k in ("best", "last"))
         return cls(value["step"], best, last, value["waited"])
 

@@ -18,12 +18,18 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.data.batching import Batch, by_length, collate
 from pipeline.data.splits import Split
-from pipeline.models.accelerator import accelerator, efficient, now, resolve_device, resolve_precision
+from pipeline.models.accelerator import (
+    make_accelerator,
+    prepare_for_cls,
+    resolve_device,
+    resolve_precision,
+    synchronized_clock,
+)
 from pipeline.models.checkpoints import build_classifier
 from pipeline.models.encoders import depth_of
 from pipeline.system.cpu import available_cores
 from pipeline.teacher.forward import TEACHER_BATCH, TeacherPass
-from pipeline.teacher.shard_workers import in_this_process, share
+from pipeline.teacher.shard_workers import in_this_process, process_shards
 from stages.benchmarks.contenders import writer_contenders
 from stages.benchmarks.harness.measurements import Series, ratio
 from stages.benchmarks.harness.synthetic import LABELS, SHARD_ROWS, RandomColumns, teacher_config, token_lengths
@@ -108,9 +114,9 @@ def shape_of(config: BenchmarkConfig) -> Shape:
 def caching(shape: Shape, place: str) -> Callable[[int], Measured]:
     """The teacher over so many shards as `cache-teacher` runs it, each written below `place`, hashed and synced."""
 
-    compute = accelerator(shape.precision, shape.device)
-    model = efficient(shape.model(), compute.device)
-    running = TeacherPass(model, compute, shape.manifest, available_cores())  # its threads stay warm between turns
+    accelerator = make_accelerator(shape.precision, shape.device)
+    model = prepare_for_cls(shape.model(), accelerator.device)
+    running = TeacherPass(model, accelerator, shape.manifest, available_cores())  # its threads stay warm between turns
 
     def run(shards: int) -> Measured:
         with TemporaryDirectory(dir=place) as directory:
@@ -124,9 +130,9 @@ def cache_shards(shape: Shape, running: TeacherPass, directory: Path, shards: in
     rows = len(shape.lengths)
     writer = CacheWriter(directory, shape.manifest.fields, shape.manifest.container)
     writer.start()
-    crew = in_this_process(writer, {"train": shape.split}, running, _ignored, _ignored)
+    pool = in_this_process(writer, {"train": shape.split}, running, _ignored, _ignored)
     started = time.perf_counter()
-    share(writer, [("train", index, 0, rows) for index in range(shards)], crew)
+    process_shards(writer, [("train", index, 0, rows) for index in range(shards)], pool)
     seconds = time.perf_counter() - started
     writer.close()
     return shards * rows, seconds
@@ -138,9 +144,9 @@ def _ignored(_examples: int) -> None:
 
 def bare_forward(shape: Shape) -> Callable[[int], Measured]:
     """The same model over the same batches, one a core, ready on the device; the outputs are dropped."""
-    compute = accelerator(shape.precision, shape.device)
-    model = efficient(shape.model(), compute.device)
-    return _passes(BARE, shape, lambda inputs: model(**inputs), compute.autocast, available_cores())
+    accelerator = make_accelerator(shape.precision, shape.device)
+    model = prepare_for_cls(shape.model(), accelerator.device)
+    return _passes(BARE, shape, lambda inputs: model(**inputs), accelerator.autocast, available_cores())
 
 
 def plain_torch(shape: Shape) -> Callable[[int], Measured]:
@@ -166,10 +172,10 @@ def _passes(
             model(batch.inputs)
 
     def run(shards: int) -> Measured:
-        started = now(shape.device)
+        started = synchronized_clock(shape.device)
         for _ in range(shards):
             for _ in pool.map(one, batches) if pool else map(one, batches):
                 pass
-        return {what: (shards * len(shape.lengths), now(shape.device) - started)}
+        return {what: (shards * len(shape.lengths), synchronized_clock(shape.device) - started)}
 
     return run

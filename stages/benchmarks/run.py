@@ -15,7 +15,7 @@ from pipeline.config.benchmark import BENCHMARKS, BenchmarkConfig
 from pipeline.config.options import command_line
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import resolve_precision
-from pipeline.system.cpu import single_process
+from pipeline.system.cpu import require_single_process
 from pipeline.system.files import write_json
 from pipeline.system.formatting import table
 from pipeline.system.progress import note
@@ -50,7 +50,7 @@ class BenchmarkResult:
 def run(config: BenchmarkConfig) -> BenchmarkResult:
     """Measure, print a table for each benchmark and write its results. Raises `BadOption` for a GPU that is not there,
     or an --out that cannot be written, `MissingExtra` for a contender that is not installed."""
-    single_process("benchmark")
+    require_single_process("benchmark")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise BadOption("--device cuda: torch sees no GPU here. Leave it out for the default")
     names = BENCHMARKS if config.what == "all" else (config.what,)

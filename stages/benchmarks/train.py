@@ -13,8 +13,14 @@ from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import BatchOrder, collate
 from pipeline.distillation.losses import Objective
-from pipeline.distillation.targets import CachedSignals
-from pipeline.models.accelerator import accelerator, cpu_capabilities, now, resolve_device, resolve_precision
+from pipeline.distillation.targets import CachedTargets
+from pipeline.models.accelerator import (
+    cpu_capabilities,
+    make_accelerator,
+    resolve_device,
+    resolve_precision,
+    synchronized_clock,
+)
 from pipeline.models.checkpoints import build_classifier
 from pipeline.models.encoders import cut_config, depth_of
 from pipeline.training.learner import EncoderLearner, Part
@@ -105,23 +111,23 @@ def has_amx() -> bool:
 
 def from_cache(cache: str, setting: Setting, batches: int) -> Callable[[int], Measured]:
     """PKD-Skip from the cache and plain fine-tuning of the same student, step by step in turn on the same batches."""
-    compute = accelerator(setting.precision, setting.device)
+    accelerator = make_accelerator(setting.precision, setting.device)
     split = open_cache(cache).splits["train"]
     pkd = Objective(setting.alpha, setting.beta, setting.temperature, "reference", setting.matched)
     learners = {
-        PKD: _learner(setting, compute, pkd),
-        FT: _learner(setting, compute, Objective()),
+        PKD: _learner(setting, accelerator, pkd),
+        FT: _learner(setting, accelerator, Objective()),
     }
-    signals = CachedSignals(split)
+    signals = CachedTargets(split)
     chosen = BatchOrder(np.arange(len(split)), split.lengths, setting.batch_size, 0).representative(batches)
     steps = iter(range(10**9))
 
     def step(what: str, ids: np.ndarray) -> float:
-        started = now(setting.device)
-        batch = collate(split, ids, 0).to(compute.device)
+        started = synchronized_clock(setting.device)
+        batch = collate(split, ids, 0).to(accelerator.device)
         targets = signals.for_batch(batch, setting.matched) if what == PKD else None
         learners[what].step([Part(batch, targets, 1.0)], next(steps) % 1000, 1000)
-        return now(setting.device) - started
+        return synchronized_clock(setting.device) - started
 
     def train(passes: int) -> Measured:
         seconds = {PKD: 0.0, FT: 0.0}
@@ -142,10 +148,10 @@ def from_cache(cache: str, setting: Setting, batches: int) -> Callable[[int], Me
     return train
 
 
-def _learner(setting: Setting, compute: Any, objective: Objective) -> EncoderLearner:
+def _learner(setting: Setting, accelerator: Any, objective: Objective) -> EncoderLearner:
     torch.manual_seed(setting.seed)
     student = build_classifier(cut_config(setting.teacher_config, setting.student_layers))
-    return EncoderLearner(student, objective, TrainStudentConfig(cache="", lr=setting.lr), compute, 0)
+    return EncoderLearner(student, objective, TrainStudentConfig(cache="", lr=setting.lr), accelerator, 0)
 
 
 def training_flops(config: Any, layers: int, lengths: np.ndarray) -> float:
@@ -183,9 +189,9 @@ def best_product(device: str) -> Callable[[int], Measured]:
         rates = []
         for a, b in pairs:
             for _ in range(1 + 2 * times):
-                started = now(device)
+                started = synchronized_clock(device)
                 a @ b
-                rates.append(2 * len(a) ** 3 / (now(device) - started))
+                rates.append(2 * len(a) ** 3 / (synchronized_clock(device) - started))
         return {PRODUCT: (max(rates), 1.0)}
 
     return run

@@ -146,7 +146,7 @@ def _splits(writer: CacheWriter, source: Cache, manifest: Manifest) -> dict[str,
                 assert isinstance(shard, Shard)
                 record = writer.written(name, index)
                 if record is None or record.rows_digest != shard.record.rows_digest:
-                    verify_shard(shard, list(types), source.memory)
+                    verify_shard(shard, list(types), source.verified)
                     record = writer.write_shard(name, index, _columns(shard, types), types)
                 records.append(record)
                 moved.update(record.rows)

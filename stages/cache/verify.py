@@ -12,7 +12,7 @@ from pipeline.cache.open import open_cache
 from pipeline.cache.user_store import known_rows
 from pipeline.config.cache import CacheVerifyConfig
 from pipeline.errors import BadCache, BadOption, to_type
-from pipeline.system.cpu import single_process
+from pipeline.system.cpu import require_single_process
 from pipeline.system.digests import intact
 from pipeline.system.files import remove
 from pipeline.system.lease import PARTIAL, directory_lease
@@ -37,7 +37,7 @@ class VerifyResult:
 
 def run(config: CacheVerifyConfig) -> VerifyResult:
     """Raises `BadCache` naming the damaged files, after a line for each, unless all of them were repaired."""
-    single_process("cache verify")
+    require_single_process("cache verify")
     started = time.monotonic()
     directory = Path(config.cache)
     if config.from_ and not config.repair:

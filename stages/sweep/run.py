@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pipeline.config.sweep import SweepConfig
-from pipeline.system.cpu import single_process
+from pipeline.system.cpu import require_single_process
 from stages.sweep.execution.local import Engine, local_engine
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def run(config: SweepConfig) -> "SweepResult | Estimate":
     Raises a `DistillError` for spaces, caches and directories that cannot be used, `Interrupted` after a signal.
     """
     started = time.monotonic()
-    single_process("sweep")
+    require_single_process("sweep")
     with _engine(config) as engine:
         from stages.sweep.search.orchestrate import search  # torch: its first process imports it meanwhile
 

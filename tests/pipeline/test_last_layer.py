@@ -14,7 +14,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from pipeline.models.accelerator import efficient
+from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.checkpoints import build_classifier
 from pipeline.models.encoders import cls_vectors
 from pipeline.models.fast.cls_only_last_layer import only_cls_in_last_layer
@@ -48,7 +48,7 @@ def pair(config) -> tuple[nn.Module, nn.Module]:
     plain = build_classifier(config)
     for parameter in plain.parameters():  # so that every bias matters
         nn.init.normal_(parameter, std=0.2)
-    return plain, efficient(copy.deepcopy(plain), CPU)
+    return plain, prepare_for_cls(copy.deepcopy(plain), CPU)
 
 
 @pytest.mark.parametrize("tokens", [11, LONG + 3])

@@ -24,7 +24,7 @@ ME = f"{getpass.getuser()}@{socket.gethostname()}"
 TAKE = """
 import sys, time
 from pathlib import Path
-from pipeline.lease import Lease
+from pipeline.system.lease import Lease
 lease = Lease(Path(sys.argv[1]))
 while not Path(sys.argv[2]).exists():
     time.sleep(0.001)

@@ -11,7 +11,7 @@ from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import Batch
 from pipeline.distillation.losses import Objective, Targets
 from pipeline.errors import BadOption
-from pipeline.models.accelerator import accelerator
+from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import build_classifier
 from pipeline.training.learner import EncoderLearner, Part
 from pipeline.training.pack import PackLearner
@@ -29,7 +29,7 @@ NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 OF_DISTILBERT = dict(dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0)
 
 
-def learners(compute, kind="bert", students=STUDENTS, layers=3, dropout=False):
+def learners(accelerator, kind="bert", students=STUDENTS, layers=3, dropout=False):
     """One for each of `students`, all with the same first weights."""
     config_class, sizes = MODELS[kind]
     depth = {"n_layers" if kind == "distilbert" else "num_hidden_layers": layers}
@@ -38,7 +38,7 @@ def learners(compute, kind="bert", students=STUDENTS, layers=3, dropout=False):
     for objective, options in students:
         torch.manual_seed(0)
         model = build_classifier(config_class(**sizes | depth | off))
-        found.append(EncoderLearner(model, objective, TrainStudentConfig(cache="", **options), compute, 0))
+        found.append(EncoderLearner(model, objective, TrainStudentConfig(cache="", **options), accelerator, 0))
     return found
 
 
@@ -69,8 +69,8 @@ def largest_difference(learner, other):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_packed_is_alone(kind):
-    compute = accelerator("float32")
-    alone, packed = learners(compute, kind), learners(compute, kind)
+    accelerator = make_accelerator("float32")
+    alone, packed = learners(accelerator, kind), learners(accelerator, kind)
     pack = PackLearner(packed)
     assert pack.layers == (1, 2, 3)
     with warnings.catch_warnings():
@@ -87,8 +87,8 @@ def test_packed_is_alone(kind):
 
 
 def test_accumulated_batches_count_by_their_shares():
-    compute = accelerator("float32")
-    alone, packed = learners(compute), learners(compute)
+    accelerator = make_accelerator("float32")
+    alone, packed = learners(accelerator), learners(accelerator)
     pack = PackLearner(packed)
     for step in range(4):
         rows = pack.step(
@@ -102,8 +102,8 @@ def test_accumulated_batches_count_by_their_shares():
 
 def test_a_pack_that_is_left_and_joined():
     """All four, then two of them and another by itself, then three: each is where it is alone."""
-    compute = accelerator("float32")
-    alone, packed = learners(compute), learners(compute)
+    accelerator = make_accelerator("float32")
+    alone, packed = learners(accelerator), learners(accelerator)
     for step, groups in enumerate([[[0, 1, 2, 3]]] * 3 + [[[3, 1], [0]]] * 3 + [[[0, 1, 3]]] * 3):
         for group in groups:
             pack = PackLearner([packed[place] for place in group])
@@ -117,9 +117,12 @@ def test_a_pack_that_is_left_and_joined():
 
 
 def test_one_layer_has_no_cls_to_match():
-    compute = accelerator("float32")
+    accelerator = make_accelerator("float32")
     students = [STUDENTS[1], STUDENTS[3]]
-    alone, packed = learners(compute, students=students, layers=1), learners(compute, students=students, layers=1)
+    alone, packed = (
+        learners(accelerator, students=students, layers=1),
+        learners(accelerator, students=students, layers=1),
+    )
     pack = PackLearner(packed)
     for step in range(3):
         pack.step([part(step, ())], step, 3)
@@ -131,10 +134,10 @@ def test_one_layer_has_no_cls_to_match():
 
 @pytest.mark.parametrize("kind", ["bert", "mpnet"])
 def test_dropout_is_another_for_each_student_and_the_same_again(kind):
-    compute = accelerator("float32")
+    accelerator = make_accelerator("float32")
 
     def trained(seed=0):
-        packed = learners(compute, kind, [(SKIP, dict(lr=1e-3, warmup=0.0, seed=seed))] * 3, dropout=True)
+        packed = learners(accelerator, kind, [(SKIP, dict(lr=1e-3, warmup=0.0, seed=seed))] * 3, dropout=True)
         pack = PackLearner(packed)
         rows = [pack.step([part(step, pack.layers)], step, STEPS) for step in range(2)]
         return packed, rows
@@ -149,8 +152,8 @@ def test_dropout_is_another_for_each_student_and_the_same_again(kind):
 
 
 def test_a_gradient_that_is_not_finite_stays_with_its_student():
-    compute = accelerator("float32")
-    alone, packed = learners(compute), learners(compute)
+    accelerator = make_accelerator("float32")
+    alone, packed = learners(accelerator), learners(accelerator)
     for learners_ in (alone, packed):
         learners_[2].bare.classifier.weight.data.fill_(float("nan"))
     pack = PackLearner(packed)
@@ -163,8 +166,8 @@ def test_a_gradient_that_is_not_finite_stays_with_its_student():
 
 
 def test_in_bfloat16_they_differ_by_its_rounding():
-    compute = accelerator("bfloat16")
-    alone, packed = learners(compute), learners(compute)
+    accelerator = make_accelerator("bfloat16")
+    alone, packed = learners(accelerator), learners(accelerator)
     pack = PackLearner(packed)
     for step in range(3):
         rows = pack.step([part(step, pack.layers)], step, STEPS)
@@ -175,8 +178,8 @@ def test_in_bfloat16_they_differ_by_its_rounding():
 
 
 def test_students_of_other_shapes_are_refused():
-    compute = accelerator("float32")
-    mixed = [*learners(compute, students=STUDENTS[:1]), *learners(compute, students=STUDENTS[1:2], layers=2)]
+    accelerator = make_accelerator("float32")
+    mixed = [*learners(accelerator, students=STUDENTS[:1]), *learners(accelerator, students=STUDENTS[1:2], layers=2)]
     with pytest.raises(BadOption) as caught:
         PackLearner(mixed)
     assert str(caught.value) == "students of a pack have one shape, and these differ in theirs. Train them apart"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.distillation.layer_map import parse_layers, patient_layers, pkd_last, pkd_skip, student_depth
+from pipeline.distillation.layer_map import parse_layers, pkd_last, pkd_skip, resolve_layer_map, student_depth
 from pipeline.errors import BadOption
 
 depths = st.integers(2, 48).flatmap(lambda n: st.tuples(st.integers(n, 48), st.just(n)))
@@ -42,7 +42,7 @@ def test_default_depth_is_half():
 
 
 def choose(method="pkd-skip", by_hand=None, student=3, kept=(1, 2, 3, 4, 5)):
-    return patient_layers(method, by_hand, student, 6, kept)
+    return resolve_layer_map(method, by_hand, student, 6, kept)
 
 
 def test_the_method_is_called_by_its_map():

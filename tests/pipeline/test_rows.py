@@ -13,7 +13,7 @@ from pipeline.cache.open import open_cache
 from pipeline.cache.shards import LocalSource
 from pipeline.data.batching import collate
 from pipeline.data.splits import Rows, Split, row_hash
-from pipeline.distillation.targets import CachedSignals
+from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadCache
 
 ROWS = 53
@@ -63,7 +63,7 @@ def test_a_batch_of_any_ids(split, ids):
         assert batch.inputs["token_type_ids"][place].tolist() == [*types, *[0] * padding]
         assert batch.inputs["attention_mask"][place].tolist() == [1] * len(tokens) + [0] * padding
         assert batch.row_hashes[place] == row_hash(tokens) and batch.labels[place] == shard["label"][row]
-    targets = CachedSignals(split).for_batch(batch, (2, 1))
+    targets = CachedTargets(split).for_batch(batch, (2, 1))
     for at, name in enumerate(("cls_02", "cls_01")):
         assert np.array_equal(targets.cls[:, at].numpy(), split.whole(name)[ids])
     assert np.array_equal(targets.logits.numpy(), split.whole("logits")[ids])
@@ -165,10 +165,10 @@ def test_a_batch_is_compared_with_the_split_of_its_targets_once(split, monkeypat
 
     monkeypatch.setattr(Rows, "gather", watch)
     batch = collate(split, np.array([30, 4]), 0)
-    CachedSignals(split).for_batch(batch, (1,))
+    CachedTargets(split).for_batch(batch, (1,))
     assert looked.count(("row_hash", id(split))) == looked.count(("example_id", id(split))) == 1
     targets = Split("train", split.shards, True)  # equal, and another: nothing is known of it
-    CachedSignals(targets).for_batch(batch, (1,))
+    CachedTargets(targets).for_batch(batch, (1,))
     assert looked.count(("row_hash", id(targets))) == looked.count(("example_id", id(targets))) == 1
 
 
@@ -177,7 +177,7 @@ def test_targets_of_another_split_are_compared_with_its_own_rows(split, column):
     batch = collate(split, np.array([1, 9]), 0)
     shards = [dict(shard) for shard in split.shards]
     shards[1][column] = np.roll(shards[1][column], 1, axis=0)
-    damaged = CachedSignals(Split("train", shards, True))
+    damaged = CachedTargets(Split("train", shards, True))
     for _ in range(2):  # a refusal is not remembered as a check
         with pytest.raises(BadCache, match="split train, example 9: the stored row belongs to other tokens"):
             damaged.for_batch(batch, (1,))
@@ -187,7 +187,7 @@ def test_other_rows_or_hashes_in_a_checked_batch_are_compared_again(split):
     batch, other = collate(split, np.array([1, 9]), 0), collate(split, np.array([2, 10]), 0)
     for strayed in (replace(batch, row_hashes=other.row_hashes), replace(batch, rows=other.rows)):
         with pytest.raises(BadCache, match="the stored row belongs to other tokens"):
-            CachedSignals(split).for_batch(strayed, (1,))
+            CachedTargets(split).for_batch(strayed, (1,))
 
 
 def test_the_text_of_a_row_that_belongs_to_others(split):

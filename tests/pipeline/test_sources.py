@@ -210,8 +210,8 @@ def test_reviews_are_the_rotten_tomatoes_sentences_split_once_for_all():
 
 def test_without_a_hub_the_message_is_one_line_that_names_the_way_out(tmp_path):
     script = (
-        "from pipeline.configs import RowsConfig; from pipeline.errors import HubUnreachable\n"
-        "from pipeline.sources import load_rows\n"
+        "from pipeline.config.shared import RowsConfig; from pipeline.errors import HubUnreachable\n"
+        "from pipeline.data.sources import load_rows\n"
         "try: load_rows(RowsConfig(task='rte'))\n"
         "except HubUnreachable as error: print(error)"
     )

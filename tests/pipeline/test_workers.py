@@ -173,7 +173,9 @@ def test_a_worker_that_fails_keeps_no_claim(tmp_path):
         return failed
 
     with pytest.raises(BadCache, match="no room"):
-        shard_workers.share(writer, [("dev", 0, 0, 4), ("dev", 1, 4, 8)], shard_workers.Crew(2, fail, lambda _: None))
+        shard_workers.process_shards(
+            writer, [("dev", 0, 0, 4), ("dev", 1, 4, 8)], shard_workers.ShardPool(2, fail, lambda _: None)
+        )
     assert [writer.claim("dev", index).holder() for index in (0, 1)] == [None, None]
 
 

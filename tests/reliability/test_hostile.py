@@ -221,7 +221,7 @@ NUMBERS = {
     "unknown metric": lambda value: value["task"].update(metrics=["__import__"]),
     "no metric": lambda value: value["task"].update(metrics=[]),
     "half a character": lambda value: value["task"].update(metrics=["\ud800"]),
-    "compute": lambda value: value["fields"].update(compute="int8"),
+    "compute": lambda value: value["fields"].update(accelerator="int8"),
     "a field more": lambda value: value["fields"].update(more=1),
 }
 

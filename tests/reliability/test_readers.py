@@ -111,7 +111,7 @@ READER = """
 import sys
 from pathlib import Path
 from pipeline.cache.reader import open_cache
-from pipeline.examples import Ragged
+from pipeline.data.splits import Ragged
 
 cache = open_cache(sys.argv[1], Path(sys.argv[2]))
 total = 0.0

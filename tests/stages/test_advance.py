@@ -14,7 +14,7 @@ from pipeline.config.training import TrainStudentConfig
 from pipeline.data.metrics import measure
 from pipeline.errors import BadOption, BadRun, BusyRun
 from pipeline.training.run_directory import read_predictions
-from pipeline.training.training_state import Paused
+from pipeline.training.training_state import PausedTraining
 from stages import train_student
 
 CLI = str(Path(__file__).parents[2] / "cli.py")
@@ -36,7 +36,7 @@ def test_in_pieces_it_ends_with_the_same_bytes(tiny, tmp_path):
     seen = []
     for until in (4, 6, 9):
         paused = train_student.advance(config(tiny, tmp_path / "pieces", resume=True), until, seen.append)
-        assert isinstance(paused, Paused) and (paused.step, paused.total) == (until, 12)
+        assert isinstance(paused, PausedTraining) and (paused.step, paused.total) == (until, 12)
         assert not (tmp_path / "pieces" / "run.json").exists() and not (tmp_path / "pieces" / ".partial").exists()
     train_student.run(config(tiny, tmp_path / "pieces", resume=True))
     assert files(tmp_path / "pieces") == files(tmp_path / "whole")

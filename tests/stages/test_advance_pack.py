@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from stages.sweep.run.search.packing import measure_pack
 from transformers import AutoModelForSequenceClassification
 
 from pipeline.cache.open import open_cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BadOption, BusyRun, Interrupted, TrainingDiverged
 from pipeline.training.run_directory import read_predictions
-from pipeline.training.training_state import Paused
+from pipeline.training.training_state import PausedTraining
 from stages import train_student
-from stages.sweep.search.packing import measure_pack
 
 STUDENTS = {
     "skip": dict(method="pkd-skip", lr=1e-3, temperature=5.0, seed=1),
@@ -99,7 +99,7 @@ def test_halving(tiny, tmp_path, alone):
     """Four to step 4, then two of them to step 10 and to the end, and one by itself: each as if never packed."""
     paused = train_student.advance_pack(configs(tiny, tmp_path), 4)
     assert [(at.step, at.total) for at in paused] == [(4, 24)] * 4
-    assert all(isinstance(at, Paused) and at.evaluation.step == 4 for at in paused)
+    assert all(isinstance(at, PausedTraining) and at.evaluation.step == 4 for at in paused)
     assert sorted(os.listdir(tmp_path / "ft")) == ["checkpoint.safetensors", "log.jsonl", "started.json"]
     two = configs(tiny, tmp_path, ["skip", "ft"])
     assert [at.step for at in train_student.advance_pack(two, 10)] == [10, 10]
@@ -202,7 +202,7 @@ def test_a_run_of_another_process_and_one_that_is_complete(tiny, tmp_path, alone
 PROGRAM = """
 import json, sys
 from stages import train_student
-from stages.configs.training import TrainStudentConfig
+from pipeline.config.training import TrainStudentConfig
 for result in train_student.advance_pack([TrainStudentConfig(**options) for options in json.loads(sys.argv[1])]):
     print(type(result).__name__, result if isinstance(result, Exception) else "")
 """

@@ -27,7 +27,7 @@ def test_a_node_that_cannot_help_is_told_of(tiny, cluster, in_directory, capsys)
     said = ""
     with clusters.cluster(cluster.address) as nodes:
         next(in_directory.glob(".ray-*")).rename("away")
-        with nodes.elsewhere(cache_teacher._join, config(tiny, in_directory / "cache")):
+        with nodes.run_on_other_nodes(cache_teacher._join, config(tiny, in_directory / "cache")):
             while "does not help" not in said:
                 said += capsys.readouterr().err
                 time.sleep(0.1)

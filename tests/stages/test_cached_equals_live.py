@@ -11,8 +11,8 @@ from pipeline.config.training import CacheTeacherConfig, TrainStudentConfig
 from pipeline.data.sources import load_rows
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.recipe import canonical, objective
-from pipeline.distillation.targets import CachedSignals, LiveSignals, passes
-from pipeline.models.accelerator import accelerator
+from pipeline.distillation.targets import CachedTargets, LiveTargets, passes
+from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import load_classifier, locate
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import Training
@@ -27,19 +27,19 @@ def losses(tiny, cache_directory, live, out, method):
     config = TrainStudentConfig(
         cache=str(cache_directory), method=method, precision="float32", max_steps=STEPS, log_every=1, select="last"
     )
-    compute = accelerator("float32")
+    accelerator = make_accelerator("float32")
     seed_everything(config.seed)
     student = student_from_bundle(cache.teacher, 2, 4)
-    split, signals = cache.splits["train"], CachedSignals(cache.splits["train"])
+    split, signals = cache.splits["train"], CachedTargets(cache.splits["train"])
     if live:  # the task's own rows and the teacher run on every batch: no byte of the shards is used
         teacher = load_classifier(locate(str(tiny.teacher)))
         rows = load_rows(CacheTeacherConfig(**tiny.rows))
         split = tokenize("train", rows.splits["train"], tokenizer_of(tiny), 128)
-        signals = LiveSignals(teacher, compute)
-    learner = EncoderLearner(student, objective(canonical(config, cache.manifest)), config, compute, 0)
+        signals = LiveTargets(teacher, accelerator)
+    learner = EncoderLearner(student, objective(canonical(config, cache.manifest)), config, accelerator, 0)
     run = RunDirectory(out, "test", {}, {})
-    with run.claimed(compute, resume=False):
-        Training(learner, split, signals, None, ("accuracy",), config, compute, run, "test").train()
+    with run.claimed(accelerator, resume=False):
+        Training(learner, split, signals, None, ("accuracy",), config, accelerator, run, "test").train()
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines]
 
@@ -70,7 +70,7 @@ def test_a_target_of_another_example_is_refused(tiny):
         batch, rows=split.rows(batch.rows.ids + 1)
     )  # as after a shuffle that the targets missed
     with pytest.raises(BadCache) as error:
-        CachedSignals(split).for_batch(strayed, (1,))
+        CachedTargets(split).for_batch(strayed, (1,))
     assert str(error.value).startswith(
         "split train, example 1: the stored row belongs to other tokens (example_id 1, row_hash "
     )

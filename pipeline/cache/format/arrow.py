@@ -110,7 +110,7 @@ class _Table:
         return int(struct.unpack_from(form, self.buffer, position)[0])
 
     def field(self, number: int) -> int:
-        """Position of a field; 0 if it is absent."""
+        """TrainingState of a field; 0 if it is absent."""
         place = 4 + 2 * number
         if place >= self._read("<H", self.fields):
             return 0

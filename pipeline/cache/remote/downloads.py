@@ -2,7 +2,7 @@
 
 `columns/` holds one file a part of a column; `teachers/` one directory a teacher. Beside them `used/` holds an empty
 file for each: locked while it is written or (a teacher) in use, touched when it is used, so that what was not used
-longest can go first. The time of the file itself stays as it was: what `Memory` knows of it holds.
+longest can go first. The time of the file itself stays as it was: what `VerifiedDigests` knows of it holds.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.shards import FileState, map_file
-from pipeline.cache.user_store import Memory
+from pipeline.cache.user_store import VerifiedDigests
 from pipeline.errors import BadOption, to_type
 from pipeline.system.digests import bytes_digest
 from pipeline.system.files import is_temporary, remove, write_file
@@ -26,20 +26,20 @@ ABANDONED_SECONDS = 3600.0  # after which a temporary file is a dead process's
 Mapped = tuple[np.ndarray, FileState]
 
 
-class Fetched:
+class DownloadCache:
     """The fetched files in `store`, at most `limit` bytes of them.
 
     What this process needs stays; other processes keep what they have mapped, and the teachers they use. Several that
     fetch at once may go over the limit by what the others are fetching; the next call that fetches makes room.
     """
 
-    def __init__(self, store: Path, limit: int, memory: Memory):
-        self.store, self.limit, self.memory = store, limit, memory
+    def __init__(self, store: Path, limit: int, verified: VerifiedDigests):
+        self.store, self.limit, self.verified = store, limit, verified
         self.needed: dict[Path, int] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Fetched, (self.store, self.limit, self.memory)
+        return DownloadCache, (self.store, self.limit, self.verified)
 
     def column(self, sha256: str) -> Path:
         return self.store / "columns" / sha256[:2] / sha256
@@ -87,10 +87,10 @@ class Fetched:
             return None
         if len(data) != size:
             return None
-        if sha256 not in self.memory.known(path, state):
+        if sha256 not in self.verified.lookup(path, state):
             if bytes_digest(data) != sha256:
                 return None
-            self.memory.remember(path, state, [sha256])
+            self.verified.record(path, state, [sha256])
         self._touch(path)
         return data, state
 

@@ -17,11 +17,11 @@ import numpy as np
 from pipeline.cache.format.manifest import MANIFEST, TEACHER, FileRecord, Manifest, ShardRecord
 from pipeline.cache.format.manifest_validation import MAX_BYTES, parse_manifest
 from pipeline.cache.reader import Cache
-from pipeline.cache.remote.downloads import Fetched, Mapped
+from pipeline.cache.remote.downloads import DownloadCache, Mapped
 from pipeline.cache.remote.object_store import Remote
 from pipeline.cache.remote.transfers import TRANSFERS, Transfers
 from pipeline.cache.shards import Piece
-from pipeline.cache.user_store import Memory
+from pipeline.cache.user_store import VerifiedDigests
 from pipeline.errors import BadCache, BadOption, one_line, to_type
 from pipeline.system.digests import json_digest
 from pipeline.system.formatting import size
@@ -113,7 +113,7 @@ def _check_extents(manifest: Manifest) -> None:
 class PublishedSource:
     """The shards of a published cache: the parts that are used, each fetched once into the store and mapped there."""
 
-    def __init__(self, published: Published, manifest: Manifest, fetched: Fetched):
+    def __init__(self, published: Published, manifest: Manifest, fetched: DownloadCache):
         self.published, self.manifest, self.fetched = published, manifest, fetched
         self.teacher = fetched.teacher(json_digest({n: r.sha256 for n, r in manifest.teacher_files.items()}))
         self._mapped: dict[str, Mapped] = {}
@@ -201,9 +201,9 @@ def open_published(url: str, store: Path, store_bytes: int) -> Cache:
     """The cache published at `url`. Only its manifest is fetched now. Raises `BadCache`, `BadPlace`, `BadOption`."""
     published = Published(url)
     manifest, _ = published.read()
-    memory = Memory(store)
-    source = PublishedSource(published, manifest, Fetched(store, store_bytes, memory))
-    return Cache(published.url, manifest, source, source.teacher, memory)
+    verified = VerifiedDigests(store)
+    source = PublishedSource(published, manifest, DownloadCache(store, store_bytes, verified))
+    return Cache(published.url, manifest, source, source.teacher, verified)
 
 
 def fetch_file(url: str, record: FileRecord, path: Path) -> bool:

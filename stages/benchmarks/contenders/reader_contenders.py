@@ -21,7 +21,7 @@ from pipeline.cache.open import open_cache
 from pipeline.cache.shards import map_file
 from pipeline.data.batching import BatchOrder, collate
 from pipeline.data.splits import Split
-from pipeline.distillation.targets import CachedSignals
+from pipeline.distillation.targets import CachedTargets
 from pipeline.models.accelerator import keep_freed_memory
 from stages.benchmarks.harness.timing import Measured
 
@@ -282,7 +282,7 @@ def opening(cache: str, layers: Sequence[int], cold: bool) -> Work:
         split = open_cache(cache).splits["train"]
         opened = time.perf_counter()
         ids = BatchOrder(np.arange(len(split)), split.lengths, 32, 0).batch(0)
-        CachedSignals(split).for_batch(collate(split, ids, 0), layers)
+        CachedTargets(split).for_batch(collate(split, ids, 0), layers)
         state = "cold" if cold else "warm"
         return {
             f"{OPENING}, {state}": (opened - started, 1),

@@ -20,8 +20,8 @@ from pipeline.data.batching import BatchOrder, collate
 from pipeline.data.splits import Split, shard_ranges
 from pipeline.distillation.layer_map import pkd_skip
 from pipeline.distillation.losses import Objective
-from pipeline.distillation.targets import CachedSignals
-from pipeline.models.accelerator import accelerator, resolve_precision
+from pipeline.distillation.targets import CachedTargets
+from pipeline.models.accelerator import make_accelerator, resolve_precision
 from pipeline.models.checkpoints import build_classifier
 from pipeline.models.encoders import cut_config, depth_of
 from pipeline.system.cpu import available_cores
@@ -48,11 +48,11 @@ class Training:
         matched = pkd_skip(depth_of(self.teacher_config), layers) if layers > 1 else ()
         objective = Objective(0.5, 100.0 if matched else 0.0, 5.0, "reference", matched)
         student = build_classifier(cut_config(self.teacher_config, layers))
-        compute = accelerator(resolve_precision("auto"), self.device)
-        return EncoderLearner(student, objective, TrainStudentConfig(cache="", lr=5e-5), compute, 0)
+        accelerator = make_accelerator(resolve_precision("auto"), self.device)
+        return EncoderLearner(student, objective, TrainStudentConfig(cache="", lr=5e-5), accelerator, 0)
 
 
-def trained(learner: EncoderLearner, split: Split, signals: CachedSignals, ids: np.ndarray, step: int) -> None:
+def trained(learner: EncoderLearner, split: Split, signals: CachedTargets, ids: np.ndarray, step: int) -> None:
     """One step over these examples; it is done when this returns, on a GPU too."""
     batch = collate(split, ids, 0).to(learner.accelerator.device)
     targets = signals.for_batch(batch, learner.layers)
@@ -61,7 +61,7 @@ def trained(learner: EncoderLearner, split: Split, signals: CachedSignals, ids: 
 
 def read_epoch(split: Split, layers: Sequence[int]) -> None:
     """Order an epoch, and make every batch with its targets, as a training does."""
-    signals = CachedSignals(split)
+    signals = CachedTargets(split)
     for ids in BatchOrder(np.arange(len(split)), split.lengths, BATCH, 0).epoch(0):
         signals.for_batch(collate(split, ids, 0), layers)
 
@@ -110,8 +110,8 @@ def caching(location: str, config: Any, out: str, shard_rows: int, device: str) 
     """
     cache = open_cache(location)
     split, types = cache.splits["train"], cache.manifest.column_types()
-    compute = accelerator(resolve_precision("auto"), device)
-    context = teacher_pass(build_classifier(config), compute, cache.manifest, available_cores())
+    accelerator = make_accelerator(resolve_precision("auto"), device)
+    context = teacher_pass(build_classifier(config), accelerator, cache.manifest, available_cores())
     running = context.__enter__()
     running.tokens_a_second(split, 0, len(split))  # warm
 
@@ -132,7 +132,7 @@ def training(location: str, of: Training, layers: int, examples_a_mark: int) -> 
     """A turn trains a new student for an epoch. It returns what was done every so many examples, and after how many
     seconds."""
     split = open_cache(location).splits["train"]
-    signals = CachedSignals(split)
+    signals = CachedTargets(split)
     batches = BatchOrder(np.arange(len(split)), split.lengths, of.batch_size, 0).epoch(0)
 
     def turn(_: int) -> Measured:
@@ -154,7 +154,7 @@ def training(location: str, of: Training, layers: int, examples_a_mark: int) -> 
 def depths(location: str, of: Training, layers: Sequence[int], batches: int) -> Callable[[int], Measured]:
     """A turn gives each student so many steps, in turn on the same batches. It returns (layers, seconds a step)."""
     split = open_cache(location).splits["train"]
-    signals = CachedSignals(split)
+    signals = CachedTargets(split)
     chosen = BatchOrder(np.arange(len(split)), split.lengths, of.batch_size, 0).representative(batches)
     learners = {depth: of.learner(depth) for depth in layers}
     steps = itertools.count()

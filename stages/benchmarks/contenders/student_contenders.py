@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from pipeline.distillation.layer_map import pkd_skip
-from pipeline.models.accelerator import now
+from pipeline.models.accelerator import synchronized_clock
 from pipeline.models.checkpoints import build_classifier
 from pipeline.models.encoders import cut_config, depth_of
 from pipeline.system.optional_packages import package_directory
@@ -89,7 +89,7 @@ def authors_way(setting: Setting) -> Contender:
         return pkd_skip_loss(setting, batch["labels"], student(**inputs, output_hidden_states=True), of_teacher)
 
     def train(steps: int) -> tuple[int, float]:
-        examples, start = 0, now(setting.device)
+        examples, start = 0, synchronized_clock(setting.device)
         for _ in range(steps):
             batch = {name: tensor.to(setting.device) for name, tensor in next(batches).items()}
             optimizer.zero_grad(set_to_none=True)
@@ -98,7 +98,7 @@ def authors_way(setting: Setting) -> Contender:
             optimizer.step()
             schedule.step()
             examples += len(batch["labels"])
-        return examples, now(setting.device) - start
+        return examples, synchronized_clock(setting.device) - start
 
     return Contender(teacher, student, loss, train)
 
@@ -125,7 +125,7 @@ def trainer_live(setting: Setting) -> Contender:
     class Clock(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
             if state.global_step in (WARM_STEPS, state.max_steps):
-                moments.append(now(setting.device))
+                moments.append(synchronized_clock(setting.device))
 
     arguments = _trainer_arguments(setting)
     trainer = LiveTeacherTrainer(
@@ -201,7 +201,7 @@ def textbrewer(setting: Setting) -> Contender:
             sizes.append(len(batch["labels"]))
             return batch
 
-        start = now(setting.device)
+        start = synchronized_clock(setting.device)
         with distiller:
             distiller.train(
                 optimizer,
@@ -212,7 +212,7 @@ def textbrewer(setting: Setting) -> Contender:
                 batch_postprocessor=counted,
                 output_hidden_states=True,
             )
-        return sum(sizes), now(setting.device) - start
+        return sum(sizes), synchronized_clock(setting.device) - start
 
     def loss(batch: Batch) -> Tensor:
         total: Tensor = distiller.train_on_batch(batch, {"output_hidden_states": True})[0]

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from pipeline.system.cpu import available_cores
 from pipeline.system.interrupts import SIGNALS
-from stages.sweep.execution.worker import FAILED, Job, Outcome, Told, work
+from stages.sweep.execution.worker import FAILED, Job, Outcome, ProgressUpdate, work
 
 STOP_SECONDS = 30  # that a training may take to write its checkpoint when it is asked to stop
 
@@ -28,7 +28,7 @@ class Engine(Protocol):
 
     def submit(self, job: Job) -> None: ...
 
-    def events(self, seconds: float) -> list[Told | Outcome]:
+    def events(self, seconds: float) -> list[ProgressUpdate | Outcome]:
         """What happened since the last call; waits so long for something to happen."""
         ...
 
@@ -60,7 +60,7 @@ class Worker:
         with contextlib.suppress(OSError):  # it has died just now, as will be seen where its word is received
             self.connection.send(job)
 
-    def receive(self) -> list[Told | Outcome]:
+    def receive(self) -> list[ProgressUpdate | Outcome]:
         """What it has sent. The trials of a process that died have failed."""
         try:
             message = self.connection.recv()
@@ -70,7 +70,7 @@ class Worker:
             self.job = None
             self.connection.close()
             return list(failed)
-        if isinstance(message, Told):
+        if isinstance(message, ProgressUpdate):
             return [message]
         self.job = None
         return list(message)
@@ -95,16 +95,16 @@ class LocalEngine:
         threads = max(1, available_cores() // slots) if slots > 1 else None
         self.workers = [Worker(0, threads)]  # before torch is imported here, which takes as long again
         if not slots:
-            from pipeline.models.accelerator import accelerators
+            from pipeline.models.accelerator import gpu_count
 
-            slots = max(1, accelerators())
+            slots = max(1, gpu_count())
         self.slots = slots
         self.workers += [Worker(place, threads) for place in range(1, slots)]
 
     def submit(self, job: Job) -> None:
         next(worker for worker in self.workers if worker.job is None).submit(job)
 
-    def events(self, seconds: float) -> list[Told | Outcome]:
+    def events(self, seconds: float) -> list[ProgressUpdate | Outcome]:
         by_connection = {one.connection: one for one in self.workers if not one.connection.closed}
         ready = wait(list(by_connection), seconds)
         return [event for one in ready for event in by_connection[one].receive()]  # type: ignore[index]

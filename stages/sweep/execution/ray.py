@@ -13,9 +13,9 @@ from typing import Any
 
 from pipeline.errors import BadOption, BadPlace
 from pipeline.models.accelerator import resolve_precision
-from pipeline.system.ray_cluster import Cluster, Place, cluster, failure, waiting
+from pipeline.system.ray_cluster import Cluster, SharedDirectory, cluster, failure, waiting
 from stages.sweep.execution.local import STOP_SECONDS
-from stages.sweep.execution.worker import FAILED, INTERRUPTED, Job, Outcome, Told, work
+from stages.sweep.execution.worker import FAILED, INTERRUPTED, Job, Outcome, ProgressUpdate, work
 
 CRASHES = 3  # of a job's process, on nodes that live, after which its trials have failed
 TAKE_SECONDS = 5.0
@@ -25,12 +25,12 @@ class Mailbox:
     """An actor that keeps the last word of each trial until the driver asks."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[int, str], Told] = {}
+        self._told: dict[tuple[int, str], ProgressUpdate] = {}
 
-    def tell(self, number: int, told: Told) -> None:
+    def tell(self, number: int, told: ProgressUpdate) -> None:
         self._told[number, told.key] = told
 
-    def take(self) -> dict[tuple[int, str], Told]:
+    def take(self) -> dict[tuple[int, str], ProgressUpdate]:
         told, self._told = self._told, {}
         return told
 
@@ -85,7 +85,7 @@ class RayEngine:
         attempt = Attempt(job, next(self._numbers), crashes)
         self._running[self._work.remote(self._nodes.place, job, attempt.number, self._mailbox)] = attempt
 
-    def events(self, seconds: float) -> list[Told | Outcome]:
+    def events(self, seconds: float) -> list[ProgressUpdate | Outcome]:
         self.slots = self._slots()
         if not self._running:
             time.sleep(seconds)
@@ -94,7 +94,7 @@ class RayEngine:
         outcomes = [outcome for task in ended for outcome in self._ended(task)]
         return [*self._told(), *outcomes]
 
-    def _told(self) -> list[Told]:
+    def _told(self) -> list[ProgressUpdate]:
         """Of attempts that run: the word of one that has ended may come late."""
         numbers = {attempt.number for attempt in self._running.values()}
         try:
@@ -146,7 +146,7 @@ class RayEngine:
         return outcomes
 
 
-def _work(place: Place, job: Job, number: int, mailbox: Any) -> list[Outcome]:
+def _work(place: SharedDirectory, job: Job, number: int, mailbox: Any) -> list[Outcome]:
     """On a node."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # by which Ray cancels, and which nohup would have ignored
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BusyRun, DistillError, Interrupted, one_line
 from pipeline.training.run_directory import read_curve
-from pipeline.training.training_state import Evaluation, Paused, Progress
+from pipeline.training.training_state import Evaluation, PausedTraining, Progress
 
 DONE, STOPPED, FAILED, BUSY, INTERRUPTED = "done", "stopped", "failed", "busy", "interrupted"
 TELL_SECONDS = 0.5
@@ -26,7 +26,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Told:
+class ProgressUpdate:
     """How far a trial is: `step` of `total`, the examples and seconds of this job, and its last score, if any."""
 
     key: str
@@ -53,19 +53,21 @@ class Outcome:
     teacher_forwards: int = 0
 
 
-def work(job: Job, tell: Callable[[Told], None]) -> list[Outcome]:
+def work(job: Job, tell: Callable[[ProgressUpdate], None]) -> list[Outcome]:
     """Train the trials of a job. Whatever happens to them is an outcome."""
     from pipeline.distillation.targets import passes
     from stages import train_student
 
     before, started = passes.teacher, time.monotonic()
-    last: dict[str, Told] = {}
+    last: dict[str, ProgressUpdate] = {}
     due = 0.0
 
     def watch(place: int, progress: Progress) -> None:
         nonlocal due
         score = progress.last.score if progress.last else None
-        told = Told(job.keys[place], progress.step, progress.total, progress.examples, progress.seconds, score)
+        told = ProgressUpdate(
+            job.keys[place], progress.step, progress.total, progress.examples, progress.seconds, score
+        )
         last[told.key] = told
         if time.monotonic() >= due:
             for one in last.values():
@@ -88,17 +90,19 @@ def work(job: Job, tell: Callable[[Told], None]) -> list[Outcome]:
 def _at(found: Any, config: TrainStudentConfig, until: int | None) -> Any:
     """A training that somebody else has brought further than `until` is judged by its last evaluation up to there, or
     by the first one after it."""
-    if not isinstance(found, Paused) or until is None or found.step <= until:
+    if not isinstance(found, PausedTraining) or until is None or found.step <= until:
         return found
     curve, _ = read_curve(Path(config.out or ""))
     step, score = ([one for one in curve if one[0] <= until] or curve[:1] or [(found.step, found.evaluation.score)])[-1]
     name = next(iter(found.evaluation.metrics))
-    return Paused(step, found.total, Evaluation(step, found.evaluation.epoch * step / found.step, {name: score}))
+    return PausedTraining(
+        step, found.total, Evaluation(step, found.evaluation.epoch * step / found.step, {name: score})
+    )
 
 
 def _outcome(key: str, found: Any, judge: str, examples: int, seconds: float, forwards: int) -> Outcome:
     cost: dict[str, Any] = {"examples": examples, "seconds": seconds, "teacher_forwards": forwards}
-    if isinstance(found, Paused):
+    if isinstance(found, PausedTraining):
         return Outcome(key, STOPPED, found.evaluation.score, {judge: found.evaluation.metrics}, **cost)
     if not isinstance(found, Exception):
         return Outcome(key, DONE, next(iter(found.metrics[judge].values())), found.metrics, **cost)

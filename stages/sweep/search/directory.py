@@ -12,7 +12,7 @@ from pipeline.errors import BadRun, one_line, to_type
 from pipeline.system.files import read_json, write_json
 from pipeline.system.lease import directory_lease, is_free, leave_directory
 from pipeline.training.run_directory import read_curve
-from stages.sweep.execution.worker import Told
+from stages.sweep.execution.worker import ProgressUpdate
 from stages.sweep.search.record import FINISHED, RUNNING, SweepRecord, TrialRecord
 from stages.sweep.search.study import JOURNAL, Study, damage_told, state_of
 from stages.sweep.search.trials import varying
@@ -72,18 +72,18 @@ class SweepDirectory:
             raise BadRun(f"{self.path / SWEEP} is damaged ({one_line(error)}). Start again in another --out") from error
         return found
 
-    def progress(self) -> tuple[float, bool, dict[str, Told]]:
+    def progress(self) -> tuple[float, bool, dict[str, ProgressUpdate]]:
         """Seconds of all calls so far, whether the last one came to the end, and its running trials."""
         try:
             found = read_json(self.path / PROGRESS)
-            live = {str(key): Told(**told) for key, told in found["live"].items()}
+            live = {str(key): ProgressUpdate(**told) for key, told in found["live"].items()}
             if not all(isinstance(one, int | float) for told in live.values() for one in (told.step, told.seconds)):
                 raise ValueError("fields of other types")
             return float(found["seconds"]), found["finished"] is True, live
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return 0.0, False, {}
 
-    def write_progress(self, seconds: float, live: Mapping[str, Told], finished: bool = False) -> None:
+    def write_progress(self, seconds: float, live: Mapping[str, ProgressUpdate], finished: bool = False) -> None:
         """Raises `BadCache` if another process took the directory over while this one was silent."""
         self.lease.check()
         running = {key: vars(told) for key, told in live.items()}
@@ -98,7 +98,7 @@ class SweepDirectory:
             study = Study(self.path, write=False)
             return self.record(study, live if running else {}, seconds, finished and not running)
 
-    def record(self, study: Study, live: Mapping[str, Told], seconds: float, finished: bool) -> SweepRecord:
+    def record(self, study: Study, live: Mapping[str, ProgressUpdate], seconds: float, finished: bool) -> SweepRecord:
         about = self.about()
         found = study.trials()
         trials = [found[number] for number in sorted(study.numbers.values())]
@@ -117,7 +117,7 @@ class SweepDirectory:
         )
 
 
-def _record(trial: FrozenTrial, names: list[str], told: Told | None) -> TrialRecord:
+def _record(trial: FrozenTrial, names: list[str], told: ProgressUpdate | None) -> TrialRecord:
     about = trial.user_attrs
     curve, step = read_curve(Path(about["out"]))
     state = state_of(trial, told is not None)

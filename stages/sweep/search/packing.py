@@ -11,9 +11,9 @@ from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import collate
 from pipeline.data.tasks import TRAIN
 from pipeline.distillation.recipe import canonical, initial_student, objective
-from pipeline.distillation.targets import CachedSignals
+from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadOption
-from pipeline.models.accelerator import accelerator, now
+from pipeline.models.accelerator import make_accelerator, synchronized_clock
 from pipeline.system.progress import note
 from pipeline.training.learner import EncoderLearner, Part
 from pipeline.training.loop import Schedule
@@ -71,20 +71,20 @@ def measure_pack(
     All of their students are in memory at once.
     """
     settings, split = canonical(config, cache.manifest), cache.splits[TRAIN]
-    compute, pad_id = accelerator(settings["precision"]), cache.manifest.model.pad_id
-    device = compute.device.type
+    accelerator, pad_id = make_accelerator(settings["precision"]), cache.manifest.model.pad_id
+    device = accelerator.device.type
 
     def learner() -> EncoderLearner:
         model, _ = initial_student(config.init, cache, settings["student_layers"], settings["method"])
-        return EncoderLearner(model, objective(settings), config, compute, pad_id)
+        return EncoderLearner(model, objective(settings), config, accelerator, pad_id)
 
     packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
-    signals, order = CachedSignals(split), Schedule.of(config, split.lengths).order
+    signals, order = CachedTargets(split), Schedule.of(config, split.lengths).order
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for step in range(1 + steps):
         for size, pack in packs.items():
-            started = now(device)
-            batch = collate(split, order.batch(step), pad_id).to(compute.device)
+            started = synchronized_clock(device)
+            batch = collate(split, order.batch(step), pad_id).to(accelerator.device)
             pack.step([Part(batch, signals.for_batch(batch, pack.layers), 1.0)], step, 1 + steps)
-            seconds[size].append((now(device) - started) / size)
+            seconds[size].append((synchronized_clock(device) - started) / size)
     return {size: statistics.median(measured[1:]) for size, measured in seconds.items()}

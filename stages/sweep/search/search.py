@@ -12,7 +12,7 @@ from pipeline.system.interrupts import StopRequest
 from pipeline.training.run_directory import forget_checkpoint
 from stages.sweep.execution import worker
 from stages.sweep.execution.local import Engine
-from stages.sweep.execution.worker import Job, Outcome, Told
+from stages.sweep.execution.worker import Job, Outcome, ProgressUpdate
 from stages.sweep.search.record import FAILED, FINISHED, PRUNED
 from stages.sweep.search.strategies import Strategy, Wave, ranked
 from stages.sweep.search.study import Distributions, Study, state_of
@@ -42,7 +42,7 @@ class Search:
     ):
         self.study, self.of, self.engine, self.stop, self.changed = study, of, engine, stop, changed
         self.retry_failed, self.pack = retry_failed, pack
-        self.live: dict[str, Told] = {}  # running trials, by key
+        self.live: dict[str, ProgressUpdate] = {}  # running trials, by key
         self.reused = self.teacher_forwards = self.examples = 0
         self.training_seconds = 0.0
         self._before = {key for key in study.numbers if self._state(key) == FINISHED}
@@ -80,12 +80,12 @@ class Search:
                 for trial in chosen:
                     self._begin(trial)
                     active[trial.key] = number, trial
-                    self.live[trial.key] = Told(trial.key, 0, trial.total, 0, 0.0, None)
+                    self.live[trial.key] = ProgressUpdate(trial.key, 0, trial.total, 0, 0.0, None)
                 until = chosen[0].steps(wave.share) if wave.share < 1 else None
                 keys, configs = tuple(trial.key for trial in chosen), tuple(trial.config for trial in chosen)
                 self.engine.submit(Job(keys, configs, until, chosen[0].judge))
             for event in self.engine.events(POLL_SECONDS):
-                if isinstance(event, Told):
+                if isinstance(event, ProgressUpdate):
                     if event.key in active:  # on a cluster it may come after its outcome
                         self.live[event.key] = event
                     continue

@@ -97,7 +97,7 @@ def staged(trials: Sequence[Trial], make: Callable[[Mapping[str, Any]], Trial]) 
         if not trial.settings["method"].startswith("pkd"):
             first.setdefault(trial.key, trial)
             continue
-        options = {name: getattr(trial.config, name) for name in trial.config.outcome()}
+        options = {name: getattr(trial.config, name) for name in trial.config.identity_options()}
         options |= {"cache": trial.config.cache, "method": "kd", "teacher_layers": None}
         kd = make(options)
         first.setdefault(kd.key, kd)

@@ -11,18 +11,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from pipeline.cache.remote.object_store.downloads import DownloadCache
+from pipeline.cache.remote.object_store.object_store import Remote
+from pipeline.cache.remote.object_store.published import Published, open_published
 from s3 import ROOT
 
-from pipeline.cache.remote.downloads import Fetched
-from pipeline.cache.remote.object_store import Remote
-from pipeline.cache.remote.published import Published, open_published
-from pipeline.cache.user_store import Memory
+from pipeline.cache.user_store import VerifiedDigests
 from pipeline.errors import BadCache, BadOption
 
 
 @pytest.fixture
 def fetched(tmp_path):
-    return Fetched(tmp_path, 1000, Memory(tmp_path))
+    return DownloadCache(tmp_path, 1000, VerifiedDigests(tmp_path))
 
 
 def bytes_of(number, size=300):
@@ -40,7 +40,7 @@ def keep(fetched, number, size=300, fetch=None):
 
 def another(fetched):
     """Another process with the same store."""
-    return Fetched(fetched.store, fetched.limit, fetched.memory)
+    return DownloadCache(fetched.store, fetched.limit, fetched.verified)
 
 
 def age(fetched, path, seconds):
@@ -63,7 +63,7 @@ def test_what_was_not_used_longest_goes_first(fetched):
 
 
 def test_using_a_file_leaves_its_times_alone(fetched):
-    """What `Memory` knows is bound to them."""
+    """What `VerifiedDigests` knows is bound to them."""
     path = keep(fetched, 0)
     os.utime(path, (time.time() - 100,) * 2)
     before = path.stat()
@@ -124,8 +124,8 @@ def test_a_teacher_in_use_stays(fetched):
     teacher.mkdir(parents=True)
     (teacher / "tokenizer.json").write_bytes(bytes_of(1, 500))
     code = (
-        "import sys; from pathlib import Path; from pipeline.cache.fetched import Fetched\n"
-        "fetched = Fetched(Path(sys.argv[1]), 1000, None)\n"
+        "import sys; from pathlib import Path; from pipeline.cache.remote.downloads import DownloadCache\n"
+        "fetched = DownloadCache(Path(sys.argv[1]), 1000, None)\n"
         "with fetched.using(fetched.teacher('some')): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -179,7 +179,7 @@ def test_where_things_lie(url, manifest, blob, monkeypatch):
 
 
 def test_failures_on_the_way_are_tried_again(monkeypatch):
-    monkeypatch.setattr("pipeline.cache.remote.object_store.WAITS", (0, 0))
+    monkeypatch.setattr("pipeline.cache.remote.object_store.object_store.WAITS", (0, 0))
     remote, failures = Remote("memory://place"), []
     remote.fs.pipe_file("/place/a", b"data")
     remote.read("/place/a", 0, 4)  # it answers
@@ -200,7 +200,7 @@ def test_failures_on_the_way_are_tried_again(monkeypatch):
             return str(problem)
         finally:
             monkeypatch.undo()
-            monkeypatch.setattr("pipeline.cache.remote.object_store.WAITS", (0, 0))
+            monkeypatch.setattr("pipeline.cache.remote.object_store.object_store.WAITS", (0, 0))
 
     assert flaky(2, ConnectionResetError()) == b"data"
     assert flaky(3, ConnectionResetError()) == (

@@ -16,12 +16,12 @@ from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.data.batching import by_length
 from pipeline.data.splits import Split
 from pipeline.errors import BadOption
-from pipeline.models.accelerator import accelerator
+from pipeline.models.accelerator import make_accelerator
 from pipeline.models.encoders import cls_vectors
 from pipeline.system.digests import bytes_digest, file_digest
 from pipeline.teacher.forward import teacher_pass
 from stages.benchmarks import cache
-from stages.benchmarks.contenders import writer_contenders
+from stages.benchmarks.contenders.student_contenders import writer_contenders
 from stages.benchmarks.harness.synthetic import RandomColumns, types_of
 
 ROWS = 150  # two full batches, and one of the rest
@@ -42,8 +42,8 @@ def columns_and_types(of: cache.Shape):
 
 def test_what_is_cached_is_the_teachers_output(tmp_path):
     chosen = shape()
-    model, compute = chosen.model(), accelerator("float32", "cpu")
-    with teacher_pass(model, compute, chosen.manifest, 2) as running:
+    model, accelerator = chosen.model(), make_accelerator("float32", "cpu")
+    with teacher_pass(model, accelerator, chosen.manifest, 2) as running:
         examples, seconds = cache.cache_shards(chosen, running, tmp_path / "cache", 2)
     assert examples == 2 * ROWS and seconds > 0
     writer = CacheWriter(tmp_path / "cache", chosen.manifest.fields, "arrow")

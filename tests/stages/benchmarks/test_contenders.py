@@ -4,17 +4,23 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from stages.benchmarks.contenders.student_contenders.student_contenders import (
+    Setting,
+    authors_way,
+    collate,
+    textbrewer,
+    trainer_live,
+)
 
 from pipeline.distillation.losses import Objective, Targets
 from pipeline.errors import MissingExtra
 from pipeline.models.encoders import cls_vectors
-from stages.benchmarks.contenders.student_contenders import Setting, authors_way, collate, textbrewer, trainer_live
 
 ALL = [authors_way, trainer_live, textbrewer]
 EXAMPLES = 20
 
 
-def setting(dropout: float = 0.0, **options) -> Setting:
+def option(dropout: float = 0.0, **options) -> Setting:
     """Six layers to three, 20 examples of 4 to 30 tokens, in float32; weights large enough for losses that matter."""
     config = transformers.BertConfig(
         **dict(hidden_size=32, num_hidden_layers=6, num_attention_heads=2, intermediate_size=64, vocab_size=50),
@@ -57,7 +63,7 @@ def gradients(loss: torch.Tensor, model: torch.nn.Module) -> list[torch.Tensor]:
 @pytest.mark.parametrize("contender", ALL)
 @pytest.mark.parametrize("weighed", [dict(), dict(temperature=2.0, alpha=0.9, beta=3.0)], ids=["usual", "other"])
 def test_the_loss_is_this_projects(contender, weighed):
-    chosen = setting(**weighed)
+    chosen = option(**weighed)
     made, batch = contender(chosen), first_batch(chosen)
     loss, entropy = own_loss(chosen, made.teacher, made.student, batch)
     other = made.loss(batch)
@@ -68,7 +74,7 @@ def test_the_loss_is_this_projects(contender, weighed):
 
 
 def test_all_begin_alike_with_the_teachers_first_layers():
-    made = [contender(setting()) for contender in ALL]
+    made = [contender(option()) for contender in ALL]
     for one in made:
         of_teacher, of_student = weights(one.teacher), weights(one.student)
         assert len({name.split(".")[3] for name in of_student if ".layer." in name}) == 3
@@ -79,7 +85,7 @@ def test_all_begin_alike_with_the_teachers_first_layers():
 
 @pytest.mark.parametrize("contender", ALL)
 def test_each_call_trains_the_student_on_and_leaves_the_teacher(contender):
-    made = contender(setting(dropout=0.1))
+    made = contender(option(dropout=0.1))
     teacher, student = weights(made.teacher), weights(made.student)
     # 8, 8 and 4 examples an epoch. The Trainer's first step of a call is not in its count.
     examples, seconds = made(2)
@@ -111,7 +117,7 @@ def passes(model: torch.nn.Module, widths: set[int], kinds: set[torch.dtype], ro
 @pytest.mark.parametrize("contender", ALL)
 @pytest.mark.parametrize("of", ["teacher", "student"])
 def test_padding_and_precision_are_those_it_is_named_for(contender, of):
-    chosen, widths, kinds, rows = setting(precision="bfloat16"), set(), set(), []
+    chosen, widths, kinds, rows = option(precision="bfloat16"), set(), set(), []
     made = contender(chosen)
     passes(getattr(made, of), widths, kinds, rows)
     made(5)
@@ -125,7 +131,7 @@ def test_padding_and_precision_are_those_it_is_named_for(contender, of):
 @pytest.mark.parametrize("contender", ALL)
 def test_another_call_draws_other_batches(contender):
     widths, kinds, rows = set(), set(), []
-    made = contender(setting())
+    made = contender(option())
     passes(made.teacher, widths, kinds, rows)
     made(1)
     made(1)
@@ -134,7 +140,7 @@ def test_another_call_draws_other_batches(contender):
 
 def test_collate_pads_and_masks():
     batch = collate(
-        [{"input_ids": np.array([2, 5]), "labels": 1}, {"input_ids": np.array([2]), "labels": 0}], 3, setting()
+        [{"input_ids": np.array([2, 5]), "labels": 1}, {"input_ids": np.array([2]), "labels": 0}], 3, option()
     )
     assert batch["input_ids"].tolist() == [[2, 5, 0], [2, 0, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 0, 0]]
@@ -143,7 +149,7 @@ def test_collate_pads_and_masks():
 
 @pytest.mark.parametrize("layers", [1, 7])
 def test_a_student_without_a_layer_to_match_is_refused(layers):
-    few = setting()
+    few = option()
     with pytest.raises(ValueError, match=f"^a student of {layers} layers has no layer to match$"):
         Setting(few.teacher_config, layers, few.examples, few.labels)
 
@@ -151,5 +157,5 @@ def test_a_student_without_a_layer_to_match_is_refused(layers):
 def test_without_textbrewer_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra) as caught:
-        textbrewer(setting())
+        textbrewer(option())
     assert str(caught.value) == "benchmark peers needs the package textbrewer: pip install '.[peers]'"

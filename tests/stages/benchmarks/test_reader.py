@@ -16,7 +16,7 @@ from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.data.batching import BatchOrder
 from pipeline.errors import BadCache
 from stages.benchmarks import reader
-from stages.benchmarks.contenders import reader_contenders
+from stages.benchmarks.contenders.student_contenders import reader_contenders
 from stages.benchmarks.harness.synthetic import synthetic_cache
 
 ROWS, SHARD, LAYERS = 700, 200, (1, 3)

@@ -1,11 +1,11 @@
 """`benchmark sweep`: the sweep that it times is the command's own, and twelve trials are twelve."""
 
 import pytest
+from stages.sweep.run.search.space import read_space
+from stages.sweep.run.search.trials import Trials
 
 from pipeline.config.sweep import SweepConfig
 from stages.benchmarks import sweep
-from stages.sweep.search.space import read_space
-from stages.sweep.search.trials import Trials
 
 
 def test_twelve_trials(tiny, tmp_path):

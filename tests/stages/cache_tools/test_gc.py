@@ -18,7 +18,7 @@ from stages import cache_teacher
 ROOT = Path(__file__).parents[3]
 HOLD = """
 import pathlib, sys, time
-from pipeline.lease import Lease
+from pipeline.system.lease import Lease
 Lease(pathlib.Path(sys.argv[1])).acquire()
 print(1, flush=True)
 time.sleep(60)

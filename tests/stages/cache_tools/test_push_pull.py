@@ -152,7 +152,7 @@ def test_a_connection_that_is_cut_is_made_again(tiny, s3, call, tmp_path):  # no
 
 def test_a_server_gone_in_the_middle(tiny, s3, call, tmp_path, monkeypatch):  # noqa: F811
     assert call("cache", "push", tiny.arrow, f"{s3.url}/toy").code == 0
-    monkeypatch.setattr("pipeline.cache.remote.object_store.WAITS", (0.1, 0.2))
+    monkeypatch.setattr("pipeline.cache.remote.object_store.object_store.WAITS", (0.1, 0.2))
     s3.relay.cut_after, s3.relay.refuse = s3.relay.passed + 250_000, False
     cut = s3.relay.cut
 
@@ -185,7 +185,7 @@ def test_two_pushers_at_once(tiny, s3, call, tmp_path):  # noqa: F811
 
 def test_two_pushers_of_different_caches(tiny, s3, call, monkeypatch):  # noqa: F811
     """The other one publishes between this one's look and its manifest."""
-    from pipeline.cache.remote.object_store import Remote
+    from pipeline.cache.remote.object_store.object_store import Remote
 
     create = Remote.create
 
@@ -208,7 +208,7 @@ def test_two_pushers_of_different_caches(tiny, s3, call, monkeypatch):  # noqa: 
 
 
 def test_a_local_file_is_created_once(tmp_path):
-    from pipeline.cache.remote.object_store import Remote
+    from pipeline.cache.remote.object_store.object_store import Remote
 
     object_store = Remote(f"file://{tmp_path}")
     object_store.create(str(tmp_path / "a"), b"first")
@@ -251,9 +251,10 @@ def test_a_damaged_blob_is_found_and_sent_again(tiny, s3, call, tmp_path):  # no
 
 
 def test_a_large_file_is_sent_in_parts(s3, tmp_path, monkeypatch):  # noqa: F811
+    from pipeline.cache.remote.object_store.published import Published
+
     from pipeline.cache.format.manifest import FileRecord
-    from pipeline.cache.remote import object_store, uploads
-    from pipeline.cache.remote.published import Published
+    from pipeline.cache.remote.object_store import object_store, uploads
     from pipeline.system.digests import file_digest
 
     for module in (object_store, uploads):
@@ -269,7 +270,7 @@ def test_a_large_file_is_sent_in_parts(s3, tmp_path, monkeypatch):  # noqa: F811
 
 def test_what_arrives_is_looked_at(tiny, call, monkeypatch):
     """In a store without MD5s it is read back."""
-    from pipeline.cache.remote.object_store import Remote
+    from pipeline.cache.remote.object_store.object_store import Remote
 
     def garble(self, file, path):
         self.fs.pipe_file(path, bytes(file.stat().st_size))

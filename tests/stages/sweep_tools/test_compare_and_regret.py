@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from stages.sweep.run.compare import row
+from stages.sweep.run.regret import halves, winners
+from stages.sweep.run.search.record import FINISHED
 
-from stages.sweep import regret
-from stages.sweep.compare import row
-from stages.sweep.regret import halves, winners
-from stages.sweep.search.record import FINISHED
+from stages.sweep.run import regret
 
 
 def test_a_row_by_hand():

@@ -2,9 +2,16 @@ import math
 from dataclasses import replace
 
 import pytest
-
-from stages.sweep.report.leaderboard import duration_text, failures, leaders, running, score_text, summary, value_text
-from stages.sweep.search.record import FAILED, FINISHED, PAUSED, PRUNED, RUNNING, WAITING, SweepRecord, TrialRecord
+from stages.sweep.run.report.leaderboard import (
+    duration_text,
+    failures,
+    leaders,
+    running,
+    score_text,
+    summary,
+    value_text,
+)
+from stages.sweep.run.search.record import FAILED, FINISHED, PAUSED, PRUNED, RUNNING, WAITING, SweepRecord, TrialRecord
 
 CACHES = {"data/rte": "3f2a"}
 SKIP = {"method": "pkd-skip", "lr": 2e-5, "beta": 100.0}

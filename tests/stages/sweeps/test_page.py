@@ -9,9 +9,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-
-from stages.sweep.report.page import write_page
-from stages.sweep.search.record import FAILED, FINISHED, PRUNED, RUNNING, SweepRecord, TrialRecord
+from stages.sweep.run.report.page import write_page
+from stages.sweep.run.search.record import FAILED, FINISHED, PRUNED, RUNNING, SweepRecord, TrialRecord
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = f'{SCRIPT}"><img src=http://evil/x onerror=alert(1)>\x1b\ud800$\\frac{{1}}$'

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from clusters import NODE, left_behind, two_nodes, workers_of
+from stages.sweep.run.execution.ray import CRASHES, ray_engine
+from stages.sweep.run.execution.worker import Job, Outcome
 
 from pipeline.config.training import TrainStudentConfig
-from stages.sweep.execution.ray import CRASHES, ray_engine
-from stages.sweep.execution.worker import Job, Outcome
 
 CLI = str(Path(__file__).parents[3] / "cli.py")
 SPACE = 'method = ["kd", "pkd-skip"]\nlr = [1e-3, 5e-3]\nbeta = [1, 100]\nepochs = 3\nprecision = "float32"\n'
@@ -171,7 +171,7 @@ def test_a_published_cache_comes_through_the_store_and_auto_is_what_the_driver_s
     url = f"file://{in_directory}/bucket/toy"
     assert call("cache", "push", tiny.arrow, url).code == 0
     monkeypatch.setenv("PKD_STORE", str(in_directory / "store"))  # which the nodes were not started with
-    monkeypatch.setattr("stages.sweep.execution.ray.resolve_precision", lambda _: "float32")
+    monkeypatch.setattr("stages.sweep.run.execution.ray.resolve_precision", lambda _: "float32")
     with ray_engine(cluster.address, 1, 1.0) as engine:
         engine.submit(job(url, max_steps=1))
         assert outcome(engine).kind == "done"

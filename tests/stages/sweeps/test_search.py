@@ -13,19 +13,19 @@ import pytest
 import torch
 from optuna.pruners import SuccessiveHalvingPruner
 from optuna.trial import TrialState
+from stages.sweep.run.execution import worker
+from stages.sweep.run.execution.local import local_engine
+from stages.sweep.run.execution.worker import FAILED, Job
+from stages.sweep.run.search import packing
+from stages.sweep.run.search.bayes import bayes
+from stages.sweep.run.search.space import Space
+from stages.sweep.run.search.study import JOURNAL, Study, categories
+from stages.sweep.run.search.trials import Trials
 
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BadOption, BadRun
-from pipeline.training.training_state import Evaluation, Paused
-from stages.sweep.execution import worker
-from stages.sweep.execution.local import local_engine
-from stages.sweep.execution.worker import FAILED, Job
-from stages.sweep.search import packing
-from stages.sweep.search.bayes import bayes
-from stages.sweep.search.space import Space
-from stages.sweep.search.study import JOURNAL, Study, categories
-from stages.sweep.search.trials import Trials
+from pipeline.training.training_state import Evaluation, PausedTraining
 
 SPACE = 'method = "kd"\nprecision = "float32"\nmax_steps = 9\nlr = [1e-3, 2e-3, 5e-3]\n'
 
@@ -66,7 +66,7 @@ def test_what_somebody_else_trained_further_is_judged_before_the_rung(tmp_path):
     lines = [{"kind": "eval", "step": step, "metrics": {"accuracy": step / 100}} for step in (20, 40, 80)]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     config = TrainStudentConfig(cache="c", out=str(tmp_path))
-    further = Paused(80, 90, Evaluation(80, 2.0, {"accuracy": 0.8}))
+    further = PausedTraining(80, 90, Evaluation(80, 2.0, {"accuracy": 0.8}))
 
     def score(until):
         return worker._at(further, config, until).evaluation.score
@@ -184,7 +184,7 @@ def test_options_that_have_no_meaning_for_some_are_no_category():
 
 
 def test_a_sweep_that_was_taken_over_stops(tmp_path):
-    from stages.sweep.search.directory import SweepDirectory
+    from stages.sweep.run.search.directory import SweepDirectory
 
     directory = SweepDirectory(tmp_path / "s")
     with (

@@ -1,9 +1,9 @@
 """Spaces: what they hold, which settings they give, and what is refused before anything runs."""
 
 import pytest
+from stages.sweep.run.search.space import Range, read_space
 
 from pipeline.errors import BadOption
-from stages.sweep.search.space import Range, read_space
 
 
 def space(tmp_path, text, cache="data/toy"):

@@ -3,11 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+from stages.sweep.run.search.space import read_space
+from stages.sweep.run.search.strategies import grid, halving, ranked, rehearsed, rungs, staged
+from stages.sweep.run.search.trials import Trials
 
 from pipeline.config.sweep import SweepConfig
-from stages.sweep.search.space import read_space
-from stages.sweep.search.strategies import grid, halving, ranked, rehearsed, rungs, staged
-from stages.sweep.search.trials import Trials
 
 
 def stubs(count, warmup=0.1):
