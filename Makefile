@@ -15,7 +15,7 @@ test: .venv/test.installed
 	$(BIN)/python -m pytest
 
 soak: .venv/test.installed
-	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 tests/reliability
+	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 tests/integration/reliability
 	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 -m soak tests
 
 .venv/demo.installed: constraints.txt pyproject.toml | $(BIN)/python

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import tempfile
@@ -14,72 +13,18 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny models are slower on two threads, and tests run side by side
 os.environ["PKD_STORE"] = tempfile.mkdtemp(prefix="pkd-store-")  # what tests remember is not the user's
 
-import torch
-import transformers
 from click.testing import CliRunner
-from sealing import seal, write_sealed  # noqa: F401
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from cli import main
 from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig
 from stages import cache_teacher, finetune_teacher
+from tests.helpers.encoders import save_pretrained_encoder
+from tests.helpers.rows import write_rows
 
 LONGEST = [
     f"test_{name}.py"
     for name in "quickstart sweep kills ray_engine fuzz push_pull stops advance_pack reader compare_and_regret".split()
 ]
-WORDS = "a the film book plot actor scene good great bad dull fine poor very not quite it is was so".split()
-GOOD = ("good", "great", "fine")
-SIZES = dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=32)
-MODELS = {
-    "bert": (transformers.BertConfig, SIZES),
-    "roberta": (transformers.RobertaConfig, SIZES | {"pad_token_id": 0, "max_position_embeddings": 130}),
-    "distilbert": (transformers.DistilBertConfig, dict(dim=32, n_layers=4, n_heads=2, hidden_dim=64, vocab_size=32)),
-    "electra": (transformers.ElectraConfig, SIZES | {"embedding_size": 16}),
-    "mpnet": (transformers.MPNetConfig, SIZES | {"pad_token_id": 0, "max_position_embeddings": 130}),
-}
-
-
-def tokenizer(types: bool = True) -> transformers.PreTrainedTokenizerFast:
-    vocab = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
-    backend = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    names = ["input_ids", "token_type_ids", "attention_mask"] if types else ["input_ids", "attention_mask"]
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_input_names=names,
-        model_max_length=128,
-    )
-
-
-def save_pretrained_encoder(directory: Path, kind: str = "bert", seed: int = 0, **sizes) -> Path:
-    """A hub-style directory of a random encoder without a head."""
-    config_class, defaults = MODELS[kind]
-    torch.manual_seed(seed)
-    transformers.AutoModel.from_config(config_class(**defaults | sizes)).save_pretrained(directory)
-    tokenizer(types=kind in ("bert", "electra")).save_pretrained(directory)
-    return directory
-
-
-def write_rows(path: Path, count: int, seed: int, labels=("neg", "pos")) -> Path:
-    """Sentences whose label is whether a good word stands in them: a task that a tiny encoder can learn."""
-    draw = random.Random(seed)
-    lines = ["text,label"]
-    for _ in range(count):
-        good = draw.random() < 0.5
-        words = draw.choices([word for word in WORDS if word not in GOOD], k=draw.randint(3, 30))
-        if good:
-            words[draw.randrange(len(words))] = draw.choice(GOOD)
-        lines.append(f"{' '.join(words)},{labels[good]}")
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def pytest_configure() -> None:

@@ -11,8 +11,8 @@ import pytest
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.config.training import METHODS
 from pipeline.errors import BadOption
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 OPTIONS = ["--max-steps", "4", "--precision", "float32"]
 
 

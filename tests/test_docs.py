@@ -6,9 +6,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import save_pretrained_encoder, write_rows
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers.encoders import save_pretrained_encoder
+from tests.helpers.paths import ROOT
+from tests.helpers.rows import write_rows
+
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^python cli\.py (.+)$", README, re.MULTILINE)
 SHORT = {

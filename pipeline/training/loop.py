@@ -1,5 +1,6 @@
-"""The one training loop, for one run or for several whose learners train as one. It asks `TargetSource` for the targets of
-each batch, evaluates, keeps checkpoints, and never asks what kind of signals it has.
+"""The one training loop, for one run or for several whose learners train as one model.
+
+It requests the targets of each batch from a `TargetSource` and does not know whether they are cached or live.
 """
 
 import math

@@ -164,7 +164,7 @@ def _alike(objectives: Sequence[Objective], layers: Sequence[int], device: torch
 
 
 def _for_vmap(model: Any) -> Any:
-    """A copy of `model`, made by `prepare_for_cls`, that shares its parameters and computes with what vmap can batch."""
+    """Return a copy of a prepared model that shares its parameters and computes with operations that vmap can batch."""
     model = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
     if getattr(model, "_supports_attention_backend", False):
         model.set_attn_implementation("eager")

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,8 @@ from pipeline.errors import BadOption, BadRun, BusyRun
 from pipeline.training.run_directory import read_predictions
 from pipeline.training.training_state import PausedTraining
 from stages import train_student
+from tests.helpers.paths import CLI
 
-CLI = str(Path(__file__).parents[2] / "cli.py")
 SHORT = dict(max_steps=12, eval_every=6, precision="float32", log_every=1, lr=1e-3)
 
 

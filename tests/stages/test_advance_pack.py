@@ -7,13 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from stages.sweep.run.search.packing import measure_pack
 from transformers import AutoModelForSequenceClassification
 
 from pipeline.cache.open import open_cache
@@ -22,6 +20,8 @@ from pipeline.errors import BadOption, BusyRun, Interrupted, TrainingDiverged
 from pipeline.training.run_directory import read_predictions
 from pipeline.training.training_state import PausedTraining
 from stages import train_student
+from stages.sweep.search.packing import measure_pack
+from tests.helpers.paths import ROOT
 
 STUDENTS = {
     "skip": dict(method="pkd-skip", lr=1e-3, temperature=5.0, seed=1),
@@ -210,8 +210,7 @@ for result in train_student.advance_pack([TrainStudentConfig(**options) for opti
 
 def start(packed):
     words = [sys.executable, "-c", PROGRAM, json.dumps([vars(config) for config in packed])]
-    root = Path(__file__).parents[2]
-    return subprocess.Popen(words, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_lines(process, file, lines):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import save_pretrained_encoder, write_rows
 
 from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
@@ -19,8 +18,9 @@ from pipeline.models.checkpoints import load_classifier, load_tokenizer
 from pipeline.models.encoders import cls_vectors
 from pipeline.system.digests import json_digest
 from stages import cache_teacher
-
-CLI = str(Path(__file__).parents[2] / "cli.py")
+from tests.helpers.encoders import save_pretrained_encoder
+from tests.helpers.paths import CLI
+from tests.helpers.rows import write_rows
 
 
 def config(tiny, out, **options):

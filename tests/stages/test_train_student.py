@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import save_pretrained_encoder
 
 from pipeline.cache.open import open_cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Rows
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, TrainingDiverged
 from stages import train_student
+from tests.helpers.encoders import save_pretrained_encoder
 
 SHORT = dict(max_steps=12, eval_every=6, precision="float32", log_every=1, lr=1e-3)
 

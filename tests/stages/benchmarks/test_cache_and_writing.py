@@ -21,7 +21,7 @@ from pipeline.models.encoders import cls_vectors
 from pipeline.system.digests import bytes_digest, file_digest
 from pipeline.teacher.forward import teacher_pass
 from stages.benchmarks import cache
-from stages.benchmarks.contenders.student_contenders import writer_contenders
+from stages.benchmarks.contenders import writer_contenders
 from stages.benchmarks.harness.synthetic import RandomColumns, types_of
 
 ROWS = 150  # two full batches, and one of the rest

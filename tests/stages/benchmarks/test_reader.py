@@ -16,8 +16,9 @@ from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.data.batching import BatchOrder
 from pipeline.errors import BadCache
 from stages.benchmarks import reader
-from stages.benchmarks.contenders.student_contenders import reader_contenders
+from stages.benchmarks.contenders import reader_contenders
 from stages.benchmarks.harness.synthetic import synthetic_cache
+from tests.helpers.paths import ROOT
 
 ROWS, SHARD, LAYERS = 700, 200, (1, 3)
 NAMES = ["example_id", *map(cls_column, LAYERS)]
@@ -143,8 +144,7 @@ def test_private_memory_is_that_of_the_process():
         "import os, numpy as np; from stages.benchmarks.reader import private_kilobytes as of\n"
         "before = of(os.getpid()); kept = np.ones(50_000_000, np.uint8); print(of(os.getpid()) - before)"
     )
-    root = Path(reader.__file__).parents[2]
-    grown = int(subprocess.run([sys.executable, "-c", grow], cwd=root, capture_output=True, check=True).stdout)
+    grown = int(subprocess.run([sys.executable, "-c", grow], cwd=ROOT, capture_output=True, check=True).stdout)
     assert 45_000 < grown < 75_000
     assert reader.private_kilobytes(2**22 + 1) == 0
 

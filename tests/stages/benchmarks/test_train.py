@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import transformers
-from stages.benchmarks.contenders.student_contenders.student_contenders import Setting
 
 from pipeline.cache.open import open_cache
 from pipeline.config.benchmark import BenchmarkConfig
@@ -14,6 +13,7 @@ from pipeline.data.batching import BatchOrder
 from pipeline.errors import BadOption
 from stages import train_student
 from stages.benchmarks import train
+from stages.benchmarks.contenders.student_contenders import Setting
 from stages.benchmarks.harness.synthetic import RTE, synthetic_cache, teacher_config, token_lengths
 
 SHAPE = transformers.BertConfig(
