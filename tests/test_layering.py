@@ -1,46 +1,66 @@
-"""Imports point one way: cli -> stages -> pipeline -> third-party."""
+"""Imports point one way: cli -> stages -> pipeline -> third-party, and inside pipeline down one list of folders."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
 from tests.helpers.paths import ROOT
 
-COMPOSING = {"quickstart", "benchmark", "sweep"}  # stages that do nothing but compose other stages
-FILES = [ROOT / "cli.py", *(ROOT / "pipeline").rglob("*.py"), *(ROOT / "stages").rglob("*.py")]
+# Each folder of pipeline/ imports from those before it in this list, and from no other.
+FOLDERS = ["errors", "system", "config", "models", "data", "cache", "distillation", "training", "teacher"]
+COMPOSING = ["quickstart", "sweep", "benchmarks"]  # stages that compose the `run` of others
+FILES = [ROOT / "cli.py", *sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "stages").rglob("*.py"))]
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 
 
-def imported(path):
+def imported(path) -> Iterator[str]:
+    """Return every module that a file imports, at its top or anywhere else in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES else str(node.module)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_arrows(path):
-    modules, layer = set(imported(path)), path.relative_to(ROOT).parts[0]
+def test_imports_point_down(path):
+    modules = set(imported(path))
+    layer, *rest = path.relative_to(ROOT).with_suffix("").parts
     tops = {module.split(".")[0] for module in modules}
     if layer == "pipeline":
         assert not tops & {"stages", "cli", "click"}
+        below = FOLDERS[: FOLDERS.index(rest[0]) + 1] if rest[0] in FOLDERS else []
+        assert {m.split(".")[1] for m in modules if m.startswith("pipeline.")} <= set(below)
     if layer == "stages":
         assert not tops & {"cli", "click"}
-        if path.stem not in COMPOSING and path.parent.name != "sweeps":  # which is a part of the sweep
-            parts = ("stages.configs.", "pipeline.distillation.recipe", "stages.benchmarks", "stages.sweeps")
-            assert (
-                not {m for m in modules if m.startswith("stages")}
-                - {"stages", "stages.configs"}
-                - {m for m in modules if m.startswith(parts)}
-            )
-    if layer == "cli.py":
-        assert {m for m in modules if m.startswith("pipeline")} <= {
-            *("pipeline.errors", "pipeline.errors.DistillError", "pipeline.errors.Interrupted"),
-            *("pipeline.config.options", "pipeline.config.options.option_name", "pipeline.config.options.value_type"),
-        }
+        if rest[0] not in COMPOSING:
+            own = f"stages.{rest[0]}"
+            assert not [m for m in modules if m.startswith("stages.") and m != own and not m.startswith(f"{own}.")]
+    if layer == "cli":
+        assert {m.split(".")[1] for m in modules if m.startswith("pipeline.")} <= {"errors", "config", "system"}
+
+
+def test_folders_of_pipeline_are_all_in_the_list():
+    found = {
+        path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
+        for path in FILES[1:]
+        if "pipeline" in path.parts
+    }
+    assert found - {"__init__"} == set(FOLDERS)
+
+
+def test_no_circle_of_imports():
+    graph = {module: set(imported(path)) & set(MODULES) - {module} for module, path in MODULES.items()}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize(
@@ -61,5 +81,5 @@ def test_nothing_unpickles_or_runs_remote_code():
     for path in FILES:
         text = path.read_text()
         for word in ("torch.load", "pickle", "trust_remote_code=True", "eval(", "exec("):
-            found = [line for line in text.splitlines() if word in line and ".eval()" not in line]
-            assert not found, (path, found)
+            lines = [line for line in text.splitlines() if word in line and ".eval()" not in line]
+            assert not lines, (path, lines)

@@ -1,0 +1,71 @@
+"""Files written by version 0.1: its caches open, its runs are recognised, and its checkpoints go on."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.cache.format.manifest import TaskRecord
+from pipeline.cache.open import open_cache
+from pipeline.config.training import TrainStudentConfig
+from pipeline.distillation.recipe import canonical, default_out
+from pipeline.training.run_directory import read_predictions, read_run
+from tests.helpers.paths import ROOT
+
+VERSION = ROOT / "tests" / "fixtures" / "version-0.1"
+RUN = Path("runs/toy/pkd-skip-2-eb1e4de9")
+OPTIONS = ("--precision", "float32", "--epochs", 2, "--batch-size", 8, "--log-every", 2, "--student-layers", 2)
+RECIPES = json.loads((VERSION / "recipes.json").read_text())
+
+
+@pytest.fixture
+def workplace(in_directory):
+    """A working directory as version 0.1 left it: a cache and a run that stopped at step 7 of 16."""
+    shutil.copytree(VERSION / "cache", in_directory / "data" / "toy")
+    shutil.copytree(VERSION / "half-finished-run", in_directory / RUN)
+    return in_directory
+
+
+def test_half_finished_run_resumes_to_the_same_student(workplace, call):
+    done = call("train-student", "--cache", "data/toy", *OPTIONS, "--resume")
+    assert done.code == 0 and done.json["out"] == str(RUN)
+    assert "going on from step 7 of 16" in done.stderr
+    expected = read_predictions(VERSION / "finished-run")
+    resumed = read_predictions(RUN)
+    assert resumed.keys() == expected.keys() == {"dev"}
+    np.testing.assert_allclose(resumed["dev"], expected["dev"], atol=1e-5)
+    lines = [[json.loads(line) for line in (run / "log.jsonl").open()] for run in (RUN, VERSION / "finished-run")]
+    assert [[(line["kind"], line["step"], [*line]) for line in log] for log in lines][0] == [
+        (line["kind"], line["step"], [*line]) for line in lines[1]
+    ]
+
+
+def test_finished_run_is_recognised_and_its_record_has_the_same_keys(workplace, call):
+    shutil.rmtree(RUN)
+    shutil.copytree(VERSION / "finished-run", RUN)
+    again = call("train-student", "--cache", "data/toy", *OPTIONS)
+    assert again.code == 0 and "is already this run, complete" in again.stderr
+    assert call("evaluate", RUN).json["metrics"] == again.json["metrics"]
+    shutil.rmtree(RUN)
+    assert call("train-student", "--cache", "data/toy", *OPTIONS).code == 0
+    new, old = read_run(RUN), read_run(VERSION / "finished-run")
+    assert [*new] == [*old] and all([*new[key]] == [*old[key]] for key in ("config", "inputs", "environment", "result"))
+
+
+def test_cache_verifies_and_manifest_is_written_with_the_same_bytes(workplace, call):
+    assert call("cache", "verify", "data/toy", "--sample", 5).code == 0
+    assert open_cache("data/toy").manifest.text() == (VERSION / "cache" / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize("number", range(len(RECIPES)))
+def test_recipe_and_default_directory_are_those_of_version_0_1(number):
+    case = RECIPES[number]
+    manifest = open_cache(VERSION / "cache").manifest
+    if case["task"] == "stsb":
+        manifest = replace(manifest, task=TaskRecord("stsb", None, ("pearson", "spearman")))
+    recipe = canonical(TrainStudentConfig(**{"cache": "data/toy", "precision": "float32"} | case["options"]), manifest)
+    assert recipe == case["recipe"]
+    assert default_out(case["task"], recipe, {"cache": manifest.identity}) == case["out"]
