@@ -2,14 +2,22 @@
 
 import copyreg
 import shlex
+import sys
+from pathlib import Path
 from typing import Any
 
 OTHER_BYTES = "its bytes are not those of the manifest"
 
 
-def to_type(*words: object) -> str:
-    """A command line of this program, as it can be typed."""
-    return shlex.join(["python", "cli.py", *map(str, words)])
+def program() -> str:
+    """Return this program as the user called it: `pkd`, or `python cli.py`."""
+    name = Path(sys.argv[0]).name
+    return name if name == "pkd" else "python cli.py"
+
+
+def shell_line(*words: object) -> str:
+    """Return a command of this program as a line for a shell: `shell_line("cache", "ls")` is `python cli.py cache ls`."""
+    return f"{program()} {shlex.join(map(str, words))}"
 
 
 class DistillError(Exception):
@@ -49,7 +57,7 @@ class DamagedFile(BadCache):
 
     def __init__(self, file: object, reason: object, cache: object):
         self.reason = one_line(getattr(reason, "strerror", None) or reason)
-        repair = to_type("cache", "verify", cache, "--repair")
+        repair = shell_line("cache", "verify", cache, "--repair")
         super().__init__(f"{file} is damaged ({self.reason}). Run: {repair}")
 
 

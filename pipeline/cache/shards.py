@@ -134,7 +134,8 @@ class LocalSource:
 
     def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
         """The whole file, whatever is read of it: mapped once more, since the rows' mapping is advised for reading at
-        random, unless another file has its name now."""
+        random, unless another file has its name now.
+        """
         path = self.directory / shard.file
         data, state, _ = self._map(shard)
         with contextlib.suppress(OSError, ValueError):

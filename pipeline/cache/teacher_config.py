@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import check_nesting
-from pipeline.errors import BadCache, one_line, to_type
+from pipeline.errors import BadCache, one_line, shell_line
 from pipeline.models.checkpoints import load_config
 from pipeline.models.encoders import depth_of, position_limit
 
@@ -36,7 +36,8 @@ def is_private(key: str) -> bool:
 
 def checked_config(directory: Path) -> Any:
     """The transformers configuration in a teacher/ directory. Raises OSError, ValueError, TypeError or `BadModel` for
-    one that asks for code or for lists of any length."""
+    one that asks for code or for lists of any length.
+    """
     for name in (CONFIG, TOKENIZER_CONFIG):
         for key, item in _entries(_read(directory / name)):
             if key in _CODE:
@@ -107,5 +108,5 @@ def check_bundle(directory: Path, manifest: Manifest) -> None:
 def damaged_teacher(directory: Path, error: Exception) -> BadCache:
     return BadCache(
         f"{directory}: the teacher in this cache is damaged ({one_line(error)}). "
-        f"See: {to_type('cache', 'verify', directory.parent)}"
+        f"See: {shell_line('cache', 'verify', directory.parent)}"
     )

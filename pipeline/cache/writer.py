@@ -158,7 +158,8 @@ class CacheWriter:
 
     def discard(self) -> None:
         """Remove what this call began, where nothing was before it, or what is left of a cache that its owner
-        discarded."""
+        discarded.
+        """
         manifest_or_owner = (self.directory / MANIFEST).is_file() or self.lease.holder() is not None
         if self.is_new or not (self._started.is_file() or manifest_or_owner):
             self.lease.release()

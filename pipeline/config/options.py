@@ -5,11 +5,10 @@ The command line's options, the checks of their values and run.json are all read
 
 import dataclasses
 import math
-import shlex
 import types
 from typing import Any, get_args, get_type_hints
 
-from pipeline.errors import BadOption
+from pipeline.errors import BadOption, shell_line
 
 REQUIRED: Any = object()
 LOCAL = ("DIR", "FILE", "OUT", "RUN")  # metavars of options that are paths of this machine
@@ -28,7 +27,8 @@ def option(
     positional: bool = False,
 ) -> Any:
     """A dataclass field. `low`/`high` are inclusive bounds, `above` an exclusive one; `affects_result=False` marks an
-    option that cannot change what is computed (where to write, how often to log), `positional` an argument."""
+    option that cannot change what is computed (where to write, how often to log), `positional` an argument.
+    """
     metadata = dict(help=help, low=low, high=high, above=above, choices=choices, metavar=metavar)
     metadata |= dict(affects_result=affects_result, positional=positional)
     if default is REQUIRED:
@@ -125,4 +125,4 @@ def command_line(command: str, config: Options) -> str:
             options.append(option_name(field.name))
         elif value != field.default:
             options += [option_name(field.name), _typed(value)]
-    return shlex.join(["python", "cli.py", *command.split(), *arguments, *options])
+    return shell_line(*command.split(), *arguments, *options)

@@ -111,7 +111,8 @@ class SweepCompareConfig(SweepDirectoryConfig):
 @dataclass(frozen=True, kw_only=True)
 class SweepRegretConfig(Options):
     """Say how much a cheaper search loses against a whole grid, choosing on one half of the dev split and measuring
-    on the other, many times."""
+    on the other, many times.
+    """
 
     grid: str = option(help="a finished sweep with --strategy grid", metavar="GRID", positional=True)
     against: str | None = option(

@@ -17,7 +17,8 @@ ORDER_STREAM, SUBSET_STREAM = 0, 1
 @dataclass(frozen=True)
 class Batch:
     """Examples padded to the longest among them: input_ids, attention_mask, token_type_ids int64 [B, S];
-    labels [B]; `rows` says where they lie, and `row_hashes` are those of the tokens that stand here."""
+    labels [B]; `rows` says where they lie, and `row_hashes` are those of the tokens that stand here.
+    """
 
     rows: Rows
     row_hashes: tuple[bytes, ...]

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from pipeline.data.ragged import Column, Columns, Ragged, flat_rows
-from pipeline.errors import BadCache, to_type
+from pipeline.errors import BadCache, shell_line
 
 ROW_HASH_BYTES = 16
 
@@ -102,7 +102,8 @@ class RowsOfShard(NamedTuple):
 
 class Rows:
     """Some examples of a split, located once for all their columns. Made by `Split.rows`, which has checked the ids:
-    so `take` may clip, which is twice as fast as checking each index again."""
+    so `take` may clip, which is twice as fast as checking each index again.
+    """
 
     def __init__(self, split: Split, ids: np.ndarray):
         ids.setflags(write=False)
@@ -182,7 +183,7 @@ class Rows:
                 raise BadCache(
                     f"split {self.split.name}, example {example}: the stored row belongs to other tokens "
                     f"(example_id {stored}, row_hash {digest.tobytes().hex()}, expected {expected.hex()}). "
-                    f"The cache is damaged: see {to_type('cache', 'verify', '--help')}"
+                    f"The cache is damaged: see {shell_line('cache', 'verify', '--help')}"
                 )
 
 

@@ -10,7 +10,7 @@ from pipeline.data.splits import Split
 from pipeline.data.tasks import TRAIN
 from pipeline.distillation.layer_map import resolve_layer_map, student_depth
 from pipeline.distillation.losses import Objective
-from pipeline.errors import BadCache, BadModel, BadOption, to_type
+from pipeline.errors import BadCache, BadModel, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate
 from pipeline.models.encoders import depth_of
@@ -55,7 +55,7 @@ def check_identity(config: TrainStudentConfig, identity: str) -> None:
     if len(expected) < 12 or not identity.startswith(expected.lower()):
         raise BadCache(
             f"{config.cache} has the identity {identity}, not {expected or 'an empty one'} (12 digits or more). "
-            f"See what it is: {to_type('cache', 'info', config.cache)}"
+            f"See what it is: {shell_line('cache', 'info', config.cache)}"
         )
 
 

@@ -27,7 +27,8 @@ class TargetSource(Protocol):
 
 class CachedTargets:
     """From the split of a cache, joined by example id; the row hash of every row used is checked against the split
-    that the targets come from, once where the batch comes from there too."""
+    that the targets come from, once where the batch comes from there too.
+    """
 
     def __init__(self, split: Split):
         self.split = split

@@ -52,7 +52,8 @@ def resolve_precision(precision: str) -> str:
 
 def make_accelerator(precision: str, device: str = "auto") -> Any:
     """An Accelerator for this resolved precision; `device` "cpu" leaves a GPU alone. Earlier ones of the process are
-    forgotten: accelerate keeps their precision in shared state and would refuse another."""
+    forgotten: accelerate keeps their precision in shared state and would refuse another.
+    """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
@@ -63,7 +64,8 @@ def make_accelerator(precision: str, device: str = "auto") -> Any:
 
 def keep_freed_memory() -> None:
     """Let glibc keep what tensors gave back, for the next ones. By default it returns large blocks to the system, and
-    a sixth of a student's step on a CPU goes into having them mapped again, page by page (docs/log.md)."""
+    a sixth of a student's step on a CPU goes into having them mapped again, page by page (docs/log.md).
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:  # other C libraries have none
         for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
@@ -72,7 +74,8 @@ def keep_freed_memory() -> None:
 
 def prepare_for_cls(model: Any, device: torch.device) -> Any:
     """`model`, an encoder of which [CLS] alone is read, on the device, made to compute no more than that, and with
-    what is fastest there. Its weights, its configuration and what is saved of it stay the same."""
+    what is fastest there. Its weights, its configuration and what is saved of it stay the same.
+    """
     model = model.to(device)
     only_cls_in_last_layer(model)
     if device.type == "cpu":

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.errors import BadModel, HubUnreachable
+from pipeline.errors import BadModel, HubUnreachable, shell_line
 from pipeline.models.encoders import cut_config, layers_of
 from pipeline.system.hub import reachable
 from pipeline.system.optional_packages import package_directory
@@ -138,7 +138,7 @@ def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
     if absent and not new_head:
         raise BadModel(
             f"{name} has no trained classification head ({min(absent)} is missing). Fine-tune it first: "
-            f"python cli.py finetune-teacher --model {name} --task TASK"
+            + shell_line("finetune-teacher", "--model", name, "--task", "TASK")
         )
 
 

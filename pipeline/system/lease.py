@@ -40,7 +40,8 @@ def this_host() -> str:
 
 def _start_of(pid: int) -> float:
     """When a process of this host began, in seconds: since the boot where the kernel says so, so that setting the
-    clock makes nobody look dead. Raises psutil.Error if there is none."""
+    clock makes nobody look dead. Raises psutil.Error if there is none.
+    """
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[19]) / os.sysconf("SC_CLK_TCK")

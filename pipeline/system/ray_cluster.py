@@ -75,7 +75,8 @@ class Cluster:
     @contextmanager
     def run_on_other_nodes(self, function: Callable[..., object], *arguments: object) -> Iterator[None]:
         """Meanwhile every other node does `function(place, *arguments)` with all its devices, and nodes that come later
-        do so too. What was begun on a lost node another one begins again. One that fails is told of, no more."""
+        do so too. What was begun on a lost node another one begins again. One that fails is told of, no more.
+        """
         ray, mine = self.ray, self.ray.get_runtime_context().get_node_id()
         others = [devices for node, devices in self.nodes().items() if node != mine]
         labels = importlib.import_module("ray.util.scheduling_strategies")
@@ -105,7 +106,8 @@ class Cluster:
 
 def waiting(running: int) -> int:
     """Tasks to submit above those that the nodes hold: an autoscaler starts nodes for tasks that wait, so this is by
-    how much it may grow at a time."""
+    how much it may grow at a time.
+    """
     return max(2, running // 2)
 
 

@@ -1,13 +1,12 @@
 """The teacher of a task: where it is found, and whether its labels are the task's."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.shared import RowsConfig
 from pipeline.data.tasks import Task
-from pipeline.errors import BadModel, BadOption, HubUnreachable
+from pipeline.errors import BadModel, BadOption, HubUnreachable, shell_line
 from pipeline.models.checkpoints import label_names, load_classifier, load_tokenizer, locate, name_labels
 from pipeline.system.progress import note
 from pipeline.training.run_directory import RUN, STARTED
@@ -67,10 +66,9 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
     options |= {name: getattr(rows, name) for name in ("text_columns", "label_column")}
     if task.hub and not rows.data_dir:
         options["data_dir"] = "DIR"
-    given = "".join(f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in options.items() if value)
-    advice = (
-        f"Make one: python cli.py finetune-teacher --task {task.name}{given} --model demo (or any BERT-like encoder)"
-    )
+    given = [word for name, value in options.items() if value for word in (f"--{name.replace('_', '-')}", value)]
+    line = shell_line("finetune-teacher", "--task", task.name, *given, "--model", "demo")
+    advice = f"Make one: {line} (or any BERT-like encoder)"
     if task.published_teacher is None:
         raise BadModel(f"there is no teacher for {task.name} in {own}. {advice}")
     note(f"no teacher in {own}: taking {task.published_teacher} from the hub")

@@ -40,7 +40,8 @@ def teacher_bytes(model: Any) -> int:
 
 def check_space(directory: Path, needed: int, option: str = "--cache", or_else: str = KEEP_LESS) -> int:
     """Bytes that are free where `directory` is or will be. Raises `BadCache` if they are fewer than `needed`; it
-    advises another `option`, `or_else` something."""
+    advises another `option`, `or_else` something.
+    """
     place = directory.absolute()
     while not place.exists():
         place = place.parent

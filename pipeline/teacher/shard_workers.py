@@ -42,7 +42,8 @@ ShardTask = tuple[str, int, int, int]  # split, shard, first example, the one af
 @dataclass(frozen=True)
 class ShardPool:
     """Who computes here: `size` shards at a time. `advance` moves the bar on by examples that nobody here computed,
-    and by what was computed since it was last called."""
+    and by what was computed since it was last called.
+    """
 
     size: int
     submit: Callable[[ShardTask], "Future[ShardRecord]"]

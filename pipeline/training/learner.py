@@ -112,7 +112,8 @@ class EncoderLearner:
 
     def release(self) -> None:
         """Give up what memory it takes, its share in the stack of a pack included: an Accelerator keeps all models that
-        it ever prepared."""
+        it ever prepared.
+        """
         self.optimizer.state.clear()
         for parameter in self.parameters:
             parameter.data, parameter.grad = parameter.data.new_empty(0), None

@@ -198,7 +198,8 @@ class PackTraining:
 
     def _flush(self) -> float:
         """Fetch the loss terms of the steps since the last flush in one copy, check and log them; the last loss, in
-        the mean of the members."""
+        the mean of the members.
+        """
         if not self.pending:
             return math.nan
         steps, terms = zip(*self.pending, strict=True)

@@ -48,7 +48,8 @@ def git_commit() -> str | None:
 
 def shareable(config: OptionsType) -> OptionsType:
     """The configuration as others may see it: of a path outside the working directory only the last name is left,
-    of a URL neither user nor password."""
+    of a URL neither user nor password.
+    """
     changed = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

@@ -232,7 +232,8 @@ def read_curve(out: Path) -> tuple[tuple[tuple[int, float], ...], int]:
 
 def forget_checkpoint(path: Path, step: int) -> None:
     """Remove the checkpoint of a run that does not go on, unless it is being trained, or stands behind `step`, where
-    somebody else has left it. What the disk refuses stays."""
+    somebody else has left it. What the disk refuses stays.
+    """
     if not (path / CHECKPOINT).is_file():
         return
     lease = directory_lease(path)

@@ -113,7 +113,6 @@ def shape_of(config: BenchmarkConfig) -> Shape:
 
 def caching(shape: Shape, place: str) -> Callable[[int], Measured]:
     """The teacher over so many shards as `cache-teacher` runs it, each written below `place`, hashed and synced."""
-
     accelerator = make_accelerator(shape.precision, shape.device)
     model = prepare_for_cls(shape.model(), accelerator.device)
     running = TeacherPass(model, accelerator, shape.manifest, available_cores())  # its threads stay warm between turns

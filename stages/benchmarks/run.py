@@ -49,7 +49,8 @@ class BenchmarkResult:
 
 def run(config: BenchmarkConfig) -> BenchmarkResult:
     """Measure, print a table for each benchmark and write its results. Raises `BadOption` for a GPU that is not there,
-    or an --out that cannot be written, `MissingExtra` for a contender that is not installed."""
+    or an --out that cannot be written, `MissingExtra` for a contender that is not installed.
+    """
     require_single_process("benchmark")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise BadOption("--device cuda: torch sees no GPU here. Leave it out for the default")
@@ -90,7 +91,8 @@ def run(config: BenchmarkConfig) -> BenchmarkResult:
 
 def check_out(out: str, paths: Iterable[Path]) -> None:
     """Write into the directory once, and leave everything as it was. Raises `BadOption` where files cannot be put at
-    these `paths` in it."""
+    these `paths` in it.
+    """
     if not out:
         raise BadOption("--out is empty. Name a directory")
     missing = [place for place in (Path(out), *Path(out).parents) if not os.path.lexists(place)]

@@ -11,7 +11,7 @@ from pipeline.cache.reader import Cache
 from pipeline.cache.writer import different_fields
 from pipeline.config.cache import CacheDiffConfig
 from pipeline.data.splits import Split
-from pipeline.errors import BadCache
+from pipeline.errors import BadCache, shell_line
 from pipeline.system.formatting import printable, table
 from pipeline.system.progress import bar
 
@@ -180,5 +180,6 @@ def _print(result: DiffResult) -> None:
         print(table(("split", "column", "equal rows", "largest |A − B|", "mean |A − B|"), numbers))
     if result.same:
         print(
-            "One cache: equal by the digests of every shard. python cli.py cache verify checks the bytes against them."
+            "One cache: equal by the digests of every shard. "
+            f"{shell_line('cache', 'verify')} checks the bytes against them."
         )

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.cache.format.manifest import MANIFEST, Manifest
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.config.cache import CacheLsConfig
-from pipeline.errors import BadCache
+from pipeline.errors import BadCache, shell_line
 from pipeline.system.digests import json_digest
 from pipeline.system.files import read_json
 from pipeline.system.formatting import duration, printable, size, spans, table
@@ -49,7 +49,8 @@ class LsResult:
 
 def run(config: CacheLsConfig) -> LsResult:
     """An empty place is no error. Raises `BadCache` for a file, a directory that somebody names and that is not there,
-    or a URL that cannot be listed."""
+    or a URL that cannot be listed.
+    """
     found = list(_published(config.location) if "://" in config.location else _local(Path(config.location)))
     if found:
         print(table(HEADER, [_row(cache) for cache in found]))
@@ -57,7 +58,9 @@ def run(config: CacheLsConfig) -> LsResult:
             if cache.note:
                 print(f"{printable(cache.place)}: {printable(cache.note)}")
     else:
-        print(f"{printable(config.location)}: no caches here. Make one: python cli.py cache-teacher --task TASK")
+        print(
+            f"{printable(config.location)}: no caches here. Make one: {shell_line('cache-teacher', '--task', 'TASK')}"
+        )
     return LsResult("cache ls", config.location, found)
 
 

@@ -11,7 +11,7 @@ from pipeline.cache.full_check import damage, unknown_files
 from pipeline.cache.open import open_cache
 from pipeline.cache.user_store import known_rows
 from pipeline.config.cache import CacheVerifyConfig
-from pipeline.errors import BadCache, BadOption, to_type
+from pipeline.errors import BadCache, BadOption, shell_line
 from pipeline.system.cpu import require_single_process
 from pipeline.system.digests import intact
 from pipeline.system.files import remove
@@ -63,13 +63,15 @@ def run(config: CacheVerifyConfig) -> VerifyResult:
         raise BadCache(
             f"{directory}: {len(damaged)} of {len(manifest.files())} files are damaged "
             f"({', '.join(list(damaged)[:5])}{', …' if len(damaged) > 5 else ''}). "
-            f"Run: {to_type('cache', 'verify', directory, '--repair')}"
+            f"Run: {shell_line('cache', 'verify', directory, '--repair')}"
         )
     if damaged or repaired:
         repaired += _repair(config, directory, manifest, damaged, bool(repaired))
     unknown = unknown_files(directory, manifest)
     if unknown:
-        note(f"not in the manifest: {', '.join(unknown[:10])}. See: {to_type('cache', 'gc', directory, '--dry-run')}")
+        note(
+            f"not in the manifest: {', '.join(unknown[:10])}. See: {shell_line('cache', 'gc', directory, '--dry-run')}"
+        )
     return VerifyResult(
         "cache verify",
         str(directory),

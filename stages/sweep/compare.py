@@ -9,7 +9,7 @@ from scipy import stats
 
 from pipeline.config.options import command_line
 from pipeline.config.sweep import SweepCompareConfig
-from pipeline.errors import BadOption, BadRun, to_type
+from pipeline.errors import BadOption, BadRun, shell_line
 from pipeline.system.files import write_json
 from pipeline.system.formatting import table
 from pipeline.system.progress import note
@@ -52,7 +52,7 @@ def run(config: SweepCompareConfig) -> SweepComparison:
         listed = ", ".join(parameter_names(record)) or "none"
         raise BadOption(f"--by {unknown[0]}: the options that differ in {config.sweep} are {listed}")
     if not record.count(FINISHED):
-        raise BadRun(f"{config.sweep} has no finished trial yet. See: {to_type('sweep', 'status', config.sweep)}")
+        raise BadRun(f"{config.sweep} has no finished trial yet. See: {shell_line('sweep', 'status', config.sweep)}")
     by = {name: rows(record, name) for name in names}
     for name, found in by.items():
         print(_text(name, record.metric, found))

@@ -52,7 +52,8 @@ class RegretResult:
 
 def run(config: SweepRegretConfig) -> RegretResult:
     """Print the regret of each search, and write it to --out. Raises a `DistillError` for sweeps that are not finished,
-    or not of the same cache and metric."""
+    or not of the same cache and metric.
+    """
     grid = _finished(config.grid)
     if grid.strategy != "grid":
         raise BadOption(f"{config.grid} is a sweep by {grid.strategy}. Name one that tried all: --strategy grid")

@@ -37,10 +37,9 @@ def test_half_finished_run_resumes_to_the_same_student(workplace, call):
     resumed = read_predictions(RUN)
     assert resumed.keys() == expected.keys() == {"dev"}
     np.testing.assert_allclose(resumed["dev"], expected["dev"], atol=1e-5)
-    lines = [[json.loads(line) for line in (run / "log.jsonl").open()] for run in (RUN, VERSION / "finished-run")]
-    assert [[(line["kind"], line["step"], [*line]) for line in log] for log in lines][0] == [
-        (line["kind"], line["step"], [*line]) for line in lines[1]
-    ]
+    logs = [[json.loads(line) for line in (run / "log.jsonl").open()] for run in (RUN, VERSION / "finished-run")]
+    now, then = ([(line["kind"], line["step"], [*line]) for line in log] for log in logs)
+    assert now == then
 
 
 def test_finished_run_is_recognised_and_its_record_has_the_same_keys(workplace, call):

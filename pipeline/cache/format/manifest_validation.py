@@ -28,7 +28,7 @@ from pipeline.cache.format.manifest import (
 from pipeline.data.metrics import metrics_of
 from pipeline.data.splits import digest_of
 from pipeline.data.tasks import TASK_NAME
-from pipeline.errors import BadCache, one_line, to_type
+from pipeline.errors import BadCache, one_line, shell_line
 from pipeline.system.lease import PARTIAL
 
 COMPUTE = ("bfloat16", "float32")
@@ -64,7 +64,7 @@ def read_manifest(directory: Path) -> Manifest:
     if not directory.is_dir():
         raise BadCache(
             f"{directory}: there is no such cache. "
-            f"Make it: {to_type('cache-teacher', '--cache', directory, '--task', 'TASK')}"
+            f"Make it: {shell_line('cache-teacher', '--cache', directory, '--task', 'TASK')}"
         )
     if not path.is_file():
         if (directory / PARTIAL).is_dir():
@@ -127,7 +127,7 @@ def check_nesting(data: bytes) -> None:
 def _damaged(name: str, error: Exception) -> BadCache:
     reason = one_line(f"{type(error).__name__}: {error}", 160)
     repair = ("cache", "verify", Path(name).parent, "--repair", "--from", "COPY")
-    way_on = "Push the cache to another URL" if "://" in name else f"Take it from a good copy: {to_type(*repair)}"
+    way_on = "Push the cache to another URL" if "://" in name else f"Take it from a good copy: {shell_line(*repair)}"
     return BadCache(f"{name} is damaged ({reason}). {way_on}")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.cache.shards import FileState, map_file
 from pipeline.cache.user_store import VerifiedDigests
-from pipeline.errors import BadOption, to_type
+from pipeline.errors import BadOption, shell_line
 from pipeline.system.digests import bytes_digest
 from pipeline.system.files import is_temporary, remove, write_file
 
@@ -57,7 +57,7 @@ class DownloadCache:
             if (total := sum(needed.values())) > self.limit:
                 raise BadOption(
                     f"{location}: at least {total:,} bytes of it are needed, and --store-bytes is {self.limit:,}. "
-                    f"Raise --store-bytes, or train from a whole copy: {to_type('cache', 'pull', location, 'DIR')}"
+                    f"Raise --store-bytes, or train from a whole copy: {shell_line('cache', 'pull', location, 'DIR')}"
                 )
             self.needed = needed
             missing = sum(size for path, size in files.items() if _size(path) != size)

@@ -29,7 +29,8 @@ Result = TypeVar("Result")
 @dataclass(frozen=True)
 class Scheme:
     """A kind of store: the package and the extra that bring it, what a user checks when it says no, how many parts
-    of a path name the bucket (or repository), and fsspec's options."""
+    of a path name the bucket (or repository), and fsspec's options.
+    """
 
     package: str
     extra: str

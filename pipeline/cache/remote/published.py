@@ -22,7 +22,7 @@ from pipeline.cache.remote.object_store import Remote
 from pipeline.cache.remote.transfers import TRANSFERS, Transfers
 from pipeline.cache.shards import Piece
 from pipeline.cache.user_store import VerifiedDigests
-from pipeline.errors import BadCache, BadOption, one_line, to_type
+from pipeline.errors import BadCache, BadOption, one_line, shell_line
 from pipeline.system.digests import json_digest
 from pipeline.system.formatting import size
 from pipeline.system.progress import note
@@ -70,14 +70,14 @@ class Published:
         found = self.find()
         if found is None:
             above = self.url.rpartition("/")[0] if not self.remote.is_bucket else self.url
-            raise BadCache(f"{self.url}: there is no such cache. See what there is: {to_type('cache', 'ls', above)}")
+            raise BadCache(f"{self.url}: there is no such cache. See what there is: {shell_line('cache', 'ls', above)}")
         return found
 
     def damaged(self, file: str, reason: object) -> BadCache:
         """The error for a file of this cache that is not what the manifest says."""
         return BadCache(
             f"{self.url}: {file} is damaged ({one_line(reason)}). "
-            f"Push it again from a good copy: {to_type('cache', 'push', 'DIR', self.url)}"
+            f"Push it again from a good copy: {shell_line('cache', 'push', 'DIR', self.url)}"
         )
 
     def download(

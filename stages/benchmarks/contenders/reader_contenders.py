@@ -190,7 +190,6 @@ def evict(files: Sequence[Path]) -> None:
 
 def cold_cache(cache: str, layers: Sequence[int], lengths: np.ndarray, seconds: float) -> Work:
     """This project's reader at the start of another epoch each call, each batch asked for 8 batches ahead."""
-
     keep_freed_memory()
 
     def run(epoch: int) -> Measured:

@@ -1,5 +1,6 @@
 """What runs in the processes of `benchmark growth`. Each function builds a turn; a turn returns (amount of work,
-seconds) of everything that it timed."""
+seconds) of everything that it timed.
+"""
 
 import itertools
 import os
@@ -68,7 +69,8 @@ def read_epoch(split: Split, layers: Sequence[int]) -> None:
 
 def use(caches: Sequence[tuple[str, tuple[int, ...]]]) -> Callable[[int], Measured]:
     """A turn opens the cache of this number, checks it whole as `cache verify` does, and reads an epoch with the
-    [CLS] vectors of these layers; one unit of work each."""
+    [CLS] vectors of these layers; one unit of work each.
+    """
     torch.set_num_threads(1)
 
     def turn(number: int) -> Measured:
@@ -130,7 +132,8 @@ def caching(location: str, config: Any, out: str, shard_rows: int, device: str) 
 
 def training(location: str, of: Training, layers: int, examples_a_mark: int) -> Callable[[int], Measured]:
     """A turn trains a new student for an epoch. It returns what was done every so many examples, and after how many
-    seconds."""
+    seconds.
+    """
     split = open_cache(location).splits["train"]
     signals = CachedTargets(split)
     batches = BatchOrder(np.arange(len(split)), split.lengths, of.batch_size, 0).epoch(0)

@@ -104,7 +104,7 @@ def authors_way(setting: Setting) -> Contender:
 
 
 def trainer_live(setting: Setting) -> Contender:
-    """transformers' `Trainer` as it comes, with dynamic padding and `precision`, and the teacher in `compute_loss`.
+    """Transformers' `Trainer` as it comes, with dynamic padding and `precision`, and the teacher in `compute_loss`.
 
     Each call is a `train()` of its own. Its first step is not timed, nor what surrounds the steps.
     """

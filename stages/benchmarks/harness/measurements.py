@@ -46,10 +46,10 @@ class Ratio(Series):
 
 
 def ratio(what: str, a: Series, b: Series, **asked: Any) -> Ratio:
-    """a / b, round by round."""
+    """A / b, round by round."""
     return Ratio(what, values=tuple(x / y for x, y in zip(a.values, b.values, strict=True)), **asked)
 
 
 def difference(what: str, a: Series, b: Series, **asked: Any) -> Ratio:
-    """a − b, round by round, in their unit."""
+    """A − b, round by round, in their unit."""
     return Ratio(what, a.unit, tuple(x - y for x, y in zip(a.values, b.values, strict=True)), **asked)

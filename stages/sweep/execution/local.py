@@ -89,7 +89,8 @@ def _died(key: str, code: int | None) -> Outcome:
 
 class LocalEngine:
     """`slots` processes; on GPUs one each, in turn, on the CPU with an equal share of the cores: one alone computes
-    with as many threads, so to the same bits, as train-student does."""
+    with as many threads, so to the same bits, as train-student does.
+    """
 
     def __init__(self, slots: int):
         threads = max(1, available_cores() // slots) if slots > 1 else None

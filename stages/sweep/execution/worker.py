@@ -40,7 +40,8 @@ class ProgressUpdate:
 @dataclass(frozen=True)
 class Outcome:
     """How a trial's part of a job ended: done (trained to the end), stopped (at `until`), failed, busy (another process
-    trains it), or interrupted (asked to stop, with a checkpoint)."""
+    trains it), or interrupted (asked to stop, with a checkpoint).
+    """
 
     key: str
     kind: str
@@ -89,7 +90,8 @@ def work(job: Job, tell: Callable[[ProgressUpdate], None]) -> list[Outcome]:
 
 def _at(found: Any, config: TrainStudentConfig, until: int | None) -> Any:
     """A training that somebody else has brought further than `until` is judged by its last evaluation up to there, or
-    by the first one after it."""
+    by the first one after it.
+    """
     if not isinstance(found, PausedTraining) or until is None or found.step <= until:
         return found
     curve, _ = read_curve(Path(config.out or ""))

@@ -20,7 +20,8 @@ LEADERS = 8
 @contextmanager
 def view(directory: SweepDirectory, study: Study, before: float) -> Iterator[Callable[[Search, str | None], None]]:
     """`before`: seconds of the calls before this one. The search calls what is yielded; `sweep status` reads what that
-    writes."""
+    writes.
+    """
     started = time.monotonic()
     live = _Live() if sys.stderr.isatty() else None
     drawn, told = 0.0, time.monotonic()

@@ -1,5 +1,6 @@
 """A search in which TPE proposes what to try from what is known (Bergstra et al. 2011), and trials that lag behind at
-a rung are pruned by asynchronous successive halving (Li et al. 2020); both are Optuna's."""
+a rung are pruned by asynchronous successive halving (Li et al. 2020); both are Optuna's.
+"""
 
 from collections.abc import Iterator
 
@@ -21,7 +22,8 @@ def bayes(
     study: Study, trials: Trials, space: Space, count: int, seed: int, slots: int, retry_failed: bool = False
 ) -> Strategy:
     """`count` trials, `slots` at a time. Those of an earlier call that were interrupted come first, and with
-    `retry_failed` those that failed."""
+    `retry_failed` those that failed.
+    """
     of = distributions(space)
     shares = rungs(space.constants.get("warmup", 0.1))
     study.study.pruner = SuccessiveHalvingPruner(min_resource=rung((*shares, 1.0)[0]), reduction_factor=GROWTH)
@@ -57,7 +59,8 @@ def _few(study: Study, count: int) -> bool:
 
 def _proposed(study: Study, trials: Trials, space: Space, of: Distributions, seed: int) -> Trial | None:
     """A trial that was not tried yet. What does not fit together, and what was tried, is told to the study, and nobody
-    runs it."""
+    runs it.
+    """
     asked = study.ask(of, seed)
     try:
         trial = trials.of({**space.constants, **asked.params})

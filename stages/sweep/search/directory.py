@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from pipeline.errors import BadRun, one_line, to_type
+from pipeline.errors import BadRun, one_line, shell_line
 from pipeline.system.files import read_json, write_json
 from pipeline.system.lease import directory_lease, is_free, leave_directory
 from pipeline.training.run_directory import read_curve
@@ -30,14 +30,15 @@ class SweepDirectory:
     @contextmanager
     def claimed(self, about: Mapping[str, Any]) -> Iterator[None]:
         """Meanwhile nobody else searches in it. Raises `BadRun` if another process does, or if it holds another sweep
-        or something else."""
+        or something else.
+        """
         try:
             self._check(about)
             holder = self.lease.acquire()
         except OSError as error:
             raise BadRun(f"{self.path} cannot be written ({error.strerror}). Choose another --out") from error
         if holder is not None:
-            look = to_type("sweep", "status", self.path)
+            look = shell_line("sweep", "status", self.path)
             raise BadRun(f"{self.path} is being searched by {holder}. See how far it is: {look}")
         try:
             if not (self.path / SWEEP).is_file():

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config.options import command_line
 from pipeline.config.sweep import SweepConfig
-from pipeline.errors import BadOption, BadRun, to_type
+from pipeline.errors import BadOption, BadRun, shell_line
 from pipeline.system.digests import json_digest
 from pipeline.system.interrupts import stop_requests
 from pipeline.system.progress import note
@@ -47,7 +47,8 @@ class SweepResult:
 
 def search(config: SweepConfig, starting: AbstractContextManager[Engine], started: float) -> SweepResult | Estimate:
     """As `stages.sweep.run`. The engine is entered once all is checked; `started` is when the command was, by the
-    monotonic clock."""
+    monotonic clock.
+    """
     space, trials = read_space(config.space, config.cache), Trials(config)
     listed = _listed(config, space, trials)
     metric = trials.metric()
@@ -61,7 +62,7 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
     about = _about(config, space, trials, metric, times * len(tried))
     directory = SweepDirectory(Path(config.out or _default_out(about)))
     with directory.claimed(about):
-        note(f"{directory.path}: see how far it is with: {to_type('sweep', 'status', directory.path)}")
+        note(f"{directory.path}: see how far it is with: {shell_line('sweep', 'status', directory.path)}")
         study = Study(directory.path, write=True)
         before, _, _ = directory.progress()
         with stop_requests() as stop, view(directory, study, before) as changed, starting as engine:
@@ -80,7 +81,7 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         record = directory.record(study, {}, before + seconds, finished=True)
         write_page(record, directory.path / PAGE)
     if not record.count(FINISHED) and record.count(FAILED):
-        shown = to_type("sweep", "show", directory.path)
+        shown = shell_line("sweep", "show", directory.path)
         raise BadRun(f"no trial finished, {record.count(FAILED)} failed. See why: {shown}. Then add --retry-failed")
     print(leaderboard.leaders(record))
     note(f"see {directory.path / PAGE}")

@@ -47,7 +47,8 @@ def packed(asked: str, trial: Trial, trials: Trials, measure: bool = True) -> in
 
 def _measured(cache: Cache, config: TrainStudentConfig) -> dict[int, float]:
     """Seconds of a step a student, in packs of the sizes that memory holds; the memory of a GPU is given back, since
-    those who train need it."""
+    those who train need it.
+    """
     sizes: Sequence[int] = SIZES
     while True:
         try:

@@ -39,7 +39,8 @@ class Range:
 @dataclass(frozen=True)
 class Space:
     """Options of train-student: constants, choices (in the order in which they were written), ranges, and blocks of
-    choices, of which each setting has one."""
+    choices, of which each setting has one.
+    """
 
     constants: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -48,7 +49,8 @@ class Space:
 
     def settings(self) -> Iterator[dict[str, Any]]:
         """Every combination of the choices, with each block, and the constants. Raises `BadOption` for more than
-        100,000."""
+        100,000.
+        """
         blocks = self.either or ({},)
         count = sum(math.prod(map(len, (*self.choices.values(), *block.values()))) for block in blocks)
         if count > MOST_SETTINGS:

@@ -42,7 +42,8 @@ def ranked(trials: Sequence[Trial], scores: Scores) -> list[Trial]:
 
 def rehearsed(strategy: Strategy) -> dict[str, tuple[Trial, float]]:
     """Key -> trial, and the share of its training, of all that a strategy tries where the longest ones are best: no
-    search of these trials costs more."""
+    search of these trials costs more.
+    """
     found: dict[str, tuple[Trial, float]] = {}
     wave = next(strategy, None)
     while wave is not None:

@@ -72,7 +72,8 @@ def damage_told(journal: Path) -> Iterator[None]:
 
 class Study:
     """The study in a sweep's directory. Whoever writes holds the lease of the directory; reading needs none, and raises
-    `BadRun` where there is nothing to read."""
+    `BadRun` where there is nothing to read.
+    """
 
     def __init__(self, directory: Path, write: bool):
         path = directory / JOURNAL
@@ -118,7 +119,8 @@ class Study:
 
     def ask(self, of: Distributions, seed: int) -> Trial:
         """Options that TPE proposes, from all that ended. The number of the trial is part of the seed, so a search that
-        is interrupted goes on as it would have."""
+        is interrupted goes on as it would have.
+        """
         count = len(self.trials())
         self.study.sampler = optuna.samplers.TPESampler(seed=(seed * 1_000_003 + count) % 2**32)
         return self.study.ask(dict(of))
