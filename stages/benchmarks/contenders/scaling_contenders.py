@@ -1,5 +1,6 @@
-"""What runs in the processes of `benchmark growth`. Each function builds a turn; a turn returns (amount of work,
-seconds) of everything that it timed.
+"""Work that benchmark `growth` times: each function builds a turn.
+
+A turn returns (amount of work, seconds) of everything that it timed.
 """
 
 import itertools
@@ -32,20 +33,20 @@ from stages.benchmarks.harness.timing import Measured
 
 OPENING, VERIFYING, READING = "opening", "verifying", "reading"
 BATCH = 32
-OPENINGS = 3  # in a turn; they are short
+OPENINGS = 3  # per turn; they are short
 WARM_STEPS = 3
 
 
 @dataclass(frozen=True)
-class Training:
-    """A student of `layers` layers of a teacher of this shape, in batches of `batch_size`."""
+class StudentSetup:
+    """Teacher shape, batch size and device of students in training."""
 
     teacher_config: Any  # of transformers
     batch_size: int
     device: str  # auto, cpu or cuda
 
     def learner(self, layers: int) -> EncoderLearner:
-        """KD where the student has no layer to match, else PKD-Skip."""
+        """Return a learner of a student of so many layers: KD if it has no layer to match, else PKD-Skip."""
         matched = pkd_skip(depth_of(self.teacher_config), layers) if layers > 1 else ()
         objective = Objective(0.5, 100.0 if matched else 0.0, 5.0, "reference", matched)
         student = build_classifier(cut_config(self.teacher_config, layers))
@@ -54,7 +55,7 @@ class Training:
 
 
 def trained(learner: EncoderLearner, split: Split, signals: CachedTargets, ids: np.ndarray, step: int) -> None:
-    """One step over these examples; it is done when this returns, on a GPU too."""
+    """Train one step on these examples, and wait until it is done, on a GPU too."""
     batch = collate(split, ids, 0).to(learner.accelerator.device)
     targets = signals.for_batch(batch, learner.layers)
     learner.step([Part(batch, targets, 1.0)], step % 1000, 1000).sum().item()
@@ -67,9 +68,10 @@ def read_epoch(split: Split, layers: Sequence[int]) -> None:
         signals.for_batch(collate(split, ids, 0), layers)
 
 
-def use(caches: Sequence[tuple[str, tuple[int, ...]]]) -> Callable[[int], Measured]:
-    """A turn opens the cache of this number, checks it whole as `cache verify` does, and reads an epoch with the
-    [CLS] vectors of these layers; one unit of work each.
+def open_verify_read(caches: Sequence[tuple[str, tuple[int, ...]]]) -> Callable[[int], Measured]:
+    """Return a turn that opens the cache of the given number, verifies every byte, and reads an epoch.
+
+    `caches` are directories and the layers that are read. Each of the three is one unit of work.
     """
     torch.set_num_threads(1)
 
@@ -85,14 +87,14 @@ def use(caches: Sequence[tuple[str, tuple[int, ...]]]) -> Callable[[int], Measur
         read_epoch(cache.splits["train"], layers)
         ended = time.perf_counter()
         times = {OPENING: (opened - started) / OPENINGS, VERIFYING: verified - opened, READING: ended - verified}
-        return {what: (1, seconds) for what, seconds in times.items()}
+        return {name: (1, seconds) for name, seconds in times.items()}
 
-    turn(0)  # imports, and the processor's caches
+    turn(0)  # warms imports and the processor's caches
     return turn
 
 
 def reader(location: str, layers: tuple[int, ...]) -> Callable[[int], Measured]:
-    """A turn reads so many epochs, as a trial does; its process id is under "process"."""
+    """Return a turn that reads a number of epochs, as a trial does; it also returns its process id as "process"."""
     torch.set_num_threads(1)
     split = open_cache(location).splits["train"]
 
@@ -106,9 +108,9 @@ def reader(location: str, layers: tuple[int, ...]) -> Callable[[int], Measured]:
 
 
 def caching(location: str, config: Any, out: str, shard_rows: int, device: str) -> Callable[[int], Measured]:
-    """A turn runs a teacher over the training examples of this cache (one shard) and writes shards of `shard_rows`.
+    """Return a turn that runs a teacher over the training examples of a cache (one shard), in shards of `shard_rows`.
 
-    It returns what was done after each shard, and after how many seconds.
+    It returns the examples done after each shard, and the seconds until then.
     """
     cache = open_cache(location)
     split, types = cache.splits["train"], cache.manifest.column_types()
@@ -117,7 +119,7 @@ def caching(location: str, config: Any, out: str, shard_rows: int, device: str) 
     running = context.__enter__()
     running.tokens_a_second(split, 0, len(split))  # warm
 
-    def turn(_: int, context: Any = context) -> Measured:  # while the turn lives, so does the pass
+    def turn(_: int, context: Any = context) -> Measured:  # keeps the pass open as long as the turn exists
         marks: dict[str, tuple[float, float]] = {}
         started = time.perf_counter()
         for index, (start, stop) in enumerate(shard_ranges(len(split), shard_rows)):
@@ -130,16 +132,17 @@ def caching(location: str, config: Any, out: str, shard_rows: int, device: str) 
     return turn
 
 
-def training(location: str, of: Training, layers: int, examples_a_mark: int) -> Callable[[int], Measured]:
-    """A turn trains a new student for an epoch. It returns what was done every so many examples, and after how many
-    seconds.
+def training(location: str, setup: StudentSetup, layers: int, examples_per_mark: int) -> Callable[[int], Measured]:
+    """Return a turn that trains a new student for an epoch.
+
+    It returns the examples done at every mark, and the seconds until then.
     """
     split = open_cache(location).splits["train"]
     signals = CachedTargets(split)
-    batches = BatchOrder(np.arange(len(split)), split.lengths, of.batch_size, 0).epoch(0)
+    batches = BatchOrder(np.arange(len(split)), split.lengths, setup.batch_size, 0).epoch(0)
 
     def turn(_: int) -> Measured:
-        learner = of.learner(layers)
+        learner = setup.learner(layers)
         for step, ids in enumerate(batches[:WARM_STEPS]):
             trained(learner, split, signals, ids, step)
         marks: dict[str, tuple[float, float]] = {}
@@ -147,19 +150,22 @@ def training(location: str, of: Training, layers: int, examples_a_mark: int) -> 
         for step, ids in enumerate(batches):
             trained(learner, split, signals, ids, step)
             done += len(ids)
-            if done // examples_a_mark > len(marks) or done == len(split):
+            if done // examples_per_mark > len(marks) or done == len(split):
                 marks[str(len(marks))] = done, time.perf_counter() - started
         return marks
 
     return turn
 
 
-def depths(location: str, of: Training, layers: Sequence[int], batches: int) -> Callable[[int], Measured]:
-    """A turn gives each student so many steps, in turn on the same batches. It returns (layers, seconds a step)."""
+def depths(location: str, setup: StudentSetup, layers: Sequence[int], batches: int) -> Callable[[int], Measured]:
+    """Return a turn that trains students of these depths in turn on the same batches.
+
+    It returns (layers, seconds per step) of each.
+    """
     split = open_cache(location).splits["train"]
     signals = CachedTargets(split)
-    chosen = BatchOrder(np.arange(len(split)), split.lengths, of.batch_size, 0).representative(batches)
-    learners = {depth: of.learner(depth) for depth in layers}
+    chosen = BatchOrder(np.arange(len(split)), split.lengths, setup.batch_size, 0).representative(batches)
+    learners = {depth: setup.learner(depth) for depth in layers}
     steps = itertools.count()
 
     def turn(times: int) -> Measured:

@@ -97,7 +97,10 @@ def test_an_unfinished_one_and_who_is_writing_it(call, tiny, in_directory):
     begun(tiny.arrow, in_directory / "data" / "toy", 3)
     (cache,) = call("cache", "ls").json["caches"]
     assert (cache["state"], cache["identity"]) == ("unfinished", open_cache(tiny.arrow).manifest.identity)
-    assert cache["note"] == "unfinished, 3 shards so far; nobody is writing it: the command that began it goes on"
+    assert (
+        cache["note"]
+        == "unfinished, 3 shards so far; no process is writing it: run the command that started it to continue"
+    )
     code = "from pipeline.system.lease import Lease; import sys, pathlib, time\n"
     code += "Lease(pathlib.Path(sys.argv[1])).acquire(); print(1, flush=True); time.sleep(60)"
     lease = in_directory / "data" / "toy" / ".partial" / "lease.json"
@@ -112,7 +115,7 @@ def test_an_unfinished_one_and_who_is_writing_it(call, tiny, in_directory):
     assert result.json["caches"][0]["note"] == (
         f"unfinished, 3 shards so far; being written by {name} (process {process.pid})"
     )
-    assert "nobody is writing it" in call("cache", "ls").json["caches"][0]["note"]  # it died
+    assert "no process is writing it" in call("cache", "ls").json["caches"][0]["note"]  # it died
 
 
 def test_an_unfinished_one_that_says_nonsense(call, in_directory):
