@@ -105,7 +105,7 @@ def from_generator(
 def dataset_of(rows: Sequence[Mapping[str, Any]], features: Any, directory: Path) -> Any:
     """Write the rows into `directory` with `datasets`.
 
-    The fingerprint is given, because `datasets` would pickle the rows to compute one.
+    The fingerprint is given, because `datasets` would hash all rows to compute one.
     """
     from datasets import Dataset
 
