@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.distillation.layer_map import last, parse_layers, resolve_layer_map, skip, student_depth
+from pipeline.distillation.layer_map import parse_layers, pkd_last, pkd_skip, resolve_layer_map, student_depth
 from pipeline.errors import BadOption
 
 depths = st.integers(2, 48).flatmap(lambda n: st.tuples(st.integers(n, 48), st.just(n)))
@@ -13,20 +13,20 @@ depths = st.integers(2, 48).flatmap(lambda n: st.tuples(st.integers(n, 48), st.j
     [(12, 6, (2, 4, 6, 8, 10)), (12, 3, (4, 8)), (24, 6, (4, 8, 12, 16, 20)), (6, 3, (2, 4)), (12, 5, (2, 4, 7, 9))],
 )
 def test_pkd_skip_of_the_paper(teacher, student, layers):
-    assert skip(teacher, student) == layers
+    assert pkd_skip(teacher, student) == layers
 
 
 @pytest.mark.parametrize(
     ("teacher", "student", "layers"), [(12, 6, (7, 8, 9, 10, 11)), (12, 3, (10, 11)), (6, 3, (4, 5))]
 )
 def test_pkd_last_of_the_paper(teacher, student, layers):
-    assert last(teacher, student) == layers
+    assert pkd_last(teacher, student) == layers
 
 
 @given(depths)
 def test_maps_are_distinct_rising_and_never_the_last_layer(depth):
     teacher, student = depth
-    for layers in (skip(*depth), last(*depth)):
+    for layers in (pkd_skip(*depth), pkd_last(*depth)):
         assert len(layers) == student - 1
         assert list(layers) == sorted(set(layers))
         assert all(1 <= layer < teacher for layer in layers)
@@ -34,7 +34,7 @@ def test_maps_are_distinct_rising_and_never_the_last_layer(depth):
 
 @given(st.integers(2, 48))
 def test_a_student_as_deep_as_its_teacher_matches_every_layer_but_the_last(depth):
-    assert skip(depth, depth) == last(depth, depth) == tuple(range(1, depth))
+    assert pkd_skip(depth, depth) == pkd_last(depth, depth) == tuple(range(1, depth))
 
 
 def test_default_depth_is_half():
