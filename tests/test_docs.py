@@ -156,7 +156,8 @@ def test_commands_have_valid_options():
             group, words, context = main, shlex.split(line), click.Context(main)
             while isinstance(group, click.Group) and words and words[0] in group.commands:
                 group, words = group.commands[words[0]], words[1:]
-            assert group is not main, (page_name(path), line)
+            unknown = isinstance(group, click.Group) and words and not words[0].startswith("-")
+            assert group is not main and not unknown, (page_name(path), line)
             try:
                 group.make_context("", words, parent=context)
             except click.ClickException as error:
@@ -171,6 +172,12 @@ def test_make_commands_of_the_docs_are_targets():
         for target in {line.split()[1] for line in named}:
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), (page_name(path), target)
     assert "exec make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_cpu_build_of_the_readme_is_the_version_of_the_constraints():
+    # another version would be replaced by the CUDA build of the pinned one
+    (pinned,) = re.findall(r"^pip install (torch==\S+) --index-url", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert pinned in (ROOT / "constraints.txt").read_text().splitlines()
 
 
 def test_extras_of_the_docs_exist():
