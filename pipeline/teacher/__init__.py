@@ -1,0 +1,1 @@
+"""The teacher: where it is found, its pass over the examples, and repairs of a cache with it."""

@@ -59,7 +59,7 @@ SCHEMES = {
     "gs": Scheme("gcsfs", "gcs", "GOOGLE_APPLICATION_CREDENTIALS", 1, {}),
     "hf": Scheme("huggingface_hub", "", "HF_TOKEN and HF_ENDPOINT", 3, {}),
     "file": Scheme("fsspec", "", "its permissions", 0, {}),
-    "verified": Scheme("fsspec", "", "", 0, {}),
+    "memory": Scheme("fsspec", "", "", 0, {}),
 }
 
 

@@ -85,7 +85,7 @@ class SweepDirectory:
             return 0.0, False, {}
 
     def write_progress(self, seconds: float, live: Mapping[str, ProgressUpdate], finished: bool = False) -> None:
-        """Raises `BadCache` if another process took the directory over while this one was silent."""
+        """Raises `LeaseLost` if another process took the directory over while this one was silent."""
         self.lease.check()
         running = {key: vars(told) for key, told in live.items()}
         write_json(self.path / PROGRESS, {"seconds": round(seconds, 2), "finished": finished, "live": running})

@@ -103,7 +103,7 @@ def test_loading_fewer_layers_from_any_checkpoint(teacher, tmp_path):
         ),
         (
             transformers.BartConfig(d_model=32, encoder_layers=2, decoder_layers=2, vocab_size=32),
-            "bart is no stack of encoder layers and cannot be cut. Use a BERT-like encoder",
+            "bart is not a stack of encoder layers and cannot be cut. Use a BERT-like encoder",
         ),
     ],
 )
