@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import (
     FORMAT_VERSION,
     FileRecord,
@@ -17,7 +18,7 @@ from pipeline.cache.format.manifest import (
     SplitRecord,
     TaskRecord,
 )
-from pipeline.cache.shards import LocalSource, Shard
+from pipeline.cache.shards import LocalSource, open_split
 from pipeline.cache.teacher_files import write_bundle
 from pipeline.cache.user_store import remember_rows
 from pipeline.cache.writer import CacheWriter
@@ -26,7 +27,7 @@ from pipeline.config.shared import RowsConfig
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.metrics import measure
 from pipeline.data.sources import load_rows
-from pipeline.data.splits import Split, shard_ranges, split_digest
+from pipeline.data.splits import Split, selection_split, shard_ranges, split_digest
 from pipeline.data.tasks import DEV, find_task, role_of
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.layer_map import parse_layers
@@ -43,7 +44,7 @@ from pipeline.teacher.forward import BATCHING, teacher_pass
 from pipeline.teacher.locate import Teacher, find_teacher, load_teacher
 from pipeline.teacher.shard_workers import ShardTask, in_processes, in_this_process, process_shards
 from pipeline.training.provenance import environment, shareable, shareable_place
-from pipeline.training.run_directory import MODEL
+from pipeline.training.run_reader import MODEL
 
 POLL_SECONDS = 1.0
 Records = dict[tuple[str, int], ShardRecord]
@@ -51,6 +52,8 @@ Records = dict[tuple[str, int], ShardRecord]
 
 @dataclass(frozen=True)
 class CacheResult:
+    """The result of `cache-teacher`."""
+
     command: str
     out: str
     seconds: float
@@ -64,7 +67,7 @@ class CacheResult:
 
 @dataclass(frozen=True)
 class Job:
-    """A cache to be made: what of it is known before the teacher runs, and what makes it."""
+    """A cache to be made: what is known before the teacher runs, and what makes it."""
 
     config: CacheTeacherConfig
     writer: CacheWriter
@@ -76,28 +79,29 @@ class Job:
 
     @cached_property
     def work(self) -> list[ShardTask]:
-        """All shards, those of dev splits first: they say whether the teacher is worth the rest."""
+        """All shards, those of dev splits first: they show whether the teacher is worth the rest."""
         ordered = sorted(self.splits, key=lambda name: role_of(name) != DEV)
         rows = self.config.shard_rows
         return [(n, i, *shard) for n in ordered for i, shard in enumerate(shard_ranges(len(self.splits[n]), rows))]
 
     def write_teacher(self) -> dict[str, FileRecord]:
-        """Write teacher/ unless it is there."""
+        """Write teacher/ unless it exists; return the records of its files."""
         return self.writer.write_teacher(lambda to: write_bundle(to, self.teacher.model, self.teacher.tokenizer))
 
     def with_records(self, records: Records) -> Manifest:
-        """The manifest with the shards that there are."""
-        found = {
+        """Return the manifest with these shards."""
+        splits = {
             name: SplitRecord(
-                split.labelled, tuple(record for (of, _), record in sorted(records.items()) if of == name)
+                split.labelled,
+                tuple(record for (split_name, _), record in sorted(records.items()) if split_name == name),
             )
             for name, split in self.splits.items()
         }
-        return replace(self.manifest, splits=found)
+        return replace(self.manifest, splits=splits)
 
 
 def run(config: CacheTeacherConfig) -> CacheResult:
-    """Write the cache, or go on with an interrupted one; a finished one of the same identity is left as it is.
+    """Write the cache, or go on with an interrupted one; a finished one of the same identity is left unchanged.
 
     Raises a `DistillError`; a directory that holds something else is not touched.
     """
@@ -127,7 +131,7 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     if (finished := writer.finished()) is not None:
         note(f"{out} is already this cache, complete")
         return _result(out, finished, started)
-    job = Job(config, writer, manifest, teacher, splits, make_accelerator(manifest.fields["compute"]), nodes)
+    job = Job(config, writer, manifest, teacher, splits, make_accelerator(manifest.fields.compute), nodes)
     _preflight(job)
     seen = shareable(config)
     made = {
@@ -141,7 +145,7 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
 
 
 def _preflight(job: Job) -> None:
-    """Say what the rest of the work needs. Raises a `DistillError` if it cannot be had; nothing is written yet."""
+    """Report what the rest of the work needs. Raises a `DistillError` if it is not available; nothing is written yet."""
     writer, manifest, splits = job.writer, job.manifest, job.splits
     preflight.check_shards(len(job.work))
     preflight.check_labels(manifest)
@@ -151,7 +155,7 @@ def _preflight(job: Job) -> None:
         needed += preflight.teacher_bytes(job.teacher.model)
     free = preflight.check_space(writer.directory, needed)
     with teacher_pass(job.teacher.model, job.accelerator, manifest, available_cores()) as running:
-        rate = running.tokens_a_second(splits[left[0][0]], *left[0][2:]) if left else 0.0
+        rate = running.tokens_per_second(splits[left[0][0]], *left[0][2:]) if left else 0.0
     tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in left)
     note(
         f"{writer.directory}: {sum(stop - start for *_, start, stop in left):,} examples in {len(left)} shards, "
@@ -173,8 +177,7 @@ def _write(job: Job, made: Mapping[str, Any], started: float) -> Manifest:
         if finished is not None:
             return finished
         teacher_files = job.write_teacher() if owner else None
-        judge = next((name for name, split in splits.items() if role_of(name) == DEV and split.labelled), None)
-        records, forward = _compute(job, judge)
+        records, forward = _compute(job, selection_split(splits))
         while not owner:  # whoever holds the lease finishes; if it dies, the work is there and this process does
             owner, finished = _lead(writer, join=True)
             if finished is not None:
@@ -200,50 +203,51 @@ def _write(job: Job, made: Mapping[str, Any], started: float) -> Manifest:
 
 
 def _lead(writer: CacheWriter, join: bool) -> tuple[bool, Manifest | None]:
-    """Whether this process holds the cache's lease now, and the manifest if another one has finished the cache."""
+    """Return whether this process holds the cache's lease now, and the manifest if another has finished the cache."""
     return writer.start(join), writer.finished()
 
 
 def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str, Split]) -> Manifest:
-    """What is known before the first forward pass: the identity and the shape of the columns."""
+    """Return what is known before the first forward pass: the identity and the shape of the columns."""
     model, tokenizer, task = teacher.model, teacher.tokenizer, teacher.task
     depth = depth_of(model.config)
     layers = tuple(range(1, depth)) if config.layers == "all" else parse_layers("--layers", config.layers, depth)
-    fields = {
-        "format": FORMAT_VERSION,
-        "teacher_weights": weights_digest(model.state_dict()),
-        "teacher_config": config_digest(model.config),
-        "teacher_tokenizer": tokenizer_digest(tokenizer),
-        "splits": {split: split_digest(part, config.shard_rows) for split, part in splits.items()},
-        "max_length": config.max_length,
-        "layers": list(layers),
-        "labels": list(task.labels) if task.labels else None,
-        "shard_rows": config.shard_rows,
-        "dtype": config.dtype,
-        "compute": resolve_precision(config.precision),
-        "batching": BATCHING,
-        "sequences": 1,
-    }
+    identity = CacheIdentity(
+        format=FORMAT_VERSION,
+        teacher_weights=weights_digest(model.state_dict()),
+        teacher_config=config_digest(model.config),
+        teacher_tokenizer=tokenizer_digest(tokenizer),
+        splits={split: split_digest(part, config.shard_rows) for split, part in splits.items()},
+        max_length=config.max_length,
+        layers=layers,
+        labels=task.labels,
+        shard_rows=config.shard_rows,
+        dtype=config.dtype,
+        compute=resolve_precision(config.precision),
+        batching=BATCHING,
+        sequences=1,
+        kind=task.kind.name,
+    )
     record = ModelRecord(
         type=model.config.model_type,
         depth=depth,
         hidden=model.config.hidden_size,
-        classes=task.classes,
+        classes=task.num_logits,
         pad_id=tokenizer.pad_token_id,
         token_types=_token_types(tokenizer, model.config),
         vocabulary=model.config.vocab_size,
     )
-    return Manifest(fields, config.format, TaskRecord(task.name, task.labels, task.metrics), record)
+    return Manifest(identity, config.format, TaskRecord(task.name, task.labels, task.metrics), record)
 
 
 def _token_types(tokenizer: Any, config: Any) -> int:
     return getattr(config, "type_vocab_size", 2) if "token_type_ids" in tokenizer.model_input_names else 0
 
 
-def _compute(job: Job, judge: str | None) -> tuple[Records, dict[str, float]]:
-    """The records of all shards; the split `judge` is computed first, and a teacher that is weak there is refused."""
+def _compute(job: Job, selection: str | None) -> tuple[Records, dict[str, float]]:
+    """Return the records of all shards; `selection` is computed first, and a teacher that is weak there is refused."""
     config, writer, manifest, splits = job.config, job.writer, job.manifest, job.splits
-    done, begun = [0], time.monotonic()
+    done, started = [0], time.monotonic()
     with ExitStack() as stack:
         progress = stack.enter_context(bar(sum(map(len, splits.values())), f"cache {manifest.task.name}", "ex"))
 
@@ -259,36 +263,34 @@ def _compute(job: Job, judge: str | None) -> tuple[Records, dict[str, float]]:
             running = stack.enter_context(teacher_pass(job.teacher.model, job.accelerator, manifest, available_cores()))
             pool = in_this_process(writer, splits, running, progress.update, computed)
         if job.nodes:
-            fixed = replace(config, precision=manifest.fields["compute"])  # auto could be another on another node
+            fixed = replace(config, precision=manifest.fields.compute)  # auto could be another on another node
             stack.enter_context(job.nodes.run_on_other_nodes(_join, fixed))
-        first = [item for item in job.work if item[0] == judge]
+        first = [item for item in job.work if item[0] == selection]
         records = process_shards(writer, first, pool)
-        if judge and manifest.task.labels and not config.allow_weak_teacher:
-            logits = _open(writer, job.with_records(records), judge).whole("logits")
-            preflight.check_teacher(job.teacher.task, judge, logits, splits[judge].labels)
-        records |= process_shards(writer, [item for item in job.work if item[0] != judge], pool)
-    return records, {"computed_examples": done[0], "computing_seconds": round(time.monotonic() - begun, 3)}
+        if selection and not config.allow_weak_teacher:
+            logits = _open(writer, job.with_records(records), selection).whole("logits")
+            preflight.check_teacher(job.teacher.task, selection, logits, splits[selection].labels)
+        records |= process_shards(writer, [item for item in job.work if item[0] != selection], pool)
+    return records, {"computed_examples": done[0], "computing_seconds": round(time.monotonic() - started, 3)}
 
 
-def _join(place: SharedDirectory, config: CacheTeacherConfig) -> None:
-    """On a node: share the work of the process that holds the lease."""
-    place.enter()
+def _join(directory: SharedDirectory, config: CacheTeacherConfig) -> None:
+    """Share, on another node, the work of the process that holds the lease."""
+    directory.enter()
     run(replace(config, engine="local", join=True, workers=gpu_count() or config.workers))
 
 
 def _open(writer: CacheWriter, manifest: Manifest, name: str) -> Split:
-    """A split of a cache that has no manifest yet."""
-    source, record = LocalSource(writer.directory), manifest.splits[name]
-    shards = [Shard(source, manifest, name, index) for index in range(len(record.shards))]
-    return Split(name, shards, record.labelled)
+    """Return a split of a cache that does not have a manifest yet."""
+    return open_split(LocalSource(writer.directory), manifest, name)
 
 
 def _teacher_metrics(writer: CacheWriter, manifest: Manifest, name: str) -> dict[str, float]:
-    """The teacher's metrics on a labelled split, from the logits as they were written."""
+    """Return the teacher's metrics on a labelled split, from the logits as they were written."""
     split = _open(writer, manifest, name)
-    metrics = measure(manifest.task.metrics, split.whole("logits"), split.labels)
-    if manifest.task.labels is None and metrics["pearson"] <= 0:
-        note(f"warning: on {name} the teacher's scores do not rise with the labels. Check the teacher")
+    metrics = measure(manifest.kind, manifest.task.metrics, split.whole("logits"), split.labels)
+    if (doubt := manifest.kind.doubt(metrics)) is not None:
+        note(f"warning: on {name} the teacher's {doubt}. Check the teacher")
     return metrics
 
 

@@ -1,11 +1,13 @@
 """Measure a finished run again: on its cache, on another copy of it, or on the rows of its task."""
 
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.cache.format.columns import LOGITS
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache, splits_of_role
 from pipeline.config.shared import RowsConfig
@@ -19,11 +21,13 @@ from pipeline.models.checkpoints import load_classifier, load_tokenizer
 from pipeline.system.cpu import require_single_process
 from pipeline.system.digests import tokenizer_digest
 from pipeline.training.learner import predict
-from pipeline.training.run_directory import MODEL, read_run
+from pipeline.training.run_reader import MODEL, read_run
 
 
 @dataclass(frozen=True)
 class EvaluateResult:
+    """The result of `evaluate`."""
+
     command: str
     out: str
     seconds: float
@@ -33,7 +37,7 @@ class EvaluateResult:
 
 
 def run(config: EvaluateConfig) -> EvaluateResult:
-    """Metrics on every labelled split asked for. Raises a `DistillError`, for a split without labels too."""
+    """Measure every labelled split of --split. Raises a `DistillError`, for a split without labels too."""
     require_single_process("evaluate")
     started = time.monotonic()
     directory = Path(config.run)
@@ -44,52 +48,59 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     cache = _cache(config.cache, record.get("cache"))
     if cache:
         _check_cache(cache, record, tokenizer)
-        metrics_of_task, splits = cache.manifest.task.metrics, cache.splits
+        kind, metrics, splits = cache.manifest.kind, cache.manifest.task.metrics, cache.splits
     else:
         source = _rows(record["rows"])
         rows, length = load_rows(source), source.max_length
-        metrics_of_task = rows.task.metrics
+        kind, metrics = rows.task.kind, rows.task.metrics
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
     if not any(part.labelled for part in chosen.values()):
-        raise BadOption(f"split {config.split} has no labels to measure against. Use another --split")
+        raise BadOption(f"split {config.split} does not have labels to measure against. Use another --split")
     accelerator = make_accelerator(resolve_precision(config.precision))
     model = prepare_for_cls(model, accelerator.device)
-    with cache.verification(chosen) if cache else nullcontext() as verification:
+    with cache.check_in_background(_columns(cache, chosen)) if cache else nullcontext() as check:
         logits = {name: predict(model, part, tokenizer.pad_token_id, accelerator) for name, part in chosen.items()}
-        agreement = agreements(logits, chosen) if cache else {}
-        if verification:
-            verification.wait()
+        agreement = agreements(kind, logits, chosen) if cache else {}
+        if check:
+            check.wait()
     return EvaluateResult(
         "evaluate",
         str(directory),
         round(time.monotonic() - started, 2),
-        measure_splits(metrics_of_task, logits, chosen),
+        measure_splits(kind, metrics, logits, chosen),
         {name: len(part) for name, part in chosen.items()},
         agreement,
     )
 
 
+def _columns(cache: Cache, splits: Iterable[str]) -> dict[str, list[str]]:
+    """Return what is read of these splits: inputs, and the teacher's logits for the agreement."""
+    return {name: [*cache.input_columns, LOGITS] for name in splits}
+
+
 def _cache(given: str | None, recorded: str | None) -> Cache | None:
     if not given and recorded and "://" not in recorded and not Path(recorded).is_dir():
-        raise BadCache(f"the cache of this run was {recorded}, which is not there. Name its place with --cache")
+        raise BadCache(
+            f"the cache of this run was {recorded}, which does not exist. Name its present place with --cache"
+        )
     name = given or recorded
     return open_cache(name) if name else None
 
 
 def _rows(recorded: dict[str, Any]) -> RowsConfig:
-    """Where the rows of a teacher's run are. Raises `BadRows` if they are no longer there."""
+    """Return where the rows of a teacher's run are. Raises `BadRows` if they are no longer there."""
     for option in ("data_dir", "train_file", "dev_file", "test_file"):
         if recorded[option] and not Path(recorded[option]).exists():
             raise BadRows(
-                f"the rows of this run were {recorded[option]}, which is not there. Go to the directory where it was "
+                f"the rows of this run were {recorded[option]}, which does not exist. Go to the directory where it was "
                 "trained, or name a cache of its task with --cache"
             )
     return RowsConfig(**recorded)
 
 
 def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
-    """Raises `BadCache` for a cache of other tokens than the model reads, or of another identity than the run's."""
+    """Raise `BadCache` for a cache of other tokens than the model reads, or of another identity than the run's."""
     identity = record.get("inputs", {}).get("cache")
     if identity and cache.manifest.identity != identity:
         raise BadCache(
@@ -99,5 +110,5 @@ def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
     task = record["config"].get("task", cache.manifest.task.name)
     if task != cache.manifest.task.name:
         raise BadCache(f"{cache.location} is of task {cache.manifest.task.name}, and this run of {task}. Name another")
-    if tokenizer_digest(tokenizer) != cache.manifest.fields["teacher_tokenizer"]:
+    if tokenizer_digest(tokenizer) != cache.manifest.fields.teacher_tokenizer:
         raise BadCache(f"{cache.location} was tokenized for another model than this run's. Name another --cache")

@@ -9,10 +9,11 @@ from pipeline.config.shared import RowsConfig
 from pipeline.config.training import FinetuneTeacherConfig
 from pipeline.data.metrics import measure_splits
 from pipeline.data.sources import load_rows
-from pipeline.data.splits import Split, rows_digest
+from pipeline.data.splits import Split, rows_digest, selection_split
 from pipeline.data.tasks import TEST, TRAIN, role_of
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.losses import Objective
+from pipeline.distillation.targets import NoTargets
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate
@@ -27,6 +28,8 @@ from pipeline.training.training_state import TrainingResult
 
 @dataclass(frozen=True)
 class TeacherResult:
+    """The result of `finetune-teacher`, as its last line and run.json have it."""
+
     command: str
     out: str
     seconds: float
@@ -46,7 +49,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     name = locate(config.model)
     tokenizer = load_tokenizer(name, config.revision)
     seed_everything(config.seed)
-    model = load_classifier(name, classes=task.classes, labels=task.labels, revision=config.revision)
+    model = load_classifier(name, head=task.head, revision=config.revision)
     check_max_length(config.max_length, tokenizer, model.config)
     splits = {
         split: tokenize(split, part, tokenizer, config.max_length)
@@ -55,7 +58,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     }
     dev = {split: part for split, part in splits.items() if split != TRAIN}
     if not dev and config.select == "best":
-        raise BadOption("--select best judges on dev rows, and there are none. Give --dev-file, or use --select last")
+        raise BadOption("--select best needs dev rows, and there are none. Give --dev-file, or use --select last")
     precision = resolve_precision(config.precision)
     canonical = {**config.identity_options(), "precision": precision}
     directory = RunDirectory(out, "finetune-teacher", canonical, _inputs(model, tokenizer, splits))
@@ -64,11 +67,19 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
         return TeacherResult(**finished)
     accelerator = make_accelerator(precision)
     with directory.claimed(accelerator, config.resume):
-        learner = EncoderLearner(model, Objective(), config, accelerator, tokenizer.pad_token_id)
-        judge = next(iter(dev.values()), None)
-        description = f"teacher {task.name}"
+        learner = EncoderLearner(model, Objective(task.kind), config, accelerator, tokenizer.pad_token_id)
+        chosen = selection_split(dev)
+        selection = dev[chosen] if chosen else None
         training = Training(
-            learner, splits[TRAIN], None, judge, task.metrics, config, accelerator, directory, description
+            learner,
+            splits[TRAIN],
+            NoTargets(),
+            selection,
+            task.metrics,
+            config,
+            accelerator,
+            directory,
+            f"teacher {task.name}",
         )
         trained = training.train()
         assert isinstance(trained, TrainingResult)
@@ -77,7 +88,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
             "finetune-teacher",
             str(out),
             round(time.monotonic() - started, 2),
-            measure_splits(task.metrics, logits, dev),
+            measure_splits(task.kind, task.metrics, logits, dev),
             parameter_count(learner.bare),
             round(trained.examples_per_second, 1),
         )
@@ -91,7 +102,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
 
 
 def _inputs(model: Any, tokenizer: Any, splits: dict[str, Split]) -> dict[str, str]:
-    """Digests of everything that the training starts from."""
+    """Return the digests of everything that the training starts from."""
     digests = {
         "weights": weights_digest(model.state_dict()),
         "config": config_digest(model.config),

@@ -125,7 +125,10 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
             "train-student --cache c --speed 9",
             "No such option '--speed'. (Did you mean one of: '--data-seed', '--seed', '--select'?)",
         ),
-        ("evaluate none", "none is no run (it has no run.json). Name a directory that a training wrote"),
+        (
+            "evaluate none",
+            "none is not a run directory (no run.json). Pass the --out directory of finetune-teacher or train-student",
+        ),
         ("quickstart --examples 1", "--examples must be a number from 50 to 7030, not 1. Try --examples 2500"),
     ],
 )

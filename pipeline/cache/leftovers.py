@@ -130,9 +130,9 @@ def _writer(directory: Path) -> tuple[CacheWriter, set[str]]:
     try:
         value = read_json(path)
         splits = set(value["fields"]["splits"]) - {TEACHER}
-        return CacheWriter(directory, value["fields"], value["container"]), splits
+        return CacheWriter(directory, None, value["container"]), splits
     except FileNotFoundError:
-        return CacheWriter(directory, {}, "arrow"), set()
+        return CacheWriter(directory, None, "arrow"), set()
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadCache(f"{path} is damaged, and nothing was touched. Remove {directory} and make it again") from error
 

@@ -7,11 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.cache.background_check import Verification
-from pipeline.cache.format.columns import cls_column
 from pipeline.cache.format.containers import layout
 from pipeline.cache.format.manifest import TEACHER, FileRecord, Manifest, ShardRecord
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.shards import LocalSource, Shard, Source, file_state
+from pipeline.cache.shards import LocalSource, Source, file_state, open_split
 from pipeline.cache.teacher_config import check_bundle
 from pipeline.cache.teacher_files import layer_of
 from pipeline.cache.user_store import VerifiedDigests
@@ -33,26 +32,16 @@ class Cache:
 
     @cached_property
     def splits(self) -> dict[str, Split]:
-        return {
-            name: Split(
-                name,
-                [Shard(self.source, self.manifest, name, index) for index in range(len(record.shards))],
-                record.labelled,
-            )
-            for name, record in self.manifest.splits.items()
-        }
+        return {name: open_split(self.source, self.manifest, name) for name in self.manifest.splits}
 
     def check_in_background(self, columns: Mapping[str, Collection[str]]) -> Verification:
         """Return a check of these columns (split -> names) and of the rows that they belong to, not yet started."""
         return Verification(self.splits, self.source, columns, self.verified)
 
-    def verification(self, splits: Iterable[str], train: str | None = None, layers: Iterable[int] = ()) -> Verification:
-        """Of the rows and logits of `splits`, and in the split `train` of the [CLS] vectors of `layers`."""
-        rows = ["input_ids", "token_type_ids"] if self.manifest.model.token_types else ["input_ids"]
-        columns = {name: [*rows, "logits"] for name in splits}
-        if train:
-            columns[train] += [cls_column(layer) for layer in layers]
-        return self.check_in_background(columns)
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """The columns of the inputs of a model."""
+        return ("input_ids", "token_type_ids") if self.manifest.model.token_types else ("input_ids",)
 
     def check_teacher(self, layers: int) -> None:
         """Compare the files of teacher/ that a student of `layers` layers starts from with their digests.

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.cache.format.manifest import Manifest, ShardRecord
 from pipeline.data.ragged import Column, Ragged
-from pipeline.data.splits import row_hashes
+from pipeline.data.splits import Split, row_hashes
 from pipeline.errors import BadCache, DamagedFile
 from pipeline.system.digests import bytes_digest
 
@@ -166,7 +166,7 @@ class Shard(Mapping[str, Column]):
     def __init__(self, source: Source, manifest: Manifest, split: str, index: int):
         self.source, self.manifest, self.split = source, manifest, split
         self.record = manifest.splits[split].shards[index]
-        self.first_id = index * manifest.fields["shard_rows"]
+        self.first_id = index * manifest.fields.shard_rows
         self.types = manifest.column_types()
         self._columns: dict[str, Column] = {}
         self._asked: dict[tuple[str, ...], np.ndarray] = {}  # columns -> bool [rows]: prefetched before
@@ -231,15 +231,12 @@ class Shard(Mapping[str, Column]):
         if name == "example_id":
             if not np.array_equal(column, np.arange(self.first_id, self.first_id + self.record.rows)):  # type: ignore[arg-type]
                 raise ValueError("its example ids do not count on from the shard before it")
-        elif name == "label" and self.manifest.task.labels is None:
-            if not np.isfinite(column).all():  # type: ignore[arg-type]
-                raise ValueError("a label is not finite")
         elif name == "label":
-            lowest = 0 if self.manifest.splits[self.split].labelled else -1
-            _within("label", column, lowest, model.classes)  # type: ignore[arg-type]
+            labelled = self.manifest.splits[self.split].labelled
+            self.manifest.kind.check_labels(column, model.classes, labelled)  # type: ignore[arg-type]
         elif name == "input_ids":
             _within("input_ids", column.values, 0, model.vocabulary)  # type: ignore[union-attr]
-            longest, allowed = np.diff(column.offsets).max(), self.manifest.fields["max_length"]  # type: ignore[union-attr]
+            longest, allowed = np.diff(column.offsets).max(), self.manifest.fields.max_length  # type: ignore[union-attr]
             if longest > allowed:
                 raise ValueError(f"a row of input_ids has {longest} tokens, and the longest may have {allowed}")
         elif name == "token_type_ids":
@@ -272,6 +269,12 @@ class Shard(Mapping[str, Column]):
             if found != hashes[row].tobytes():
                 return self.first_id + row
         return None
+
+
+def open_split(source: Source, manifest: Manifest, name: str) -> Split:
+    """Return a split of a cache; its shards are opened when they are first used."""
+    record = manifest.splits[name]
+    return Split(name, [Shard(source, manifest, name, index) for index in range(len(record.shards))], record.labelled)
 
 
 @cache

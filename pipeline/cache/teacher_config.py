@@ -96,7 +96,7 @@ def check_bundle(directory: Path, manifest: Manifest) -> None:
         limits = {
             "token ids": (config.vocab_size, record.vocabulary),
             "token types": (getattr(config, "type_vocab_size", record.token_types), record.token_types),
-            "positions": (position_limit(config), manifest.fields["max_length"]),
+            "positions": (position_limit(config), manifest.fields.max_length),
         }
         for name, (there, needed) in limits.items():
             if there < needed:

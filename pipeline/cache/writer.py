@@ -17,13 +17,14 @@ from safetensors import SafetensorError
 
 from pipeline.cache.format.columns import ColumnType, check_columns, parts_of
 from pipeline.cache.format.containers import container
+from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import MANIFEST, TEACHER, Extent, FileRecord, Manifest, ShardRecord
 from pipeline.cache.format.manifest_validation import read_manifest, shard_record
 from pipeline.cache.reader import schema_problems
 from pipeline.data.ragged import Column
 from pipeline.data.splits import rows_digest
 from pipeline.errors import BadCache, one_line
-from pipeline.system.digests import bytes_digest, file_digest, intact, json_digest, open_file_digest
+from pipeline.system.digests import bytes_digest, file_digest, intact, open_file_digest
 from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_file, write_json, write_text
 from pipeline.system.lease import PARTIAL, Lease, directory_lease
 
@@ -59,14 +60,20 @@ class CacheWriter:
     by any process; `finish` writes the manifest.
     """
 
-    def __init__(self, directory: Path, fields: Mapping[str, Any], container_name: str, option: str = "--cache"):
+    def __init__(self, directory: Path, identity: CacheIdentity | None, container_name: str, option: str = "--cache"):
         self.directory = directory
         self.option = option  # what names the directory on the command line
-        self.fields = fields
+        self._identity = identity
         self.container_name = container_name
         self.container = container(container_name)
         self.lease = directory_lease(directory)
         self.is_new = False  # whether `start` found nothing of an earlier call
+
+    @property
+    def identity(self) -> CacheIdentity:
+        """The identity of the cache; a writer without one only looks at claims."""
+        assert self._identity is not None
+        return self._identity
 
     @property
     def _started(self) -> Path:
@@ -80,7 +87,7 @@ class CacheWriter:
         started = self._started
         if (self.directory / MANIFEST).is_file():
             manifest = read_manifest(self.directory)
-            self._refuse_other(manifest.fields, manifest.container)
+            self._refuse_other(manifest.fields.as_json(), manifest.container)
             for problem in schema_problems(self.directory, manifest).values():
                 raise problem
             self._tidy()
@@ -110,7 +117,7 @@ class CacheWriter:
                 self.lease.release()
 
     def _refuse_other(self, fields: Mapping[str, Any], container_name: str) -> None:
-        differences = different_fields(self.fields, fields)
+        differences = different_fields(self.identity.as_json(), fields)
         if container_name != self.container_name:
             differences.append(f"format: {container_name} ≠ {self.container_name}")
         if differences:
@@ -138,7 +145,8 @@ class CacheWriter:
             for path in [*self.directory.glob(".*"), *self.directory.glob("*/.*")]:  # what dead writers left
                 if is_temporary(path) and path.parent.name != PARTIAL and not self._is_being_written(path):
                     remove(path)
-            started = {"fields": self.fields, "container": self.container_name, "identity": json_digest(self.fields)}
+            identity = self.identity
+            started = {"fields": identity.as_json(), "container": self.container_name, "identity": identity.digest}
             self.is_new = not self._started.is_file()
             write_json(self._started, started)
         except OSError as error:

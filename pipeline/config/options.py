@@ -25,18 +25,36 @@ def option(
     metavar: str | None = None,
     affects_result: bool = True,
     positional: bool = False,
+    alike_in_pack: bool = False,
+    omit_default: bool = False,
 ) -> Any:
-    """A dataclass field. `low`/`high` are inclusive bounds, `above` an exclusive one; `affects_result=False` marks an
-    option that cannot change what is computed (where to write, how often to log), `positional` an argument.
+    """Return a dataclass field that declares an option.
+
+    `low` and `high` are inclusive bounds, `above` an exclusive one. `affects_result=False` marks an option that cannot
+    change what is computed (where to write, how often to log), `positional` an argument, `alike_in_pack` an option that
+    students of one pack have in common. `omit_default` marks an option added after version 0.1: at its default it is
+    left out of the identity of a run, so that runs made before it existed keep theirs.
     """
     metadata = dict(help=help, low=low, high=high, above=above, choices=choices, metavar=metavar)
     metadata |= dict(affects_result=affects_result, positional=positional)
+    metadata |= dict(alike_in_pack=alike_in_pack, omit_default=omit_default)
     if default is REQUIRED:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def marked(config: type, mark: str) -> tuple[str, ...]:
+    """Return the names of the options of a configuration that are declared with this mark, as `alike_in_pack`."""
+    return tuple(field.name for field in dataclasses.fields(config) if field.metadata.get(mark))
+
+
+def default_of(config: type, field_name: str) -> Any:
+    """Return the default of an option."""
+    return next(field.default for field in dataclasses.fields(config) if field.name == field_name)
+
+
 def option_name(field_name: str) -> str:
+    """Return the option of a field as it is typed."""
     return "--" + field_name.rstrip("_").replace("_", "-")  # `from_` is a field because `from` cannot be
 
 
@@ -100,10 +118,14 @@ class Options:
             raise BadOption(f"{name} must be {_allowed(field.metadata)}, not {value}{example}")
 
     def identity_options(self) -> dict[str, Any]:
-        """The options that decide what is computed, as JSON values."""
-        return {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("affects_result", True)
-        }
+        """Return the options that decide what is computed, as JSON values."""
+        values = {}
+        for field in dataclasses.fields(self):
+            value, metadata = getattr(self, field.name), field.metadata
+            omitted = metadata.get("omit_default") and value == field.default
+            if metadata.get("affects_result", True) and not omitted:
+                values[field.name] = value
+        return values
 
 
 def _typed(value: Any) -> str:

@@ -40,16 +40,18 @@ class TrainingConfig(Options):
     epochs: float = option(4.0, help="passes over the training split; may be fractional", above=0)
     max_steps: int = option(0, help="stop after this many optimizer steps, schedule included; 0: no limit", low=0)
     max_train_examples: int = option(
-        0, help="train on a subset of this many examples, drawn with --data-seed; 0: all", low=0
+        0, help="train on a subset of this many examples, drawn with --data-seed; 0: all", low=0, alike_in_pack=True
     )
-    batch_size: int = option(32, help="examples a batch, over all processes together", low=1)
-    grad_accumulation: int = option(1, help="batches an optimizer step", low=1)
+    batch_size: int = option(32, help="examples a batch, over all processes together", low=1, alike_in_pack=True)
+    grad_accumulation: int = option(1, help="batches an optimizer step", low=1, alike_in_pack=True)
     lr: float = option(5e-5, help="peak learning rate of AdamW", above=0)
     warmup: float = option(0.1, help="share of the steps with a linearly rising learning rate", low=0, high=1)
     weight_decay: float = option(0.01, help="AdamW weight decay; biases and LayerNorms have none", low=0)
     seed: int = option(0, help="seed of new weights and of dropout", low=0, high=2**32 - 1)
-    data_seed: int = option(0, help="seed of the order of the examples", low=0, high=2**32 - 1)
-    eval_every: int = option(0, help="optimizer steps between two evaluations; 0: one at the end of each epoch", low=0)
+    data_seed: int = option(0, help="seed of the order of the examples", low=0, high=2**32 - 1, alike_in_pack=True)
+    eval_every: int = option(
+        0, help="optimizer steps between two evaluations; 0: one at the end of each epoch", low=0, alike_in_pack=True
+    )
     early_stop: int = option(0, help="stop after this many evaluations without improvement; 0: never", low=0)
     select: str = option(
         "best",
@@ -60,6 +62,7 @@ class TrainingConfig(Options):
         "auto",
         help="auto is bfloat16 where the hardware computes in it",
         choices=("auto", "bfloat16", "float32"),
+        alike_in_pack=True,
     )
     log_every: int = option(10, help="optimizer steps between two lines of log.jsonl", low=1, affects_result=False)
     checkpoint_seconds: float = option(

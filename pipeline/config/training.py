@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from pipeline.config.methods import METHOD_CHOICES
 from pipeline.config.options import Options, option
 from pipeline.config.shared import RowsConfig, TrainingConfig
 
-METHODS = ("ft", "kd", "pkd-skip", "pkd-last")
 RAY_ADDRESS_HELP = "cluster of --engine ray; auto is the one of this node  [default: RAY_ADDRESS, else this machine]"
 
 
@@ -102,7 +102,10 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
     """
 
     cache: str = option(
-        help="cache made by cache-teacher, or the URL of a published one", metavar="DIR|URL", affects_result=False
+        help="cache made by cache-teacher, or the URL of a published one",
+        metavar="DIR|URL",
+        affects_result=False,
+        alike_in_pack=True,
     )
     expect_identity: str | None = option(
         None, help="refuse a cache of another identity; its first 12 digits or more", metavar="X", affects_result=False
@@ -110,9 +113,11 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
     method: str = option(
         "pkd-skip",
         help="labels only; plus logits; plus [CLS] of every few, or of the last, layers",
-        choices=METHODS,
+        choices=METHOD_CHOICES,
     )
-    student_layers: int | None = option(None, help="student depth N  [default: half the teacher's]", low=1)
+    student_layers: int | None = option(
+        None, help="student depth N  [default: half the teacher's]", low=1, alike_in_pack=True
+    )
     teacher_layers: str | None = option(
         None,
         help="teacher layers for student layers 1..N-1, by hand, as 2,4  [default: by --method]",
@@ -130,6 +135,7 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
         "teacher",
         help="'teacher', or a checkpoint with the same tokenizer: its first N layers, and a new head if it has none",
         metavar="PATH",
+        alike_in_pack=True,
     )
     out: str | None = option(
         None, help="run directory  [default: runs/TASK/METHOD-N-DIGEST]", metavar="DIR", affects_result=False

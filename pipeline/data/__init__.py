@@ -1,0 +1,1 @@
+"""Tasks, their rows, tokenised examples, batches and metrics."""

@@ -1,4 +1,4 @@
-"""Length-bucketed shuffled batches: examples of similar length together, in an order that only the data decides."""
+"""Shuffled batches of examples of similar length, in an order that depends on the data alone."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.ragged import Ragged
-from pipeline.data.splits import Rows, Split, row_hashes
+from pipeline.data.splits import ExampleRows, Split, row_hashes
 
 WINDOW_BATCHES = 64
 ORDER_STREAM, SUBSET_STREAM = 0, 1
@@ -16,11 +16,13 @@ ORDER_STREAM, SUBSET_STREAM = 0, 1
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples padded to the longest among them: input_ids, attention_mask, token_type_ids int64 [B, S];
-    labels [B]; `rows` says where they lie, and `row_hashes` are those of the tokens that stand here.
+    """Examples padded to the longest among them.
+
+    `inputs`: input_ids, attention_mask, token_type_ids int64 [B, S]; labels [B]; `rows` locates them in their split;
+    `row_hashes` are the hashes of these tokens.
     """
 
-    rows: Rows
+    rows: ExampleRows
     row_hashes: tuple[bytes, ...]
     inputs: dict[str, Tensor]
     labels: Tensor
@@ -29,12 +31,13 @@ class Batch:
         return len(self.rows.ids)
 
     def to(self, device: torch.device) -> "Batch":
+        """Return the batch with its tensors on a device."""
         inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
         return replace(self, inputs=inputs, labels=self.labels.to(device, non_blocking=True))
 
 
 def collate(split: Split, ids: np.ndarray, pad_id: int) -> Batch:
-    """The batch of these examples; padding tokens are `pad_id`, their token type 0.
+    """Return the batch of these examples; padding tokens are `pad_id`, their token type 0.
 
     Raises `BadCache` for an example whose stored id or row hash is not that of its place and tokens.
     """
@@ -57,7 +60,7 @@ def collate(split: Split, ids: np.ndarray, pad_id: int) -> Batch:
 
 
 def subset(count: int, limit: int, data_seed: int) -> np.ndarray:
-    """Ids of `limit` of `count` examples, rising, drawn with `data_seed`; all of them if limit is 0 or larger."""
+    """Return sorted ids of `limit` of `count` examples, drawn with `data_seed`; all if limit is 0 or above count."""
     if not 0 < limit < count:
         return np.arange(count)
     return np.sort(np.random.default_rng([data_seed, SUBSET_STREAM]).permutation(count)[:limit])
@@ -65,10 +68,10 @@ def subset(count: int, limit: int, data_seed: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class BatchOrder:
-    """Batches of every epoch. A function of the lengths, the batch size and `data_seed` alone.
+    """The batches of every epoch: a function of the lengths, the batch size and `data_seed` alone.
 
     Within windows of 64 batches the shuffled examples are sorted by length and cut into batches, which are then
-    shuffled over the epoch. Every example stands exactly once in an epoch.
+    shuffled over the epoch. Every example is in an epoch exactly once.
     """
 
     ids: np.ndarray  # int64 [n]
@@ -78,14 +81,15 @@ class BatchOrder:
 
     @cached_property
     def batches_per_epoch(self) -> int:
+        """The number of batches; the last may be smaller."""
         return -(-len(self.ids) // self.batch_size)
 
     def epoch(self, number: int) -> list[np.ndarray]:
-        """The batches of epoch `number` (from 0): arrays of example ids."""
+        """Return the batches of epoch `number` (from 0): arrays of example ids."""
         return _epoch(self, number)
 
     def representative(self, count: int) -> list[np.ndarray]:
-        """`count` batches of the first epoch, evenly spaced by their tokens; whole ones if there are any."""
+        """Return `count` batches of the first epoch, evenly spaced by their tokens; full ones if there are any."""
         lengths = dict(zip(self.ids.tolist(), self.lengths.tolist(), strict=True))
         batches = [ids for ids in self.epoch(0) if len(ids) == self.batch_size] or list(self.epoch(0))
         batches.sort(key=lambda ids: sum(lengths[i] for i in ids.tolist()))
@@ -93,7 +97,7 @@ class BatchOrder:
         return [batches[int(place)] for place in places]
 
     def batch(self, number: int) -> np.ndarray:
-        """Batch `number` (from 0) of the whole training, epochs joined end to end."""
+        """Return batch `number` (from 0) of the whole training, epochs joined end to end."""
         epoch, index = divmod(number, self.batches_per_epoch)
         return self.epoch(epoch)[index]
 
@@ -107,12 +111,12 @@ def _epoch(order: BatchOrder, number: int) -> list[np.ndarray]:
     for start in range(0, len(places), window):
         part = places[start : start + window]
         part = part[np.argsort(order.lengths[part], kind="stable")]
-        # Within a batch the order has no meaning; rising ids are gathered fastest.
+        # Within a batch the order does not matter; sorted ids are gathered fastest.
         batches += [np.sort(order.ids[part[i : i + order.batch_size]]) for i in range(0, len(part), order.batch_size)]
     return [batches[index] for index in random.permutation(len(batches))]
 
 
 def by_length(ids: np.ndarray, lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Batches of `ids` for a pass without training: longest first (memory peaks at once), ties by id."""
+    """Return batches of `ids` for a pass without training: longest first (memory peaks at once), ties by id."""
     sorted_ids = ids[np.argsort(-lengths, kind="stable")]
     return [sorted_ids[i : i + batch_size] for i in range(0, len(sorted_ids), batch_size)]

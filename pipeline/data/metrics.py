@@ -1,65 +1,93 @@
 """Metrics as GLUE defines them, and the agreement of a student with its teacher."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from pipeline.data.splits import Split
+from pipeline.data.task_kinds import TaskKind
 
 
-def metrics_of(classes: int) -> tuple[str, ...]:
-    """The metrics that can be measured of so many logits."""
-    if classes == 1:
-        return ("pearson", "spearman")
-    return ("accuracy", "matthews_correlation", "f1") if classes == 2 else ("accuracy", "matthews_correlation")
+def measure(kind: TaskKind, metrics: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return each metric of the predictions of these logits [n, C] against labels [n]."""
+    return {name: _value(name, kind.predictions(logits), labels) for name in metrics}
 
 
-def predictions(logits: np.ndarray) -> np.ndarray:
-    """[n] from logits [n, C]: the label of the largest, or the score itself for C = 1."""
-    return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
-
-
-def measure(metrics: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Each metric of these logits [n, C] against labels [n]."""
-    return {name: _metric(name, predictions(logits), labels) for name in metrics}
-
-
-def agreement(student: np.ndarray, teacher: np.ndarray) -> float:
-    """Share of examples on which both logits [n, C] predict the same label; Pearson correlation for C = 1."""
-    a, b = predictions(student), predictions(teacher)
-    return _metric("pearson" if student.shape[1] == 1 else "accuracy", a, b)
+def agreement(kind: TaskKind, student: np.ndarray, teacher: np.ndarray) -> float:
+    """Return how well the predictions of two models agree, from their logits [n, C], by the kind's own measure."""
+    return _value(kind.agreement_metric, kind.predictions(student), kind.predictions(teacher))
 
 
 def measure_splits(
-    metrics: Sequence[str], logits: Mapping[str, np.ndarray], splits: Mapping[str, Split]
+    kind: TaskKind, metrics: Sequence[str], logits: Mapping[str, np.ndarray], splits: Mapping[str, Split]
 ) -> dict[str, dict[str, float]]:
-    """The metrics of each labelled split from the logits [n, C] of all its examples."""
+    """Return the metrics of each labelled split from the logits [n, C] of all its examples."""
     return {
-        name: measure(metrics, values, splits[name].labels) for name, values in logits.items() if splits[name].labelled
+        name: measure(kind, metrics, values, splits[name].labels)
+        for name, values in logits.items()
+        if splits[name].labelled
     }
 
 
-def agreements(logits: Mapping[str, np.ndarray], splits: Mapping[str, Split]) -> dict[str, float]:
-    """The agreement of these logits with the teacher's, in each split of a cache."""
-    return {name: agreement(values, splits[name].whole("logits")) for name, values in logits.items()}
+def agreements(kind: TaskKind, logits: Mapping[str, np.ndarray], splits: Mapping[str, Split]) -> dict[str, float]:
+    """Return the agreement of these logits with the teacher's, in each split of a cache."""
+    return {name: agreement(kind, values, splits[name].whole("logits")) for name, values in logits.items()}
 
 
-def _metric(name: str, predicted: np.ndarray, labels: np.ndarray) -> float:
-    import scipy.stats
-    import sklearn.metrics
+def constant_score(kind: TaskKind, metric: str, labels: np.ndarray, num_logits: int) -> float | None:
+    """Return the metric of the best constant prediction, as the most frequent label; None where there is not one."""
+    constant = kind.constant_prediction(labels, num_logits)
+    if constant is None:
+        return None
+    return measure(kind, [metric], kind.as_logits(np.full(len(labels), constant), num_logits), labels)[metric]
 
-    match name:
-        case "accuracy":
-            value = sklearn.metrics.accuracy_score(labels, predicted)
-        case "f1":
-            value = sklearn.metrics.f1_score(labels, predicted, zero_division=0)
-        case "matthews_correlation":
-            value = sklearn.metrics.matthews_corrcoef(labels, predicted)
-        case "pearson" | "spearman":
-            constant = len(labels) < 2 or np.ptp(predicted) == 0 or np.ptp(labels) == 0
-            correlate = scipy.stats.pearsonr if name == "pearson" else scipy.stats.spearmanr
-            value = 0.0 if constant else correlate(predicted, labels)[0]  # a constant correlates with nothing
-        case _:
-            raise ValueError(f"no metric {name}")
-    return float(value) if math.isfinite(value) else 0.0
+
+def _value(name: str, predicted: np.ndarray, labels: np.ndarray) -> float:
+    value = float(METRICS[name](predicted, labels))
+    return value if math.isfinite(value) else 0.0
+
+
+def _accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import accuracy_score
+
+    return accuracy_score(labels, predicted)
+
+
+def _f1(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return f1_score(labels, predicted, zero_division=0)
+
+
+def _matthews_correlation(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    return matthews_corrcoef(labels, predicted)
+
+
+def _pearson(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from scipy.stats import pearsonr
+
+    return 0.0 if _is_constant(predicted, labels) else pearsonr(predicted, labels)[0]
+
+
+def _spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
+    from scipy.stats import spearmanr
+
+    return 0.0 if _is_constant(predicted, labels) else spearmanr(predicted, labels)[0]
+
+
+def _is_constant(predicted: np.ndarray, labels: np.ndarray) -> bool:
+    """Return whether one of the two is, and so correlates with nothing."""
+    return bool(len(labels) < 2 or np.ptp(predicted) == 0 or np.ptp(labels) == 0)
+
+
+# Name -> value from predictions [n] and labels [n]; not finite counts as 0. Higher is better.
+METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": _accuracy,
+    "f1": _f1,
+    "matthews_correlation": _matthews_correlation,
+    "pearson": _pearson,
+    "spearman": _spearman,
+}

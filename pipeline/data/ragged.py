@@ -22,30 +22,32 @@ class Ragged:
         return len(self.offsets) - 1
 
     def rows(self, start: int, stop: int) -> "Ragged":
+        """Return rows start..stop-1."""
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     def take(self, rows: np.ndarray) -> "Ragged":
-        """These rows, in this order. Raises IndexError or ValueError for one that is none."""
+        """Return these rows, in this order. Raises IndexError or ValueError for a row that does not exist."""
         starts = self.offsets[rows]
         offsets, flat = flat_rows(starts, self.offsets[rows + 1] - starts)
         return Ragged(self.values[flat], offsets)
 
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int]], dtype: Any) -> "Ragged":
+        """Return the column of these rows."""
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
         return cls(np.fromiter(chain.from_iterable(rows), dtype, offsets[-1]), offsets)
 
     @classmethod
     def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
-        """The rows of all parts, one after the other."""
+        """Return the rows of all parts, one after the other."""
         lengths = np.concatenate([np.diff(part.offsets) for part in parts])
         return cls(np.concatenate([part.values for part in parts]), np.concatenate(([0], np.cumsum(lengths))))
 
 
 def flat_rows(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of these lengths one after the other: their offsets, and for each value where it stands now."""
+    """Return the offsets of rows of these lengths placed one after the other, and the source index of each value."""
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
 

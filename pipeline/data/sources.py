@@ -1,7 +1,6 @@
-"""Rows of a task from where they are: the hub, the official GLUE files, the packaged reviews, or own files."""
+"""Rows of a task from the hub, the official GLUE files, the packaged reviews, or the user's own files."""
 
 import csv
-import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,23 +17,22 @@ from pipeline.system.optional_packages import package_directory
 MOVIE_DEV_ROWS = 1500
 MOVIE_SPLIT_SEED = 20190
 UNLABELLED = -1
-_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?"
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """One split: `texts` has a list a text column; `labels` int64 [n] (float32 for regression), -1: unlabelled."""
+    """The rows of one split: `texts` has one list per text column; `labels` [n] in the type of the task's kind."""
 
     texts: tuple[list[str], ...]
     labels: np.ndarray
-    labelled: bool
+    labelled: bool  # else every label is -1
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def relabelled(self, old: tuple[str, ...] | None, new: tuple[str, ...] | None) -> "SplitRows":
-        """With the classes of `old` numbered as in `new`, which has the same names in another order."""
-        if old is None or new is None or old == new:
+    def relabelled(self, old: tuple[str, ...], new: tuple[str, ...]) -> "SplitRows":
+        """Return the rows with the classes of `old` numbered as in `new`, the same names in another order."""
+        if old == new:
             return self
         numbers = np.array([new.index(label) for label in old] + [UNLABELLED])  # the last one serves index -1
         return replace(self, labels=numbers[self.labels])
@@ -42,7 +40,7 @@ class SplitRows:
 
 @dataclass(frozen=True)
 class TaskRows:
-    """A task and its splits in order train, dev…, test…; `origin` tells where they came from."""
+    """A task and its splits in order train, dev…, test…; `origin` says where they came from."""
 
     task: Task
     splits: dict[str, SplitRows]
@@ -50,7 +48,7 @@ class TaskRows:
 
 
 def load_rows(config: RowsConfig) -> TaskRows:
-    """All splits of the task that `config` names.
+    """Return all splits of the task that `config` names.
 
     Raises `BadOption` for options that do not fit together, `BadRows` for rows that cannot be used,
     `HubUnreachable`, `MissingExtra`.
@@ -59,7 +57,7 @@ def load_rows(config: RowsConfig) -> TaskRows:
         return _own_rows(config)
     given = [name for name in ("dev_file", "test_file", "text_columns", "label_column") if getattr(config, name)]
     if given:
-        raise BadOption(f"--{given[0].replace('_', '-')} belongs to own rows: give --train-file as well")
+        raise BadOption(f"--{given[0].replace('_', '-')} belongs to your own rows: give --train-file as well")
     task = find_task(config.task)
     if task.name == "movie-reviews":
         if config.data_dir:
@@ -118,29 +116,23 @@ def _read_split(
         for column, value in zip(texts, values, strict=True):
             column.append(value)
     if not labels:
-        raise BadRows(f"{path}: holds no rows. Check the file")
-    return SplitRows(texts, np.array(labels, np.float32 if task.regression else np.int64), labelled)
+        raise BadRows(f"{path} does not have any rows. Check the file")
+    return SplitRows(texts, np.array(labels, task.kind.label_dtype), labelled)
 
 
 def _check_columns(path: Path, row: dict[str, str], wanted: tuple[str, ...], official: bool = False) -> None:
-    way_on = "Use the official file" if official else "Name one of these with --text-columns and --label-column"
+    advice = "Use the official file" if official else "Name one of these with --text-columns and --label-column"
     for column in wanted:
         if column not in row:
-            raise BadRows(f"{path}: has no column {column!r}; its columns are {', '.join(row)}. {way_on}")
+            raise BadRows(f"{path}: has no column {column!r}; its columns are {', '.join(row)}. {advice}")
 
 
 def _label(path: Path, number: int, value: str, task: Task) -> float:
-    if task.labels is None:
-        score = np.float32(value) if re.fullmatch(_NUMBER, value) else math.nan
-        if not math.isfinite(score):
-            raise BadRows(f"{path} line {number}: the score {value!r} is no number. Mend the row")
-        return float(score)
-    if value in task.labels:
-        return task.labels.index(value)
-    if task.name in TASKS and value in map(str, range(task.classes)):
-        return int(value)
-    way_on = "Mend the row" if task.name in TASKS else "Mend the row, or name another --label-column"
-    raise BadRows(f"{path} line {number}: the label {value!r} is none of {', '.join(task.labels[:10])}. {way_on}")
+    try:
+        return task.kind.parse_label(value, task.labels, by_number=task.name in TASKS)
+    except ValueError as error:
+        advice = "Fix this row" if task.name in TASKS else "Fix this row, or name another --label-column"
+        raise BadRows(f"{path} line {number}: {error}. {advice}") from error
 
 
 # --- own files -----------------------------------------------------------------------------------------------
@@ -153,7 +145,7 @@ def _own_rows(config: RowsConfig) -> TaskRows:
     if not TASK_NAME.fullmatch(config.task):
         raise BadOption(f"--task {config.task!r} names directories: use letters, digits, '.', '_' and '-'")
     if not config.text_columns or not config.label_column:
-        raise BadOption("own rows need --text-columns A (or A,B) and --label-column C")
+        raise BadOption("your own rows need --text-columns A (or A,B) and --label-column C")
     columns = tuple(config.text_columns.split(","))
     if len(columns) > 2 or len(set(columns)) < len(columns) or "" in columns:
         raise BadOption(f"--text-columns takes one column or two different ones as A,B, not {config.text_columns!r}")
@@ -167,26 +159,26 @@ def _own_rows(config: RowsConfig) -> TaskRows:
 
 
 def _own_labels(path: Path, column: str) -> tuple[str, ...]:
-    """The classes of a training file: sorted as numbers where all are whole numbers, else as text."""
-    found = set()
+    """Return the classes of a training file: sorted as numbers where all are whole numbers, else as text."""
+    labels = set()
     for number, row in read_table(path):
         _check_columns(path, row, (column,))
         if not row[column].strip():
             raise BadRows(f"{path} line {number}: no label in {column}. Fill it in, or remove the row")
-        found.add(row[column])
-    if not found:
-        raise BadRows(f"{path}: holds no rows. Check the file")
-    if len(found) < 2:
-        raise BadRows(f"{path}: column {column!r} holds one label only; training needs two or more")
-    whole = all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in found)
-    return tuple(sorted(found, key=lambda label: (int(label), label)) if whole else sorted(found))
+        labels.add(row[column])
+    if not labels:
+        raise BadRows(f"{path} does not have any rows. Check the file")
+    if len(labels) < 2:
+        raise BadRows(f"{path}: column {column!r} has only one label; training needs two or more")
+    whole = all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels)
+    return tuple(sorted(labels, key=lambda label: (int(label), label)) if whole else sorted(labels))
 
 
 # --- packages and hub ----------------------------------------------------------------------------------------
 
 
 def _movie_reviews(task: Task) -> TaskRows:
-    """The Rotten Tomatoes sentences of the package movie-reviews, read without importing it (it loads pandas)."""
+    """Return the Rotten Tomatoes sentences of the package movie-reviews, without importing it (it loads pandas)."""
     package = package_directory("movie_reviews", "movie-reviews", "the task movie-reviews", "demo")
     path = package / "data" / "combined_movie_reviews.csv"
     with path.open(encoding="utf-8", newline="") as file:
@@ -208,15 +200,15 @@ def _hub_rows(task: Task) -> TaskRows:
     datasets.config.HF_HUB_OFFLINE = not hub.reachable()  # what was downloaded earlier serves without the hub
     try:
         data = datasets.load_dataset(*task.hub)
-    except Exception as error:  # the hub's clients raise a dozen kinds, all meaning: not to be had now
+    except Exception as error:  # the hub's clients raise a dozen kinds, all meaning: not available now
         raise HubUnreachable(
-            f"the data set {task.hub[0]} ({task.hub[1]}) cannot be had from the hub ({type(error).__name__}). "
+            f"the data set {task.hub[0]} ({task.hub[1]}) could not be downloaded ({type(error).__name__}). "
             f"Check the connection, or give --data-dir DIR with the official {task.name} files of GLUE"
         ) from error
     splits = {}
     for source in task.splits:
         rows = data[source.hub]
-        labels = np.array(rows["label"], np.float32 if task.regression else np.int64)
+        labels = np.array(rows["label"], task.kind.label_dtype)
         texts = tuple(list(rows[column]) for column in task.text_columns)
         splits[source.name] = SplitRows(texts, labels, bool((labels != UNLABELLED).any()))
     return TaskRows(task, splits, f"hub {task.hub[0]} {task.hub[1]}")

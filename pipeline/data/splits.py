@@ -1,11 +1,11 @@
-"""Tokenised examples, in memory or in the shards of a cache: the same columns either way.
+"""Tokenised examples: the same columns in memory and in the shards of a cache.
 
-A split is a list of shards; a shard is a dict of columns; a column is an array with a row an example, or, where
+A split is a list of shards; a shard is a dict of columns; a column is an array with one row per example, or, where
 examples differ in length, a `Ragged`. An example's id is its row number in the split.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -14,18 +14,19 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from pipeline.data.ragged import Column, Columns, Ragged, flat_rows
+from pipeline.data.tasks import DEV, role_of
 from pipeline.errors import BadCache, shell_line
 
 ROW_HASH_BYTES = 16
 
 
 def row_hash(token_ids: np.ndarray) -> bytes:
-    """16 bytes that tell one example from another: BLAKE2b of its token ids as little-endian int32."""
+    """Return the 16 bytes that identify an example: BLAKE2b of its token ids as little-endian int32."""
     return hashlib.blake2b(np.ascontiguousarray(token_ids, "<i4").tobytes(), digest_size=ROW_HASH_BYTES).digest()
 
 
 def row_hashes(tokens: Ragged) -> tuple[bytes, ...]:
-    """The row hash of every row, at half the cost of asking row by row."""
+    """Return the row hash of every row, at half the cost of one call per row."""
     values = memoryview(np.ascontiguousarray(tokens.values, "<i4").tobytes())
     ends = (4 * tokens.offsets).tolist()
     return tuple(
@@ -43,7 +44,7 @@ class Split:
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """int64 [shards + 1]: the example id with which each shard begins, and n."""
+        """The first example id of each shard, and n: int64 [shards + 1]."""
         return np.concatenate(([0], np.cumsum([len(shard["label"]) for shard in self.shards], dtype=np.int64)))
 
     def __len__(self) -> int:
@@ -51,64 +52,83 @@ class Split:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """int64 [n]: tokens of each example."""
+        """The number of tokens of each example: int64 [n]."""
         offsets = [shard["input_ids"].offsets for shard in self.shards]  # type: ignore[union-attr]
         return np.concatenate([np.diff(part) for part in offsets])
 
     @cached_property
     def labels(self) -> np.ndarray:
+        """The label of each example: [n]."""
         return np.concatenate([np.asarray(shard["label"]) for shard in self.shards])
 
     def whole(self, name: str) -> np.ndarray:
-        """A fixed-width column of every example, [n, width]."""
+        """Return a fixed-width column of every example, [n, width]."""
         return np.concatenate([np.asarray(shard[name]) for shard in self.shards])
 
-    def rows(self, ids: np.ndarray) -> "Rows":
-        """Where these examples lie. Raises IndexError for an id that is none."""
-        ids = np.array(ids, np.int64)  # a copy: nobody changes what was checked here
+    def rows(self, ids: np.ndarray) -> "ExampleRows":
+        """Locate these examples in the shards. Raises IndexError for an id outside the split."""
+        ids = np.array(ids, np.int64)  # a copy: what was checked here does not change
         if not len(ids) or ids.min() < 0 or ids.max() >= len(self):
             raise IndexError(f"split {self.name} has the examples 0 to {len(self) - 1}")
-        return Rows(self, ids)
+        return ExampleRows(self, ids)
 
     def gather(self, name: str, ids: np.ndarray) -> np.ndarray:
-        """Rows of a fixed-width column, in the order of `ids`: [len(ids), width] or [len(ids)]."""
+        """Return rows of a fixed-width column, in the order of `ids`: [len(ids), width] or [len(ids)]."""
         return self.rows(ids).gather(name)
 
     def prefetch(self, names: Sequence[str], ids: np.ndarray) -> None:
-        """Ask for these rows of fixed-width columns to be read from where they lie, before they are gathered."""
+        """Start reading these rows of fixed-width columns, before they are gathered."""
         for part in self.rows(ids).parts:
             if isinstance(part.shard, Prefetching):
                 part.shard.prefetch(names, part.local)
 
     @property
     def has_token_types(self) -> bool:
+        """Whether the examples have token type ids."""
         return "token_type_ids" in self.shards[0]
+
+
+class HasLabels(Protocol):
+    """A split in any form."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its rows have labels."""
+        ...
+
+
+def selection_split(splits: Mapping[str, HasLabels]) -> str | None:
+    """Return the split on which weights and trials are selected: the first labelled dev split, None without one."""
+    return next((name for name, split in splits.items() if role_of(name) == DEV and split.labelled), None)
 
 
 @runtime_checkable
 class Prefetching(Protocol):
-    """A shard whose rows can be asked for ahead."""
+    """A shard that can start reading rows ahead of their use."""
 
-    def prefetch(self, names: Sequence[str], rows: np.ndarray) -> None: ...
+    def prefetch(self, names: Sequence[str], rows: np.ndarray) -> None:
+        """Start reading these rows of these columns."""
+        ...
 
 
 class RowsOfShard(NamedTuple):
-    """What of some examples lies in one shard: row numbers in it, and where they stand among the rising ids."""
+    """The part of some examples that is in one shard: row numbers there, and positions among the sorted ids."""
 
     shard: Columns
     local: np.ndarray
     places: slice
 
 
-class Rows:
-    """Some examples of a split, located once for all their columns. Made by `Split.rows`, which has checked the ids:
-    so `take` may clip, which is twice as fast as checking each index again.
+class ExampleRows:
+    """Some examples of a split, located once for all their columns.
+
+    Made by `Split.rows`, which has checked the ids: so `take` may clip, which is twice as fast as checking each index.
     """
 
     def __init__(self, split: Split, ids: np.ndarray):
         ids.setflags(write=False)
         self.split, self.ids = split, ids
-        self._checked: tuple[bytes, ...] | None = None  # the hashes for which `check` found nothing
+        self._checked: tuple[bytes, ...] | None = None  # the hashes that `check` has confirmed
         self._places: np.ndarray | None = None  # of `ids` among the sorted ones; None: they are sorted
         if (ids[1:] < ids[:-1]).any():
             order = np.argsort(ids, kind="stable")
@@ -125,31 +145,24 @@ class Rows:
         ]
 
     def gather(self, name: str, out: np.ndarray | None = None) -> np.ndarray:
-        """A fixed-width column, [n, width] or [n], in the order of the ids; into `out` where that is given."""
-        found = self._empty(name) if out is None or self._places is not None else out
+        """Return a fixed-width column, [n, width] or [n], in the order of the ids; in `out` where that is given."""
+        values = self._empty(name) if out is None or self._places is not None else out
         for shard, local, places in self.parts:
             column = shard[name]
             assert isinstance(column, np.ndarray)
             # The method: `np.take` costs a microsecond more, and a batch takes from every column of every shard.
-            column.take(local, 0, found[places], "clip")
+            column.take(local, 0, values[places], "clip")
         if self._places is None:
-            return found
-        return found.take(self._places, 0, out, "clip")
+            return values
+        return values.take(self._places, 0, out, "clip")
 
-    def stacked(self, names: Sequence[str]) -> np.ndarray:
-        """Columns of one width, [len(names), n, width]."""
-        found = self._empty(names[0], len(names))
-        for column, name in zip(found, names, strict=True):
-            self.gather(name, column)
-        return found
-
-    def _empty(self, name: str, *outer: int) -> np.ndarray:
+    def _empty(self, name: str) -> np.ndarray:
         column = self.parts[0].shard[name]
         assert isinstance(column, np.ndarray)
-        return np.empty((*outer, len(self.ids), *column.shape[1:]), column.dtype)
+        return np.empty((len(self.ids), *column.shape[1:]), column.dtype)
 
     def ragged(self, name: str) -> Ragged:
-        """A ragged column, its rows joined in the order of the ids."""
+        """Return a ragged column, its rows joined in the order of the ids."""
         columns = []
         starts, stops = np.empty((2, len(self.ids)), np.int64)
         for shard, local, places in self.parts:
@@ -167,10 +180,9 @@ class Rows:
         return joined if self._places is None else joined.take(self._places)
 
     def check(self, hashes: tuple[bytes, ...]) -> None:
-        """Join check: the rows that stand for the ids carry these ids and the hashes of the tokens in use.
+        """Raise `BadCache` unless the stored rows have these ids and these hashes of the tokens in use.
 
-        Once: asked again with the very same hashes, it does not look again. Raises `BadCache` naming the first example
-        that does not carry them.
+        The error names the first example that does not. A second call with the very same hashes returns at once.
         """
         if hashes is self._checked:
             return
@@ -188,7 +200,7 @@ class Rows:
 
 
 def slice_examples(split: Split, start: int, stop: int) -> dict[str, Column]:
-    """Examples start..stop-1 of a split held in one shard, as the columns of a shard of their own."""
+    """Return examples start..stop-1 of a split of one shard, as the columns of a new shard."""
     (columns,) = split.shards
     return {
         name: column.rows(start, stop) if isinstance(column, Ragged) else column[start:stop]
@@ -197,7 +209,7 @@ def slice_examples(split: Split, start: int, stop: int) -> dict[str, Column]:
 
 
 def rows_digest(columns: Columns) -> str:
-    """SHA-256 over the example ids, row hashes and labels of a shard: what its targets belong to."""
+    """Return the SHA-256 over the example ids, row hashes and labels of a shard: what its targets belong to."""
     digest = hashlib.sha256()
     for name, dtype in (("example_id", "<i8"), ("row_hash", "|u1"), ("label", "<f8")):
         digest.update(np.ascontiguousarray(columns[name], dtype).tobytes())
@@ -205,16 +217,16 @@ def rows_digest(columns: Columns) -> str:
 
 
 def shard_ranges(examples: int, rows: int) -> list[tuple[int, int]]:
-    """First example and the one after the last of each shard of `rows` rows."""
+    """Return (first example, one after the last) of each shard of `rows` rows."""
     return [(start, min(start + rows, examples)) for start in range(0, examples, rows)]
 
 
 def split_digest(split: Split, rows: int) -> str:
-    """SHA-256 over the row digests of the shards of a split in memory, so that a stream can be digested as it comes."""
+    """Return the digest of a split in memory as if it were written in shards of `rows` rows."""
     digests = [rows_digest(slice_examples(split, start, stop)) for start, stop in shard_ranges(len(split), rows)]
     return digest_of(digests)
 
 
 def digest_of(digests: Sequence[str]) -> str:
-    """SHA-256 over the row digests of a split's shards."""
+    """Return the SHA-256 over the row digests of a split's shards."""
     return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Files of rows, read strictly: csv, tsv, jsonl, parquet. Every complaint names the file and the line."""
+"""Strict reading of row files: csv, tsv, jsonl and parquet. Every complaint names the file and the line."""
 
 import csv
 import json
@@ -13,10 +13,10 @@ Row = tuple[int, dict[str, str]]  # line number (record number in parquet), colu
 
 
 def read_table(path: Path, *, header: bool = True, skip_broken: bool = False) -> Iterator[Row]:
-    """The rows of a file. Without a header the columns are called "0", "1", ….
+    """Yield the rows of a file. Without a header the columns are called "0", "1", ….
 
     Raises `BadRows` for a file that is missing, not text, or has a row with another number of fields than its
-    header; `skip_broken` passes such rows over instead (some published files hold a few).
+    header; with `skip_broken` such rows are skipped instead (some published files have a few).
     """
     if path.suffix not in SUFFIXES:
         raise BadRows(f"{path}: files of rows end in {', '.join(SUFFIXES)}. Convert it, or rename it")
@@ -31,12 +31,12 @@ def read_table(path: Path, *, header: bool = True, skip_broken: bool = False) ->
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines ended by \\n alone: sentences may hold the other line ends of Unicode."""
+    r"""Yield lines ended by \n only: sentences may contain the other line ends of Unicode."""
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as file:
             for line in file:
                 if "\0" in line:
-                    raise BadRows(f"{path}: is not a text file (it holds zero bytes). Give rows as UTF-8 text")
+                    raise BadRows(f"{path}: is not a text file (it has zero bytes). Give rows as UTF-8 text")
                 yield line
     except UnicodeDecodeError as error:
         raise BadRows(f"{path}: is not UTF-8 text ({error.reason}). Convert it to UTF-8") from error
@@ -53,7 +53,7 @@ def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
         for fields in reader:
             yield reader.line_num, fields
     except csv.Error as error:
-        raise BadRows(f"{path} line {reader.line_num}: cannot be read ({error}). Mend the row") from error
+        raise BadRows(f"{path} line {reader.line_num}: could not be read ({error}). Fix this row") from error
 
 
 def _delimited(path: Path, header: bool, skip_broken: bool) -> Iterator[Row]:
@@ -71,7 +71,7 @@ def _delimited(path: Path, header: bool, skip_broken: bool) -> Iterator[Row]:
         if len(fields) == len(columns):
             yield number, dict(zip(columns, fields, strict=True))
         elif not skip_broken:
-            raise BadRows(f"{path} line {number}: has {len(fields)} fields, not {len(columns)}. Mend the row")
+            raise BadRows(f"{path} line {number}: has {len(fields)} fields, not {len(columns)}. Fix this row")
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
@@ -81,9 +81,9 @@ def _jsonl(path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise BadRows(f"{path} line {number}: is no JSON object ({error}). Mend the row") from error
+            raise BadRows(f"{path} line {number}: is not a JSON object ({error}). Fix this row") from error
         if not isinstance(row, dict):
-            raise BadRows(f"{path} line {number}: is no JSON object. Write each row as {{...}}")
+            raise BadRows(f"{path} line {number}: is not a JSON object. Write each row as {{...}}")
         yield number, _texts(path, number, row)
 
 
@@ -95,7 +95,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         records = pyarrow.parquet.read_table(path).to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise BadRows(f"{path}: cannot be read as parquet ({reason}). Check the file") from error
+        raise BadRows(f"{path}: could not be read as parquet ({reason}). Check the file") from error
     for number, row in enumerate(records, start=1):
         yield number, _texts(path, number, row)
 
@@ -104,18 +104,18 @@ def _texts(path: Path, number: int, row: dict[str, object]) -> dict[str, str]:
     try:
         return {name: _text(name, value) for name, value in row.items()}
     except ValueError as error:
-        raise BadRows(f"{path} line {number}: {error}. Mend the row") from error
+        raise BadRows(f"{path} line {number}: {error}. Fix this row") from error
 
 
 def _text(name: str, value: object) -> str:
-    """Text of a cell. Raises ValueError for what is neither text nor a finite number."""
+    """Return the text of a cell. Raises ValueError for a value that is neither text nor a finite number."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():  # a class read from a column that also holds nulls
         return str(int(value))
     if not isinstance(value, str | int) and not (isinstance(value, float) and math.isfinite(value)):
-        raise ValueError(f"{name} is no text but {value!r:.40}")
+        raise ValueError(f"{name} is not text but {value!r:.40}")
     text = str(value)
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError(f"{name} holds half of a surrogate pair, which is no text")
+        raise ValueError(f"{name} contains half of a surrogate pair, which is not text")
     return text

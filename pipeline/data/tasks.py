@@ -1,4 +1,4 @@
-"""One table of tasks: columns, labels, metrics, splits, and where their rows and published teachers are.
+"""The table of tasks: columns, labels, metrics, splits, and the places of their rows and published teachers.
 
 GLUE: Wang et al., 2019, https://gluebenchmark.com; label order and splits as in the hub data set `nyu-mll/glue`.
 """
@@ -6,20 +6,22 @@ GLUE: Wang et al., 2019, https://gluebenchmark.com; label order and splits as in
 import re
 from dataclasses import dataclass, replace
 
+from pipeline.data.task_kinds import REGRESSION, SINGLE_LABEL, TaskKind
 from pipeline.errors import BadOption
+from pipeline.models.checkpoints import Head
 
 TASK_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # it names directories
 TRAIN, DEV, TEST = "train", "dev", "test"
 
 
 def role_of(split: str) -> str:
-    """train, dev or test: `dev_matched` is a dev split."""
+    """Return train, dev or test: `dev_matched` is a dev split."""
     return split.partition("_")[0]
 
 
 @dataclass(frozen=True)
 class SplitSource:
-    """Where one split lies: its hub name and its file in the official GLUE layout."""
+    """The place of one split: its name on the hub and its file in the official GLUE layout."""
 
     name: str
     hub: str
@@ -27,36 +29,40 @@ class SplitSource:
 
     @property
     def role(self) -> str:
+        """Train, dev or test."""
         return role_of(self.name)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a task is. `labels` are the names of classes 0..C-1, None for regression."""
+    """A task: where its rows are and what is asked about them. `labels` are the names of classes 0..C-1."""
 
     name: str
     text_columns: tuple[str, ...]  # as the hub calls them
-    labels: tuple[str, ...] | None
-    metrics: tuple[str, ...]  # the first one judges which weights are kept
+    labels: tuple[str, ...]  # empty where the kind does not have classes
+    metrics: tuple[str, ...]  # the first decides which weights are kept
+    kind: TaskKind = SINGLE_LABEL
     splits: tuple[SplitSource, ...] = ()
     hub: tuple[str, str] | None = None  # data set, configuration
     file_columns: tuple[str, ...] = ()  # text columns in the official files; a number where a file has no header
     file_label: str = "label"
-    headerless: tuple[str, ...] = ()  # splits whose file has no header: columns are called 0, 1, 2, …
+    headerless: tuple[str, ...] = ()  # splits whose file lacks a header: columns are called 0, 1, 2, …
     broken_rows: bool = False  # the published files are known to hold a few unreadable or empty rows
     published_teacher: str | None = None
     published_labels: tuple[str, ...] | None = None  # its classes in order, where they are not the task's
 
     @property
-    def classes(self) -> int:
-        """C: number of logits; 1 for regression."""
-        return len(self.labels) if self.labels else 1
+    def num_logits(self) -> int:
+        """C, the size of the head."""
+        return self.kind.num_logits(self.labels)
 
     @property
-    def regression(self) -> bool:
-        return self.labels is None
+    def head(self) -> Head:
+        """The head of a model for this task."""
+        return Head(self.num_logits, self.labels, self.kind.problem_type)
 
     def with_labels(self, labels: tuple[str, ...]) -> "Task":
+        """Return the task with its classes in another order."""
         return replace(self, labels=labels)
 
 
@@ -80,8 +86,9 @@ def _glue(
     name: str,
     teacher: str,
     columns: tuple[str, ...],
-    labels: tuple[str, ...] | None,
+    labels: tuple[str, ...],
     metrics: tuple[str, ...] = _ACCURACY,
+    kind: TaskKind = SINGLE_LABEL,
     splits: tuple[SplitSource, ...] = _SPLITS,
     file_columns: tuple[str, ...] = (),
     file_label: str = "label",
@@ -94,6 +101,7 @@ def _glue(
         columns,
         labels,
         metrics,
+        kind,
         splits,
         ("nyu-mll/glue", name),
         file_columns or columns,
@@ -129,7 +137,7 @@ TASKS = {
             file_columns=("#1 String", "#2 String"),
             file_label="Quality",
         ),
-        _glue("stsb", "STS-B", _PAIR, None, ("pearson", "spearman"), file_label="score"),
+        _glue("stsb", "STS-B", _PAIR, (), ("pearson", "spearman"), REGRESSION, file_label="score"),
         _glue(
             "qqp",
             "QQP",
@@ -159,7 +167,7 @@ TASKS = {
 
 
 def find_task(name: str) -> Task:
-    """The task of the table with this name. Raises `BadOption` for another."""
+    """Return the task of the table with this name. Raises `BadOption` for another."""
     if name in TASKS:
         return TASKS[name]
     raise BadOption(

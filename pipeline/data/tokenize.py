@@ -1,4 +1,4 @@
-"""Rows of text to examples."""
+"""Tokenisation: rows of text become examples."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ LONG_SPLIT = 20_000  # examples from which tokenising takes long enough for a ba
 
 
 def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int) -> Split:
-    """A split of one shard in memory: pairs are truncated longest first to `max_length` tokens."""
+    """Return a split of one shard in memory; pairs are cut, longest text first, to `max_length` tokens."""
     with_types = "token_type_ids" in tokenizer.model_input_names
     ids, types = [], []
     with bar(len(rows), f"tokenize {name}", "ex", show=len(rows) > LONG_SPLIT) as progress:

@@ -1,0 +1,1 @@
+"""Losses, layer maps, recipes and targets: the method."""

@@ -1,48 +1,34 @@
-"""The three terms of patient knowledge distillation (Sun et al. 2019, equations 2 to 8), as plain functions.
+"""The loss terms of patient knowledge distillation (Sun et al. 2019, equations 2 to 8), and their weighted sum.
 
-Shapes: student and teacher logits z_s, z_t [B, C]; labels y [B]; [CLS] vectors h_s, h_t [B, K, H] of the matched
-layers. C = 1 is regression. Everything is computed in float32. `reduction` is "reference" (the authors' code) or
-"paper" (the equations); their gradients differ by constants: PT by K·H, KD by C / T².
+Shapes: logits z_s, z_t [B, C]; labels y [B]; [CLS] vectors h_s, h_t [B, K, H] of the matched layers. Everything is
+computed in float32. `reduction` is "reference" (the authors' code) or "paper" (the equations); docs/method.md has both.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.cache.format.columns import LOGITS, cls_column
+from pipeline.data.task_kinds import TaskKind
 
-def label_loss(z_s: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy with the labels; squared error for regression. Mean over B."""
-    if z_s.shape[-1] == 1:
-        return functional.mse_loss(z_s.float().squeeze(-1), y.float())
-    return functional.cross_entropy(z_s.float(), y)
-
-
-def logit_loss(z_s: Tensor, z_t: Tensor, temperature: float, reduction: str) -> Tensor:
-    """KD: how far the student's softened distribution is from the teacher's; squared error for regression.
-
-    reference: T² · mean over B and C of p_t (log p_t − log q). paper: mean over B of −Σ_c p_t log q.
-    """
-    z_s, z_t = z_s.float(), z_t.float()
-    if z_s.shape[-1] == 1:
-        return functional.mse_loss(z_s, z_t)
-    log_q = functional.log_softmax(z_s / temperature, dim=-1)
-    log_p = functional.log_softmax(z_t / temperature, dim=-1)
-    if reduction == "paper":
-        return -(log_p.exp() * log_q).sum(-1).mean()
-    return temperature**2 * (log_p.exp() * (log_p - log_q)).mean()
+LOSS, BY_LAYER = "loss", "_by_layer"
+Numbers = Mapping[str, Any]  # option of train-student -> number, or a tensor of one number where students are packed
+Targets = Mapping[str, Tensor]  # column of the cache -> [B, …]
 
 
 def patience_by_layer(h_s: Tensor, h_t: Tensor, reduction: str) -> Tensor:
-    """[K]: squared distance of the normalised [CLS] vectors at each matched layer.
+    """Return the squared distance of the normalised [CLS] vectors at each matched layer: [K].
 
     reference: mean over B and H; paper: sum over H, mean over B. Raises ValueError for K = 0.
     """
     if h_s.shape != h_t.shape:
         raise ValueError(f"student [CLS] {tuple(h_s.shape)} and teacher [CLS] {tuple(h_t.shape)} differ in shape")
     if h_s.shape[-2] == 0:
-        raise ValueError("no matched layer: a student of one layer has no patience loss")
+        raise ValueError("there is no matched layer: a student of one layer does not have a patience loss")
     distance = functional.normalize(h_s.float(), dim=-1) - functional.normalize(h_t.float(), dim=-1)
     squared = distance.square()
     per_layer = squared.sum(-1) if reduction == "paper" else squared.mean(-1)
@@ -50,42 +36,184 @@ def patience_by_layer(h_s: Tensor, h_t: Tensor, reduction: str) -> Tensor:
 
 
 def patience_loss(by_layer: Tensor, reduction: str) -> Tensor:
-    """PT from its parts: their mean (reference) or sum (paper)."""
+    """Return PT from its parts: their mean (reference) or sum (paper)."""
     return by_layer.sum() if reduction == "paper" else by_layer.mean()
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What one model is trained for: (1 − alpha) · CE + alpha · KD + beta · PT over `layers` matched layers."""
+class LossInputs:
+    """Everything that a loss term may read for one batch."""
 
-    alpha: float = 0.0
-    beta: float = 0.0
-    temperature: float = 1.0
-    reduction: str = "reference"
-    layers: tuple[int, ...] = ()  # teacher layers matched by student layers 1..K
+    kind: TaskKind
+    logits: Tensor  # of the student, [B, C]
+    labels: Tensor  # [B]
+    cls: Tensor | None  # of student layers 1..K, [B, K, H]; None where no term matches layers
+    targets: Targets
+    layers: tuple[int, ...]  # teacher layers matched by student layers 1..K
+    reduction: str
 
-    def __call__(self, z_s: Tensor, y: Tensor, h_s: Tensor | None, targets: "Targets | None") -> Tensor:
-        """[4 + K]: loss, CE, KD, PT, then PT of each matched layer; a term without weight counts as 0.
+    def teacher_cls(self) -> Tensor:
+        """Return the teacher's [CLS] vectors of the matched layers, [B, K, H]."""
+        return torch.stack([self.targets[cls_column(layer)] for layer in self.layers], dim=1)
 
-        Shapes as above; float32; differentiable in its first entry.
-        """
-        zero = z_s.new_zeros((), dtype=torch.float32)
-        ce = label_loss(z_s, y)
-        kd = pt = zero
-        by_layer = z_s.new_zeros(0, dtype=torch.float32)
-        if targets is not None:
-            kd = logit_loss(z_s, targets.logits, self.temperature, self.reduction)
-        if self.layers:
-            assert h_s is not None and targets is not None and targets.cls is not None
-            by_layer = patience_by_layer(h_s, targets.cls, self.reduction)
-            pt = patience_loss(by_layer, self.reduction)
-        loss = (1 - self.alpha) * ce + self.alpha * kd + self.beta * pt
-        return torch.cat([torch.stack([loss, ce, kd, pt]), by_layer])
+
+class LossTerm(Protocol):
+    """A term of the loss. To add one, see docs/extending.md."""
+
+    key: str  # of its value in log.jsonl
+    numbers: tuple[str, ...]  # options of train-student that are numbers of this term, its weight first
+    by_layer: bool  # whether its value is made of one value for each matched layer, which are logged too
+
+    def options(self, kind: TaskKind) -> tuple[str, ...]:
+        """Return the options of train-student that mean something to it."""
+        ...
+
+    def columns(self, layers: Sequence[int]) -> tuple[str, ...]:
+        """Return the target columns that it reads."""
+        ...
+
+    def weight(self, numbers: Numbers) -> Any:
+        """Return its weight in the loss."""
+        ...
+
+    def value(self, inputs: LossInputs, numbers: Numbers) -> tuple[Tensor, Tensor | None]:
+        """Return its value (a scalar), and where it is made of them the values of each layer, [K]."""
+        ...
+
+
+class LabelTerm:
+    """The loss against the labels; its weight is what alpha leaves."""
+
+    key, by_layer = "ce", False
+    numbers: tuple[str, ...] = ()
+
+    def options(self, kind: TaskKind) -> tuple[str, ...]:
+        """Return none: alpha belongs to the logits."""
+        return ()
+
+    def columns(self, layers: Sequence[int]) -> tuple[str, ...]:
+        """Return none: labels are not made by the teacher."""
+        return ()
+
+    def weight(self, numbers: Numbers) -> Any:
+        """Return 1 − alpha."""
+        return 1 - numbers.get("alpha", 0.0)
+
+    def value(self, inputs: LossInputs, numbers: Numbers) -> tuple[Tensor, Tensor | None]:
+        """Return CE, or what the kind of task has in its place."""
+        return inputs.kind.label_loss(inputs.logits, inputs.labels), None
+
+
+class LogitTerm:
+    """KD: the loss against the teacher's logits."""
+
+    key, by_layer = "kd", False
+    numbers: tuple[str, ...] = ("alpha", "temperature")
+
+    def options(self, kind: TaskKind) -> tuple[str, ...]:
+        """Return alpha, and the options that the kind of task reads."""
+        return ("alpha", *kind.logit_loss_options)
+
+    def columns(self, layers: Sequence[int]) -> tuple[str, ...]:
+        """Return the logits."""
+        return (LOGITS,)
+
+    def weight(self, numbers: Numbers) -> Any:
+        """Return alpha."""
+        return numbers["alpha"]
+
+    def value(self, inputs: LossInputs, numbers: Numbers) -> tuple[Tensor, Tensor | None]:
+        """Return KD."""
+        z_t, temperature = inputs.targets[LOGITS], numbers["temperature"]
+        return inputs.kind.logit_loss(inputs.logits, z_t, temperature, inputs.reduction), None
+
+
+class PatienceTerm:
+    """PT: the distance of the normalised [CLS] vectors at the matched layers."""
+
+    key, by_layer = "pt", True
+    numbers: tuple[str, ...] = ("beta",)
+
+    def options(self, kind: TaskKind) -> tuple[str, ...]:
+        """Return beta and the reduction."""
+        return ("beta", "reduction")
+
+    def columns(self, layers: Sequence[int]) -> tuple[str, ...]:
+        """Return the [CLS] vectors of the matched layers."""
+        return tuple(cls_column(layer) for layer in layers)
+
+    def weight(self, numbers: Numbers) -> Any:
+        """Return beta."""
+        return numbers["beta"]
+
+    def value(self, inputs: LossInputs, numbers: Numbers) -> tuple[Tensor, Tensor | None]:
+        """Return PT and its value at each layer. Raises ValueError where no layer is matched."""
+        assert inputs.cls is not None
+        by_layer = patience_by_layer(inputs.cls, inputs.teacher_cls(), inputs.reduction)
+        return patience_loss(by_layer, inputs.reduction), by_layer
+
+
+# Name in a method's `terms` -> term. The loss is summed in the order of the method.
+LOSS_TERMS: Mapping[str, LossTerm] = {"label": LabelTerm(), "logit": LogitTerm(), "patience": PatienceTerm()}
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What the teacher says of a batch: logits [B, C] and, where layers were asked for, [CLS] [B, K, H]."""
+class Objective:
+    """The loss that one model is trained for: the weighted sum of its terms over `layers` matched layers."""
 
-    logits: Tensor
-    cls: Tensor | None = None
+    kind: TaskKind
+    terms: tuple[str, ...] = ("label",)
+    layers: tuple[int, ...] = ()  # teacher layers matched by student layers 1..K
+    reduction: str = "reference"
+    numbers: tuple[tuple[str, float], ...] = ()  # option -> number, of all its terms
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The target columns that it reads."""
+        return tuple(dict.fromkeys(c for name in self.terms for c in LOSS_TERMS[name].columns(self.layers)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the values that a call returns: the loss, each term, and the layers of those made of layers."""
+        names = [LOSS]
+        for term in map(LOSS_TERMS.__getitem__, self.terms):
+            names.append(term.key)
+            if term.by_layer:
+                names += [f"{term.key}{BY_LAYER}.{layer}" for layer in self.layers]
+        return tuple(names)
+
+    @property
+    def form(self) -> "Objective":
+        """The objective without its numbers: objectives of one form are computed in one call."""
+        return replace(self, numbers=())
+
+    def __call__(
+        self, z_s: Tensor, y: Tensor, h_s: Tensor | None, targets: Targets, numbers: Numbers | None = None
+    ) -> Tensor:
+        """Return the values called `names`, float32, differentiable in the first, the loss.
+
+        z_s [B, C], y [B], h_s [B, K, H]; `numbers` replace those of the objective.
+        """
+        values = dict(self.numbers) if numbers is None else numbers
+        inputs = LossInputs(self.kind, z_s, y, h_s, targets, self.layers, self.reduction)
+        loss: Any = 0.0
+        parts: list[Tensor] = []
+        for term in map(LOSS_TERMS.__getitem__, self.terms):
+            value, by_layer = term.value(inputs, values)
+            loss = loss + term.weight(values) * value
+            parts.append(value[None])
+            if by_layer is not None:
+                parts.append(by_layer)
+        return torch.cat([loss[None], *parts])
+
+
+def as_record(values: Mapping[str, float]) -> dict[str, Any]:
+    """Return named values as they are logged: those of layers as one object, layer -> value, after their term."""
+    record: dict[str, Any] = {}
+    for name, value in values.items():
+        term, _, layer = name.partition(".")
+        if layer:
+            record.setdefault(term, {})[layer] = value
+        else:
+            record[name] = value
+    return record

@@ -1,99 +1,144 @@
-"""What makes a student's run: its canonical configuration, what of the cache it reads, and what it starts from."""
+"""The recipe of a student: its resolved options and what it starts from, which together identify its run."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import student_from_bundle
+from pipeline.config.methods import Method
+from pipeline.config.options import default_of, marked
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Split
+from pipeline.data.task_kinds import TASK_KINDS, TaskKind
 from pipeline.data.tasks import TRAIN
 from pipeline.distillation.layer_map import resolve_layer_map, student_depth
-from pipeline.distillation.losses import Objective
+from pipeline.distillation.losses import LOSS_TERMS, Objective
 from pipeline.errors import BadCache, BadModel, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision
-from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate
+from pipeline.models.checkpoints import Head, load_classifier, load_config, load_tokenizer, locate
 from pipeline.models.encoders import depth_of
 from pipeline.system.digests import config_digest, json_digest, tokenizer_digest, weights_digest
 
 
-def canonical(config: TrainStudentConfig, manifest: Manifest) -> dict[str, Any]:
-    """The configuration with its defaults resolved and without what has no meaning for its method: null there.
+@dataclass(frozen=True, kw_only=True)
+class StudentRecipe:
+    """A resolved student. Made by `resolve_recipe`."""
 
-    Raises `BadOption` for layers that do not fit the cache.
+    config: TrainStudentConfig  # options that do not apply to its method are at their defaults
+    method: Method
+    kind: TaskKind
+    depth: int  # N, its number of layers
+    layers: tuple[int, ...]  # of the teacher, matched by student layers 1..K
+    precision: str
+    inputs: Mapping[str, str]  # digests of what it starts from: the cache, and with --init the checkpoint
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The options that decide the result, as JSON; null where one does not apply to the method."""
+        resolved = {
+            "method": self.method.name,
+            "student_layers": self.depth,
+            "teacher_layers": list(self.layers) or None,
+            "precision": self.precision,
+        }
+        values = self.config.identity_options() | resolved
+        return values | dict.fromkeys(name for name in not_applicable(self.method, self.kind) if name in values)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the options and the inputs: runs of one digest train the same student."""
+        return json_digest([self.options, dict(self.inputs)])
+
+    def default_out(self, task: str) -> str:
+        """Return the directory of the run where the user does not name one."""
+        return f"runs/{task}/{self.method.name}-{self.depth}-{self.digest[:8]}"
+
+    @property
+    def alike_in_pack(self) -> dict[str, Any]:
+        """The options that students of one pack have in common."""
+        names = marked(TrainStudentConfig, "alike_in_pack")
+        return {name: self.options.get(name, getattr(self.config, name)) for name in names}
+
+    @property
+    def objective(self) -> Objective:
+        """The loss that the student is trained for."""
+        names = dict.fromkeys(name for term in self.method.terms for name in LOSS_TERMS[term].numbers)
+        numbers = tuple((name, float(getattr(self.config, name))) for name in names)
+        return Objective(self.kind, self.method.terms, self.layers, self.config.reduction, numbers)
+
+    def starting_from(self, inputs: Mapping[str, str]) -> "StudentRecipe":
+        """Return the recipe of a student that starts from a checkpoint with these digests."""
+        return replace(self, inputs={**self.inputs, **inputs})
+
+
+def resolve_recipe(config: TrainStudentConfig, manifest: Manifest) -> StudentRecipe:
+    """Return the recipe of a student of this cache. Raises `BadOption` for layers that do not fit the cache.
+
+    The digest of a checkpoint named by --init is added by `initial_student`.
     """
     depth = student_depth(config.student_layers, manifest.model.depth)
-    method, layers = resolve_layer_map(
-        config.method, config.teacher_layers, depth, manifest.model.depth, manifest.layers
+    layers = config.teacher_layers
+    method, matched = resolve_layer_map(config.method, layers, depth, manifest.model.depth, manifest.layers)
+    unused = not_applicable(method, manifest.kind)
+    return StudentRecipe(
+        config=replace(config, **{name: default_of(TrainStudentConfig, name) for name in unused}),
+        method=method,
+        kind=manifest.kind,
+        depth=depth,
+        layers=matched,
+        precision=resolve_precision(config.precision),
+        inputs={"cache": manifest.identity},
     )
-    values = config.identity_options() | {
-        "method": method,
-        "student_layers": depth,
-        "teacher_layers": list(layers) or None,
-        "precision": resolve_precision(config.precision),
-    }
-    meaningless = []
-    if method == "ft":
-        meaningless += ["temperature", "alpha", "beta", "reduction"]
-    elif method == "kd":
-        meaningless += ["beta"]
-    if manifest.task.labels is None:
-        meaningless += ["temperature"] + ["reduction"] * (method == "kd")
-    return values | dict.fromkeys(meaningless)
 
 
-def training_split(cache: Cache, location: str) -> Split:
-    """Raises `BadCache` for a cache that holds no labelled one."""
+def not_applicable(method: Method, kind: TaskKind) -> tuple[str, ...]:
+    """Return the options of loss terms that do not mean anything for this method on this kind of task."""
+    every = [name for term in LOSS_TERMS.values() for other in TASK_KINDS.values() for name in term.options(other)]
+    applicable = {name for term in method.terms for name in LOSS_TERMS[term].options(kind)}
+    return tuple(name for name in dict.fromkeys(every) if name not in applicable)
+
+
+def training_split(cache: Cache) -> Split:
+    """Return the split that students train on. Raises `BadCache` for a cache without a labelled one."""
     train = cache.splits.get(TRAIN)
     if train is None or not train.labelled:
-        raise BadCache(f"{location} has no labelled training split. Cache one with --train-file")
+        raise BadCache(f"{cache.location} does not have a labelled training split. Cache one with --train-file")
     return train
 
 
 def check_identity(config: TrainStudentConfig, identity: str) -> None:
-    expected = config.expect_identity or ""
-    if len(expected) < 12 or not identity.startswith(expected.lower()):
+    """Raise `BadCache` unless the cache has the identity that --expect-identity names."""
+    expected = config.expect_identity
+    if expected is not None and (len(expected) < 12 or not identity.startswith(expected.lower())):
         raise BadCache(
             f"{config.cache} has the identity {identity}, not {expected or 'an empty one'} (12 digits or more). "
             f"See what it is: {shell_line('cache', 'info', config.cache)}"
         )
 
 
-def objective(settings: dict[str, Any]) -> Objective:
-    """The loss of a canonical configuration; what has no meaning there has no weight here."""
-    return Objective(
-        settings["alpha"] or 0.0,
-        (settings["beta"] or 0.0) if settings["teacher_layers"] else 0.0,
-        settings["temperature"] or 1.0,
-        settings["reduction"] or "reference",
-        tuple(settings["teacher_layers"] or ()),
-    )
-
-
-def default_out(task: str, settings: dict[str, Any], inputs: dict[str, str]) -> str:
-    """The run directory of a configuration that names none."""
-    digest = json_digest([settings, inputs])[:8]
-    return f"runs/{task}/{settings['method']}-{settings['student_layers']}-{digest}"
-
-
-def initial_student(init: str, cache: Cache, layers: int, method: str) -> tuple[Any, dict[str, str]]:
-    """The student before training, and the digest of where it starts from unless that is the cache's teacher."""
+def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRecipe]:
+    """Return the student before training, and its recipe with the digests of the checkpoint that --init names."""
+    init, model_record = recipe.config.init, cache.manifest.model
     if init == "teacher":
-        return student_from_bundle(cache.teacher, layers, cache.manifest.model.depth), {}
-    model_record, task = cache.manifest.model, cache.manifest.task
+        return student_from_bundle(cache.teacher, recipe.depth, model_record.depth), recipe
     name = locate(init)
     config = load_config(name)
-    if depth_of(config) < layers:
+    if depth_of(config) < recipe.depth:
         raise BadModel(f"--init {init} has only {depth_of(config)} layers. Try --student-layers {depth_of(config)}")
     if tokenizer_digest(load_tokenizer(name)) != tokenizer_digest(load_tokenizer(str(cache.teacher))):
         raise BadModel(
             f"--init {init} has another tokenizer than the teacher, so its tokens mean something else. "
             "Start from a checkpoint with the teacher's tokenizer"
         )
-    if method.startswith("pkd") and config.hidden_size != model_record.hidden:
+    if recipe.method.matches_layers and config.hidden_size != model_record.hidden:
         raise BadOption(
             f"--init {init} is {config.hidden_size} wide and the teacher {model_record.hidden}: their [CLS] vectors "
             "cannot be compared. Use --method kd"
         )
-    model = load_classifier(name, classes=model_record.classes, labels=task.labels, layers=layers)
-    return model, {"init": weights_digest(model.state_dict()), "init_config": config_digest(model.config)}
+    head = Head(model_record.classes, cache.manifest.task.labels, recipe.kind.problem_type)
+    model = load_classifier(name, head=head, layers=recipe.depth)
+    digests = {"init": weights_digest(model.state_dict()), "init_config": config_digest(model.config)}
+    return model, recipe.starting_from(digests)

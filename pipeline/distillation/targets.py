@@ -1,4 +1,7 @@
-"""Where the teacher's targets come from. The training loop asks for those of a batch and never how they are had."""
+"""Sources of distillation targets.
+
+The loop requests targets per batch and does not know whether they are cached or computed live.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -7,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.cache.format.columns import cls_column
+from pipeline.cache.format.columns import LOGITS, cls_column, cls_layer
 from pipeline.data.batching import Batch
 from pipeline.data.splits import Split
 from pipeline.distillation.losses import Targets
@@ -16,64 +19,78 @@ from pipeline.models.encoders import cls_vectors
 
 
 class TargetSource(Protocol):
-    """Targets of a batch: logits float32 [B, C] and the [CLS] vectors [B, K, H] of the teacher layers asked for."""
+    """A source of target columns."""
 
-    def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets: ...
+    def for_batch(self, batch: Batch, columns: Sequence[str]) -> Targets:
+        """Return these columns for the examples of a batch, each [B, …], on the batch's device."""
+        ...
 
-    def prefetch(self, ids: np.ndarray, layers: Sequence[int]) -> None:
-        """These examples' targets will be asked for soon."""
+    def prefetch(self, ids: np.ndarray, columns: Sequence[str]) -> None:
+        """Announce that these examples' targets will be requested soon."""
         ...
 
 
 class CachedTargets:
-    """From the split of a cache, joined by example id; the row hash of every row used is checked against the split
-    that the targets come from, once where the batch comes from there too.
+    """Targets from the split of a cache, joined by example id.
+
+    The row hash of every row is checked against the split that the targets come from; once, where the batch comes from
+    there too.
     """
 
     def __init__(self, split: Split):
         self.split = split
 
-    def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:
-        """Raises `BadCache` for a row that belongs to other tokens than the batch holds."""
+    def for_batch(self, batch: Batch, columns: Sequence[str]) -> Targets:
+        """Return columns of the cache. Raises `BadCache` for a row that belongs to other tokens than the batch has."""
         rows = batch.rows if batch.rows.split is self.split else self.split.rows(batch.rows.ids)
-        rows.check(batch.row_hashes)  # no second look where `collate` checked these rows with these hashes
-        device = batch.labels.device
-        logits = torch.from_numpy(rows.gather("logits")).to(device)
-        if not layers:
-            return Targets(logits)
-        cls = torch.from_numpy(rows.stacked([cls_column(layer) for layer in layers]))
-        return Targets(logits, cls.to(device).transpose(0, 1))
+        rows.check(batch.row_hashes)  # returns at once where `collate` checked these rows with these hashes
+        return {name: torch.from_numpy(rows.gather(name)).to(batch.labels.device) for name in columns}
 
-    def prefetch(self, ids: np.ndarray, layers: Sequence[int]) -> None:
-        self.split.prefetch([cls_column(layer) for layer in layers], ids)
+    def prefetch(self, ids: np.ndarray, columns: Sequence[str]) -> None:
+        """Start reading the rows from where they are."""
+        self.split.prefetch(columns, ids)
 
 
 class LiveTargets:
-    """From a loaded teacher, run on each batch: what caching replaces, kept to compare with."""
+    """Targets from a loaded teacher, run on each batch: what caching replaces, kept for comparison."""
 
     def __init__(self, teacher: nn.Module, accelerator: Any):
         self.teacher = prepare_for_cls(teacher.eval(), accelerator.device)
         self.accelerator = accelerator
 
-    def for_batch(self, batch: Batch, layers: Sequence[int]) -> Targets:
-        return teacher_outputs(self.teacher, batch.to(self.accelerator.device), layers, self.accelerator)
+    def for_batch(self, batch: Batch, columns: Sequence[str]) -> Targets:
+        """Run the teacher on the batch."""
+        return teacher_outputs(self.teacher, batch.to(self.accelerator.device), columns, self.accelerator)
 
-    def prefetch(self, ids: np.ndarray, layers: Sequence[int]) -> None:
-        """Nothing can be had before its batch is there."""
-
-
-class Passes:
-    """How often a teacher ran in this process, over batches: what a sweep promises never happens."""
-
-    teacher = 0
+    def prefetch(self, ids: np.ndarray, columns: Sequence[str]) -> None:
+        """Do nothing: a teacher needs the batch."""
 
 
-passes = Passes()
+class NoTargets:
+    """The targets of a training on labels alone."""
+
+    def for_batch(self, batch: Batch, columns: Sequence[str]) -> Targets:
+        """Return an empty mapping."""
+        return {}
+
+    def prefetch(self, ids: np.ndarray, columns: Sequence[str]) -> None:
+        """Do nothing."""
 
 
-def teacher_outputs(teacher: Any, batch: Batch, layers: Sequence[int], accelerator: Any) -> Targets:
-    """One forward pass without gradients: logits float32 [B, C], [CLS] float32 [B, K, H]."""
-    passes.teacher += 1
-    with torch.inference_mode(), cls_vectors(teacher, layers) as read, accelerator.autocast():
+class TeacherForwardCounter:
+    """The number of forward passes of a teacher in this process: in a sweep it stays 0."""
+
+    count = 0
+
+
+teacher_forwards = TeacherForwardCounter()
+
+
+def teacher_outputs(teacher: Any, batch: Batch, columns: Sequence[str], accelerator: Any) -> Targets:
+    """Run a teacher on a batch without gradients and return these columns: logits [B, C], [CLS] [B, H]; float32."""
+    teacher_forwards.count += 1
+    layers = [layer for column in columns if (layer := cls_layer(column)) is not None]
+    with torch.inference_mode(), cls_vectors(teacher, layers) as vectors, accelerator.autocast():
         logits = teacher(**batch.inputs).logits
-    return Targets(logits.float(), torch.stack(read, dim=1).float() if layers else None)
+    cls = {cls_column(layer): vector.float() for layer, vector in zip(layers, vectors, strict=True)}
+    return {name: logits.float() if name == LOGITS else cls[name] for name in columns}

@@ -3,8 +3,9 @@
 Weights are float32, code of a checkpoint is never run, and the errors of transformers become one line.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,26 +93,43 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     return tokenizer
 
 
+@dataclass(frozen=True)
+class Head:
+    """The head of a task: its size, the names of the classes (empty without any), transformers' `problem_type`."""
+
+    num_logits: int
+    labels: tuple[str, ...]
+    problem_type: str
+
+    def configure(self, config: Any) -> None:
+        """Set the head in a configuration."""
+        if self.labels:
+            config.id2label = dict(enumerate(self.labels))
+            config.label2id = {label: index for index, label in enumerate(self.labels)}
+        else:
+            config.num_labels = self.num_logits
+        config.problem_type = self.problem_type
+
+
 def load_classifier(
     name: str,
     *,
-    classes: int | None = None,
-    labels: Sequence[str] | None = None,
+    head: Head | None = None,
     layers: int | None = None,
     revision: str | None = None,
     safetensors_only: bool = False,
 ) -> nn.Module:
     """Return an encoder with a classification head, in float32, at most `layers` deep.
 
-    With `classes` the head has that many logits (a new head where the checkpoint has none of that size), named by
-    `labels`; without, a checkpoint that lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
+    With `head` the checkpoint gets that head, new where it does not have one of that size; without, a checkpoint that
+    lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
     """
     transformers = _quiet()
     config = load_config(name, revision)
     if layers is not None:
         config = cut_config(config, layers)
-    if classes is not None:
-        name_labels(config, classes, labels)
+    if head is not None:
+        head.configure(config)
     with _loading(name):
         model, loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
             name,
@@ -123,7 +141,7 @@ def load_classifier(
             output_loading_info=True,
         )
     layers_of(model)
-    _check_complete(name, model, loaded, new_head=classes is not None)
+    _check_complete(name, model, loaded, new_head=head is not None)
     return model
 
 
@@ -152,18 +170,8 @@ def build_classifier(config: Any) -> nn.Module:
     return model
 
 
-def name_labels(config: Any, classes: int, labels: Sequence[str] | None) -> None:
-    """Set the head's size and label names in a configuration; one logit is regression."""
-    if labels:
-        config.id2label = dict(enumerate(labels))
-        config.label2id = {label: index for index, label in enumerate(labels)}
-    else:
-        config.num_labels = classes
-    config.problem_type = "regression" if classes == 1 else "single_label_classification"
-
-
 def label_names(config: Any) -> tuple[str, ...] | None:
-    """Return the names of the classes in order; None where they are LABEL_0, LABEL_1, … or the model regresses."""
+    """Return the names of the classes in order; None where they are LABEL_0, LABEL_1, …: not names."""
     names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
     generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
-    return None if generic or config.num_labels == 1 else names
+    return None if generic else names

@@ -1,1 +1,1 @@
-"""The teacher: where it is found, its pass over the examples, and repairs of a cache with it."""
+"""The teacher: where it is, its forward pass over shards, and the checks of its outputs."""

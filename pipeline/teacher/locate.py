@@ -7,9 +7,9 @@ from typing import Any
 from pipeline.config.shared import RowsConfig
 from pipeline.data.tasks import Task
 from pipeline.errors import BadModel, BadOption, HubUnreachable, shell_line
-from pipeline.models.checkpoints import label_names, load_classifier, load_tokenizer, locate, name_labels
+from pipeline.models.checkpoints import label_names, load_classifier, load_tokenizer, locate
 from pipeline.system.progress import note
-from pipeline.training.run_directory import RUN, STARTED
+from pipeline.training.run_reader import RUN, STARTED
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,20 @@ def load_teacher(
     name = find_teacher(task, rows, teacher, revision)
     tokenizer = load_tokenizer(name, revision)
     model: Any = load_classifier(name, revision=revision)
-    if model.config.num_labels != task.classes:
+    if model.config.num_labels != task.num_logits:
         raise BadModel(
-            f"{name} has {model.config.num_labels} labels, but the task {task.name} has {task.classes}. "
+            f"{name} has {model.config.num_labels} labels, but the task {task.name} has {task.num_logits}. "
             "Name another --teacher, or fine-tune one with finetune-teacher"
         )
-    if label_map and task.labels is None:
-        raise BadOption(f"--label-map names classes, and {task.name} has none: leave it out")
-    if label_map and task.labels:
+    if label_map and not task.kind.has_classes:
+        raise BadOption(f"--label-map names classes, and {task.name} does not have any: leave it out")
+    if label_map:
         task = _mapped(task, label_map)
-        name_labels(model.config, task.classes, task.labels)
-    elif task.labels:
+    elif task.kind.has_classes:
         published = task.published_labels if name == task.published_teacher else None
         task = _in_teachers_order(task, name, label_names(model.config) or published)
-        name_labels(model.config, task.classes, task.labels)
+    if task.kind.has_classes:
+        task.head.configure(model.config)
     return Teacher(name, model, tokenizer, task)
 
 
@@ -83,7 +83,6 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
 
 def _mapped(task: Task, label_map: str) -> Task:
     """The task with its labels in the order that --label-map gives."""
-    assert task.labels is not None
     names = tuple(label_map.split(","))
     if sorted(names) != sorted(task.labels):
         raise BadOption(f"--label-map must name each of {','.join(task.labels)} once, not {label_map}")
@@ -92,7 +91,6 @@ def _mapped(task: Task, label_map: str) -> Task:
 
 def _in_teachers_order(task: Task, name: str, names: tuple[str, ...] | None) -> Task:
     """The task with its labels as the teacher orders them, by name and in any case; as the task's where unnamed."""
-    assert task.labels is not None
     if names is None:
         return task
     known = {label.lower(): label for label in task.labels}

@@ -1,4 +1,4 @@
-"""What a cache will need, said before it is begun; and whether its teacher is worth caching."""
+"""Checks before a cache is written: the space and shards it needs, and whether its teacher is worth caching."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import checked_text
-from pipeline.data.metrics import measure
+from pipeline.data.metrics import constant_score, measure
 from pipeline.data.splits import Split
 from pipeline.data.tasks import Task
 from pipeline.errors import BadCache, BadModel, BadOption, BadRows
@@ -22,7 +22,7 @@ MAP_GAIN = 0.10  # accuracy above the majority class from which another order of
 
 
 def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence[tuple[str, int, int, int]]) -> int:
-    """Of the shards in `work`, to within their containers' overhead."""
+    """Return the bytes of the shards in `work`, to within their containers' overhead."""
     fixed = sum(kind.bytes(1) for kind in manifest.column_types().values() if kind.width is not None)
     token = 5 if manifest.model.token_types else 4
     ragged = 2 if manifest.model.token_types else 1
@@ -34,13 +34,14 @@ def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence
 
 
 def teacher_bytes(model: Any) -> int:
-    """Of the teacher's weights in the cache."""
+    """Return the bytes of the teacher's weights in the cache."""
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
 def check_space(directory: Path, needed: int, option: str = "--cache", or_else: str = KEEP_LESS) -> int:
-    """Bytes that are free where `directory` is or will be. Raises `BadCache` if they are fewer than `needed`; it
-    advises another `option`, `or_else` something.
+    """Return the bytes that are free where `directory` is or will be.
+
+    Raises `BadCache` if they are fewer than `needed`; the message advises another `option`, or `or_else`.
     """
     place = directory.absolute()
     while not place.exists():
@@ -55,48 +56,47 @@ def check_space(directory: Path, needed: int, option: str = "--cache", or_else: 
 
 
 def check_labels(manifest: Manifest) -> None:
-    """Raises `BadRows` for labels that a reader would refuse in a manifest."""
+    """Raise `BadRows` for labels that a reader would refuse in a manifest."""
     try:
         checked_text(manifest.text().encode())
     except ValueError as error:  # characters without an encoding too
         raise BadRows(
-            f"the {manifest.model.classes:,} labels of {manifest.task.name} cannot stand in a manifest ({error}). "
+            f"the {manifest.model.classes:,} labels of {manifest.task.name} cannot be written into a manifest ({error}). "
             "Rename them, or name another --label-column"
         ) from error
 
 
 def check_shards(count: int) -> None:
-    """Raises `BadOption` for more shards than a manifest holds."""
+    """Raise `BadOption` for more shards than a manifest may have."""
     if count > MAX_SHARDS:
         raise BadOption(f"--shard-rows makes {count:,} shards, and a cache has {MAX_SHARDS:,} at most. Raise it")
 
 
 def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray) -> None:
-    """Raises `BadModel` for a classifier that does no better on a dev split than the most frequent label would.
+    """Raise `BadModel` for a teacher that does no better on a dev split than the best constant prediction.
 
-    Where its classes in another order would beat that by 10 points, the message names the order. A split with one
-    label only says nothing.
+    Where its classes in another order would beat that by 10 points, the message names the order. A split with only one
+    label does not decide anything.
     """
-    assert task.labels is not None
-    counts = np.bincount(labels, minlength=task.classes)
-    constant = np.zeros_like(logits)
-    constant[:, counts.argmax()] = 1
-    metric = task.metrics[0]
-    reached, majority = (measure((metric,), values, labels)[metric] for values in (logits, constant))
-    if reached > majority or counts.max() == len(labels):
+    kind, metric = task.kind, task.metrics[0]
+    constant = constant_score(kind, metric, labels, task.num_logits)
+    reached = measure(kind, (metric,), logits, labels)[metric]
+    if constant is None or reached > constant or (labels == labels[0]).all():
         return
-    fact = f"on {split} the teacher's {metric} is {reached:.3f}, and the most frequent label alone gives {majority:.3f}"
+    fact = (
+        f"on {split} the teacher's {metric} is {reached:.3f}, and the most frequent label alone gives {constant:.3f}"
+    )
     order, accuracy = best_label_order(task.labels, logits, labels)
-    if order != tuple(task.labels) and accuracy >= counts.max() / len(labels) + MAP_GAIN:
+    if order != task.labels and accuracy >= np.bincount(labels).max() / len(labels) + MAP_GAIN:
         names = ",".join(order)
         raise BadModel(
             f"{fact}. With its classes in another order its accuracy is {accuracy:.3f}: add --label-map {names}"
         )
-    raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it all the same with --allow-weak-teacher")
+    raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher")
 
 
 def best_label_order(names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> tuple[tuple[str, ...], float]:
-    """The order of the class names that fits the outputs [n, C] best, and the accuracy with it."""
+    """Return the order of the class names that fits the logits [n, C] best, and the accuracy with it."""
     from scipy.optimize import linear_sum_assignment
 
     confusion = np.zeros((len(names), len(names)), np.int64)  # output, label

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.format.columns import is_target
 from pipeline.cache.format.manifest import TEACHER, FileRecord, Manifest
 from pipeline.cache.shards import LocalSource, Shard
 from pipeline.cache.teacher_config import check_bundle
@@ -98,7 +97,7 @@ class Repair:
             damaged = {part.partition("/")[0] for part in shard.damaged_parts()}
         except BadCache:  # missing, or of another size
             damaged = set(shard.types)
-        rows = [name for name in shard if not is_target(name)]
+        rows = [name for name, kind in shard.types.items() if not kind.target]
         if damaged.intersection(rows):
             damaged.update(rows)
         for name in shard:
@@ -118,7 +117,7 @@ class Repair:
     def _teacher(self) -> TeacherPass:
         self._check_teacher()
         model = load_classifier(str(self.directory / TEACHER), safetensors_only=True)
-        accelerator = make_accelerator(self.manifest.fields["compute"])
+        accelerator = make_accelerator(self.manifest.fields.compute)
         return self._stack.enter_context(teacher_pass(model, accelerator, self.manifest, available_cores()))
 
     def _check_teacher(self) -> None:
@@ -141,9 +140,9 @@ class Repair:
         splits = {}
         for name, part in rows.splits.items():
             relabelled = part.relabelled(rows.task.labels, self.manifest.task.labels)
-            splits[name] = tokenize(name, relabelled, tokenizer, int(self.manifest.fields["max_length"]))
-        for name, expected in self.manifest.fields["splits"].items():
-            if name not in splits or split_digest(splits[name], int(self.manifest.fields["shard_rows"])) != expected:
+            splits[name] = tokenize(name, relabelled, tokenizer, int(self.manifest.fields.max_length))
+        for name, expected in self.manifest.fields.splits.items():
+            if name not in splits or split_digest(splits[name], int(self.manifest.fields.shard_rows)) != expected:
                 raise BadRows(
                     f"the rows of split {name} ({rows.origin}) are not those that the cache was made from: say where "
                     "these are with --data-dir or --train-file, or name another copy with --from"

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.format import arrow
-from pipeline.cache.format.columns import ColumnType, is_target
+from pipeline.cache.format.columns import ColumnType
 from pipeline.cache.format.manifest import MANIFEST, TEACHER, Manifest, ShardRecord
 from pipeline.cache.shards import map_file
 from pipeline.cache.writer import CacheWriter
@@ -193,7 +193,7 @@ def _start_worker(
         for name, (rows, labelled) in kinds.items()
     }
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
-    _worker.passing = teacher_pass(model, make_accelerator(manifest.fields["compute"]), manifest, cores)
+    _worker.passing = teacher_pass(model, make_accelerator(manifest.fields.compute), manifest, cores)
     _worker.running = _worker.passing.__enter__()
     _worker.counter = counter
 
@@ -209,7 +209,7 @@ def _mapped_rows(path: Path, manifest: Manifest, rows: int) -> dict[str, Any]:
 
 def row_types(manifest: Manifest) -> dict[str, ColumnType]:
     """The columns that are there before the teacher has run."""
-    return {n: kind for n, kind in manifest.column_types().items() if not is_target(n)}
+    return {n: kind for n, kind in manifest.column_types().items() if not kind.target}
 
 
 def _work(item: ShardTask) -> ShardRecord:

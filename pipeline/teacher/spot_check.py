@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cache.format.columns import cls_column
+from pipeline.cache.format.columns import LOGITS, cls_column
 from pipeline.cache.format.manifest import TEACHER, Manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_config import check_bundle
@@ -45,22 +45,22 @@ def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
     worst = {"logits": (0.0, ""), "cls": (0.0, "")}
     first = 0
-    with teacher_pass(model, make_accelerator(manifest.fields["compute"]), manifest, available_cores()) as running:
+    with teacher_pass(model, make_accelerator(manifest.fields.compute), manifest, available_cores()) as running:
         for name, size in sizes.items():
             ids = drawn[(drawn >= first) & (drawn < first + size)] - first
             first += size
             if not len(ids):
                 continue
-            logits, cls = running.outputs(cache.splits[name], ids)
+            outputs = running.outputs(cache.splits[name], ids)
             stored = cache.splits[name].gather("logits", ids)
-            differences = {"logits": np.abs(logits - stored).max(1) / max(1.0, float(np.abs(stored).max()))}
-            for number, layer in enumerate(manifest.layers):
+            differences = {"logits": np.abs(outputs[LOGITS] - stored).max(1) / max(1.0, float(np.abs(stored).max()))}
+            for layer in manifest.layers:
                 there = normalised(cache.splits[name].gather(cls_column(layer), ids))
-                apart = np.linalg.norm(normalised(cls[:, number]) - there, axis=1)
+                apart = np.linalg.norm(normalised(outputs[cls_column(layer)]) - there, axis=1)
                 differences["cls"] = np.maximum(differences.get("cls", apart), apart)
             for kind, values in differences.items():
                 place = int(values.argmax())
                 worst[kind] = max(worst[kind], (float(values[place]), f"{name}, example {ids[place]}"))
     (logits_apart, a), (cls_apart, b) = worst["logits"], worst["cls"]
-    tolerance = TOLERANCE[manifest.fields["compute"]]
+    tolerance = TOLERANCE[manifest.fields.compute]
     return Sample(len(drawn), logits_apart, cls_apart, tolerance, a if logits_apart > cls_apart else b)

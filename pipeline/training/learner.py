@@ -1,7 +1,7 @@
 """One model in training: forward, loss, backward, AdamW step. A teacher and a student differ in their objective.
 
 Dropout of a step is seeded by the run's seed, the number of the step and the process, so that a resumed run draws
-what the uninterrupted one did and a checkpoint needs no generator state.
+the masks of an uninterrupted one, and a checkpoint does not need the state of a generator.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +20,13 @@ from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.encoders import cls_vectors
 
 CLIP_NORM = 1.0
+GRAD_NORM = "grad_norm"
 EVALUATION_BATCH = 64
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: float) -> float:
-    """Of step `step` (from 0): rising from 0 over the share `warmup` of the steps, then falling to 0."""
+    """Return the rate of step `step` (from 0): it rises from 0 over the share `warmup` of the steps, then falls to 0."""
     rising = round(total * warmup)
     if step < rising:
         return peak * step / rising
@@ -39,15 +40,15 @@ def seed_everything(*numbers: int) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """A batch of one optimizer step with the teacher's targets; `weight` is its share of the step's examples."""
+    """A batch of one optimizer step with its targets; `weight` is its share of the step's examples."""
 
     batch: Batch
-    targets: Targets | None
+    targets: Targets
     weight: float
 
 
 class EncoderLearner:
-    """A classifier trained for an `Objective`, in the given Accelerator's precision and on its device."""
+    """A model trained for an `Objective`, in the given Accelerator's precision and on its device."""
 
     def __init__(self, model: nn.Module, objective: Objective, config: TrainingConfig, accelerator: Any, pad_id: int):
         self.accelerator = accelerator
@@ -60,15 +61,20 @@ class EncoderLearner:
         self.optimizer = adamw(self.bare, config.weight_decay)
 
     @property
-    def layers(self) -> tuple[int, ...]:
-        """The teacher layers whose [CLS] vectors a step needs."""
-        return self.objective.layers
+    def columns(self) -> tuple[str, ...]:
+        """The target columns that a step needs."""
+        return self.objective.columns
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the values that a step returns."""
+        return (*self.objective.names, GRAD_NORM)
 
     def step(self, parts: Sequence[Part], step: int, total: int) -> Tensor:
-        """One optimizer step (number `step` of `total`, from 0) over `parts`; several are accumulated.
+        """Take optimizer step `step` of `total` (from 0) over `parts`; several are accumulated.
 
-        Returns this process's share of [5 + K] numbers, left on the device: the loss terms (see `Objective`) and
-        the norm of the gradient before it is clipped at 1.
+        Returns this process's share of the values called `names`, [len(names)], left on the device. The norm of the
+        gradient is that before it is clipped at 1.
         """
         accelerator = self.accelerator
         seed_everything(self.config.seed, step, accelerator.process_index)
@@ -82,7 +88,7 @@ class EncoderLearner:
         return torch.cat([torch.stack(terms).sum(0), self.update(step, total) / accelerator.num_processes])
 
     def update(self, step: int, total: int) -> Tensor:
-        """The AdamW step along the gradients that are there; their norm [1] before it is clipped at 1."""
+        """Take the AdamW step along the present gradients; return their norm [1] before it is clipped at 1."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, total, self.config.lr, self.config.warmup)
         norm = nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
@@ -90,36 +96,38 @@ class EncoderLearner:
         return norm.detach()[None]
 
     def _backward(self, part: Part) -> Tensor:
-        batch, matched = part.batch, range(1, len(self.layers) + 1)
-        with cls_vectors(self.bare, matched) as read:
+        batch, matched = part.batch, range(1, len(self.objective.layers) + 1)
+        with cls_vectors(self.bare, matched) as vectors:
             logits = self.model(**batch.inputs).logits
-        h_s = torch.stack([cls.float() for cls in read], dim=1) if self.layers else None
+        h_s = torch.stack([cls.float() for cls in vectors], dim=1) if matched else None
         terms = self.objective(logits, batch.labels, h_s, part.targets)
         # Gradients are averaged over the processes: times their number makes them a sum of shares.
         self.accelerator.backward(terms[0] * (part.weight * self.accelerator.num_processes))
         return terms.detach() * part.weight
 
     def predict(self, split: Split) -> np.ndarray:
-        """Logits float32 [n, C] of every example of a split, on every process."""
+        """Return logits float32 [n, C] of every example of a split, on every process."""
         return predict(self.bare, split, self.pad_id, self.accelerator)
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the model's weights on the CPU."""
+        """Return a copy of the model's weights on the CPU."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self.bare.state_dict().items()}
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Put these weights into the model."""
         self.bare.load_state_dict(weights)
 
     def release(self) -> None:
-        """Give up what memory it takes, its share in the stack of a pack included: an Accelerator keeps all models that
-        it ever prepared.
+        """Free its memory, its share of a pack's stack included.
+
+        An Accelerator keeps all models that it ever prepared.
         """
         self.optimizer.state.clear()
         for parameter in self.parameters:
             parameter.data, parameter.grad = parameter.data.new_empty(0), None
 
     def state(self) -> dict[str, Tensor]:
-        """Weights and optimizer moments by name, for a checkpoint."""
+        """Return weights and optimizer moments by name, for a checkpoint."""
         tensors = {f"model.{name}": tensor for name, tensor in self.weights().items()}
         for name, parameter in self.bare.named_parameters():
             for moment in _MOMENTS:
@@ -128,7 +136,7 @@ class EncoderLearner:
         return tensors
 
     def load_state(self, tensors: Mapping[str, Tensor], steps: int) -> None:
-        """The inverse of `state` after `steps` optimizer steps. Raises KeyError or RuntimeError if it does not fit."""
+        """Restore a `state` of `steps` optimizer steps. Raises KeyError or RuntimeError if it does not fit."""
         prefix = "model."
         self.load_weights({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         for name, parameter in self.bare.named_parameters():
@@ -139,7 +147,7 @@ class EncoderLearner:
 
 
 def adamw(model: nn.Module, weight_decay: float, lr: float = 1e-3) -> torch.optim.AdamW:
-    """Fused AdamW; biases and LayerNorm weights, the parameters of one dimension, do not decay."""
+    """Return fused AdamW; biases and LayerNorm weights, the parameters of one dimension, do not decay."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -149,7 +157,7 @@ def adamw(model: nn.Module, weight_decay: float, lr: float = 1e-3) -> torch.opti
 
 
 def predict(model: Any, split: Split, pad_id: int, accelerator: Any, ids: np.ndarray | None = None) -> np.ndarray:
-    """Logits float32 [len(ids), C], by default of all examples; processes share the work and all get the whole."""
+    """Return logits float32 [len(ids), C], by default of all examples; processes share the work, all get the result."""
     model.eval()
     ids = np.arange(len(split)) if ids is None else ids
     return outputs(
@@ -166,13 +174,13 @@ def outputs(
     pad_id: int,
     accelerator: Any,
 ) -> np.ndarray:
-    """What `forward` makes of each example, [B, *shape] of a batch: float32 [len(ids), *shape]."""
-    found = torch.zeros(len(ids), *shape, device=accelerator.device)
+    """Return the output of `forward` ([B, *shape] for a batch) for each example: float32 [len(ids), *shape]."""
+    results = torch.zeros(len(ids), *shape, device=accelerator.device)
     batches = by_length(np.arange(len(ids)), split.lengths[ids], EVALUATION_BATCH)
     for places in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = collate(split, ids[places], pad_id).to(accelerator.device)
         with accelerator.autocast():
-            found[torch.from_numpy(places)] = forward(batch).float()
+            results[torch.from_numpy(places)] = forward(batch).float()
     if accelerator.num_processes > 1:
-        found = accelerator.reduce(found, "sum")
-    return found.cpu().numpy()
+        results = accelerator.reduce(results, "sum")
+    return results.cpu().numpy()

@@ -1,4 +1,4 @@
-"""What made a file: versions and machine, for manifests, run.json and results."""
+"""Provenance: the versions and the machine that made a file, for manifests, run.json and results."""
 
 import dataclasses
 import importlib.metadata
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarr
 
 
 def environment() -> dict[str, Any]:
-    """Package versions, kind of processor, threads, processes and time (UTC)."""
+    """Return package versions, kind of processor, threads, processes and time (UTC)."""
     import torch
 
     processor = cpu_capabilities().get("cpu_name") or platform.machine()
@@ -35,7 +35,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """Of the checkout that this program runs from, with '+' where files differ from it; None outside of one."""
+    """Return the commit that this program runs from, with '+' where files differ from it; None outside a checkout."""
     root = Path(__file__).parents[2]
     try:
         command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
@@ -47,8 +47,9 @@ def git_commit() -> str | None:
 
 
 def shareable(config: OptionsType) -> OptionsType:
-    """The configuration as others may see it: of a path outside the working directory only the last name is left,
-    of a URL neither user nor password.
+    """Return the configuration as others may see it.
+
+    Of a path outside the working directory only the last name is left, of a URL neither user nor password.
     """
     changed = {}
     for field in dataclasses.fields(config):
@@ -59,7 +60,7 @@ def shareable(config: OptionsType) -> OptionsType:
 
 
 def shareable_place(place: str) -> str:
-    """A path or URL, likewise."""
+    """Return a path or URL as others may see it (see `shareable`)."""
     if "://" in place:
         return re.sub(r"//[^/@]*@", "//", place).partition("?")[0]
     path = Path(place)

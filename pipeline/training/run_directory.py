@@ -1,7 +1,7 @@
-"""A run's directory: run.json written last, log.jsonl, model/, predictions, and a checkpoint while it is unfinished.
+"""The directory of a run: log.jsonl, a checkpoint while it is unfinished, model/, predictions, run.json written last.
 
-A checkpoint is one safetensors file: weights, optimizer moments and the best weights so far, with the position in
-its header as JSON. It is replaced by rename, so the last whole one is always there.
+A checkpoint is one safetensors file: weights, optimizer moments and the best weights so far, with the training state in
+its header as JSON. It is replaced by rename, so the last complete one is always there.
 """
 
 import contextlib
@@ -18,10 +18,9 @@ from pipeline.errors import BadRun, BusyRun, one_line
 from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_file, write_json
 from pipeline.system.lease import Lease, directory_lease, is_free, leave_directory
 from pipeline.training.provenance import environment
+from pipeline.training.run_reader import CHECKPOINT, LOG, MODEL, PREDICTIONS, RUN, STARTED, checkpoint_step
 
-RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
 _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before it renames
-MODEL, CHECKPOINT, PREDICTIONS = "model", "checkpoint.safetensors", "predictions.safetensors"
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
@@ -33,7 +32,7 @@ def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 
 
 class RunDirectory:
-    """The directory of one run, known by its canonical `config` and by the digests of its `inputs`."""
+    """The directory of one run, identified by the options that decide its result and by the digests of its inputs."""
 
     def __init__(self, path: Path, command: str, config: Mapping[str, Any], inputs: Mapping[str, Any]):
         self.path = path
@@ -41,7 +40,7 @@ class RunDirectory:
         self.lease: Lease | None = None
 
     def finished(self) -> dict[str, Any] | None:
-        """The result of this very run if it is complete; None if it is to be done or resumed.
+        """Return the result of this run if it is complete; None if it is to be started or resumed.
 
         Raises `BadRun` if the directory holds another run or something else.
         """
@@ -61,12 +60,12 @@ class RunDirectory:
                 raise BadRun(f"{self.path} holds another run ({differences}). Choose another --out, or remove it")
             return there["result"] if name == RUN else None
         if not is_free(self.path):
-            raise BadRun(f"{self.path} exists and is no run. Choose another --out")
+            raise BadRun(f"{self.path} exists and is not a run. Choose another --out")
         return None
 
     @contextmanager
     def claimed(self, accelerator: Any, resume: bool) -> Iterator[None]:
-        """Meanwhile nobody else trains in the directory. Its first process claims it, the others wait for that.
+        """Keep other processes out of the directory. The first process of a training claims it, the others wait for that.
 
         Raises `BusyRun` if another process does, `BadRun` for an unfinished run unless it is to be resumed.
         """
@@ -106,33 +105,35 @@ class RunDirectory:
         write_json(started, self.key)
 
     def log(self, lines: list[dict[str, Any]]) -> None:
+        """Append lines to log.jsonl."""
         with (self.path / LOG).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
 
     def log_bytes(self) -> int:
+        """Return the size of log.jsonl."""
         path = self.path / LOG
         return path.stat().st_size if path.exists() else 0
 
     def _check_lease(self) -> None:
-        """Raises `BusyRun` if another process took the directory over while this one was silent."""
+        """Raise `BusyRun` if another process took the directory over while this one was silent."""
         if self.lease is not None and not self.lease.is_mine():
             raise BusyRun(
                 f"{self.path} was taken over by another process while this one was silent. Wait for it, or choose "
                 "another --out"
             )
 
-    def save_checkpoint(self, tensors: Mapping[str, Any], position: Mapping[str, Any]) -> None:
-        """Raises `BadRun` for a disk that refuses, `BusyRun` for a directory that is another process's by now."""
+    def save_checkpoint(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Write the checkpoint. Raises `BadRun` for a disk that refuses, `BusyRun` where another process took over."""
         self._check_lease()
         from safetensors.torch import save_file
 
-        header = {"position": json.dumps({**position, "log_bytes": self.log_bytes()})}
+        header = {"position": json.dumps({**state, "log_bytes": self.log_bytes()})}
         with self._writing():
             write_file(self.path / CHECKPOINT, lambda temporary: save_file(dict(tensors), temporary, metadata=header))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Raises `BadRun` for a disk that refuses."""
+        """Turn what the disk refuses into `BadRun`."""
         from safetensors import SafetensorError
 
         try:
@@ -142,10 +143,11 @@ class RunDirectory:
             raise BadRun(f"{self.path} cannot be written ({reason}). Make room, then add --resume to go on") from error
 
     def has_checkpoint(self) -> bool:
+        """Return whether there is a checkpoint."""
         return (self.path / CHECKPOINT).is_file()
 
     def load_checkpoint(self, cut_log: bool = True) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Tensors and position of the checkpoint, None if there is none; `cut_log`: the log is cut back to it."""
+        """Return tensors and state of the checkpoint, None without one; `cut_log`: the log is cut back to it."""
         from safetensors import SafetensorError, safe_open
 
         path = self.path / CHECKPOINT
@@ -155,17 +157,17 @@ class RunDirectory:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                position = json.loads(file.metadata()["position"])
+                state = json.loads(file.metadata()["position"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise BadRun(f"{path} is damaged. Remove it to start this run again with --resume") from error
         if cut_log and (self.path / LOG).exists():
             with (self.path / LOG).open("r+b") as log:
-                log.truncate(position["log_bytes"])
-        return tensors, position
+                log.truncate(state["log_bytes"])
+        return tensors, state
 
     def save_model(self, model: Any, save_tokenizer: Callable[[Path], object]) -> None:
-        """model/ as transformers writes and reads it; `save_tokenizer` is called with the directory to write to."""
+        """Write model/ as transformers reads it; `save_tokenizer` is called with the directory to write to."""
 
         def write(directory: Path) -> None:
             model.save_pretrained(directory)
@@ -200,39 +202,10 @@ class RunDirectory:
         accelerator.wait_for_everyone()
 
 
-def checkpoint_step(path: Path) -> int:
-    """Where the checkpoint of a run stands, by its header alone; 0 without one, or for one that cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path / CHECKPOINT, framework="np") as file:
-            return int(json.loads(file.metadata()["position"])["step"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-        return 0
-
-
-def read_curve(out: Path) -> tuple[tuple[tuple[int, float], ...], int]:
-    """(step, score) of each evaluation that a run has logged, and its last logged step; nothing of one that is gone."""
-    scores: dict[int, float] = {}
-    last = 0
-    try:
-        lines = (out / LOG).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return (), 0
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            last = max(last, int(entry["step"]))
-            if entry["kind"] in ("eval", "rung"):
-                scores[int(entry["step"])] = float(next(iter(entry["metrics"].values())))
-        except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
-            continue  # half a line of a run that is being written
-    return tuple(sorted(scores.items())), last
-
-
 def forget_checkpoint(path: Path, step: int) -> None:
-    """Remove the checkpoint of a run that does not go on, unless it is being trained, or stands behind `step`, where
-    somebody else has left it. What the disk refuses stays.
+    """Remove the checkpoint of a run that does not go on, unless it is being trained or is further than `step`.
+
+    A checkpoint further than that belongs to another sweep. What the disk refuses stays.
     """
     if not (path / CHECKPOINT).is_file():
         return
@@ -244,29 +217,3 @@ def forget_checkpoint(path: Path, step: int) -> None:
                     (path / CHECKPOINT).unlink(missing_ok=True)
             finally:
                 leave_directory(lease)
-
-
-def read_predictions(path: Path) -> dict[str, np.ndarray]:
-    """Logits float32 [n, C] of a finished run on each dev split. Raises `BadRun` where they are not there."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return dict(load_file(path / PREDICTIONS))
-    except (OSError, SafetensorError) as error:
-        raise BadRun(f"{path / PREDICTIONS} cannot be read ({error}). Train the run again") from error
-
-
-def read_run(path: Path) -> dict[str, Any]:
-    """run.json of a finished run. Raises `BadRun`."""
-    if not (path / RUN).is_file():
-        if (path / STARTED).is_file():
-            raise BadRun(f"{path} is unfinished: run its command again with --resume")
-        raise BadRun(f"{path} is no run (it has no run.json). Name a directory that a training wrote")
-    try:
-        value = read_json(path / RUN)
-        if not isinstance(value, dict) or not {"command", "config", "result"} <= set(value):
-            raise ValueError("fields are missing")
-    except (OSError, ValueError) as error:
-        raise BadRun(f"{path / RUN} is damaged ({error}). Train the run again") from error
-    return value

@@ -1,4 +1,4 @@
-"""Where a training stands and how it ended, as values that go into a checkpoint and into run.json."""
+"""The state of a training and its result, as values for a checkpoint and for run.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training went. The learner holds the weights that were kept."""
+    """The result of a finished training. The weights that were kept are in the learner."""
 
     steps: int
     best: Evaluation | None
@@ -30,16 +30,16 @@ class TrainingResult:
     examples_per_second: float
 
     def as_json(self) -> dict[str, Any]:
-        """For run.json: both evaluations, whichever weights were kept."""
+        """Return it for run.json: both evaluations, whichever weights were kept."""
         best, last = _plain(self.best), _plain(self.last)
         return {"steps": self.steps, "best": best, "last": last, "stopped_early": self.stopped_early}
 
 
 @dataclass(frozen=True)
 class PausedTraining:
-    """A training that was to go so far and no further. Its checkpoint goes on from there.
+    """A training that was asked to stop at a step. Its checkpoint goes on from there.
 
-    `evaluation` is of the weights as they are there; it does not count when the best ones are chosen.
+    `evaluation` is of the weights at that step; it does not count when the best ones are chosen.
     """
 
     step: int
@@ -49,7 +49,7 @@ class PausedTraining:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a training in progress tells whoever watches it. `examples` and `seconds` are of this call alone."""
+    """The progress of a training that is watched. `examples` and `seconds` are of this call alone."""
 
     step: int
     total: int
@@ -60,7 +60,7 @@ class Progress:
 
 @dataclass
 class TrainingState:
-    """Where a training stands; with the learner's state it is the checkpoint."""
+    """The state of a training; with the learner's state it is the checkpoint."""
 
     step: int = 0
     best: Evaluation | None = None
@@ -68,6 +68,7 @@ class TrainingState:
     waited: int = 0  # evaluations since the best
 
     def as_json(self) -> dict[str, Any]:
+        """Return it for the header of a checkpoint."""
         return {
             "step": self.step,
             "best": _plain(self.best),
@@ -77,6 +78,7 @@ class TrainingState:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "TrainingState":
+        """Return the state in a header. Raises KeyError or TypeError for another value."""
         best, last = (Evaluation(**value[k]) if value[k] else None for k in ("best", "last"))
         return cls(value["step"], best, last, value["waited"])
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.cache.format.columns import is_target
 from pipeline.cache.format.manifest import Manifest, ModelRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.benchmark import BenchmarkConfig
@@ -32,7 +31,15 @@ from pipeline.teacher.forward import TEACHER_BATCH, TeacherPass
 from pipeline.teacher.shard_workers import in_this_process, process_shards
 from stages.benchmarks.contenders import writer_contenders
 from stages.benchmarks.harness.measurements import Series, ratio
-from stages.benchmarks.harness.synthetic import LABELS, SHARD_ROWS, RandomColumns, teacher_config, token_lengths
+from stages.benchmarks.harness.synthetic import (
+    LABELS,
+    SHARD_ROWS,
+    RandomColumns,
+    identity_of,
+    teacher_config,
+    token_lengths,
+    types_of,
+)
 from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, interleave
 
 CACHING, BARE, PLAIN = "cache-teacher", "the bare forward pass", "plain torch, one batch on all cores"
@@ -59,14 +66,16 @@ class Shape:
         record = ModelRecord(
             config.model_type, depth_of(config), config.hidden_size, len(LABELS), 0, 2, config.vocab_size
         )
-        fields = {"layers": list(self.layers), "dtype": "float16", "shard_rows": len(self.lengths)}
-        return Manifest(fields, "arrow", TaskRecord("mnli", LABELS, ("accuracy",)), record)
+        return Manifest(
+            identity_of(self.layers, len(self.lengths)), "arrow", TaskRecord("mnli", LABELS, ("accuracy",)), record
+        )
 
     @cached_property
     def split(self) -> Split:
         """The examples, without what a teacher makes of them."""
-        rows = RandomColumns(self.config, self.lengths, (), len(self.lengths)).rows(0, len(self.lengths))
-        return Split("train", [{name: column for name, column in rows.items() if not is_target(name)}], True)
+        columns = RandomColumns(self.config, self.lengths, (), len(self.lengths)).rows(0, len(self.lengths))
+        types = types_of(self.config, ())
+        return Split("train", [{name: columns[name] for name, kind in types.items() if not kind.target}], True)
 
     @property
     def batches(self) -> list[Batch]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.background_check import verify_shard
-from pipeline.cache.format.columns import ColumnType, is_target
+from pipeline.cache.format.columns import ColumnType
 from pipeline.cache.format.manifest import Manifest, Origin, ShardRecord, SplitRecord
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
@@ -103,7 +103,7 @@ def _manifest(config: CacheConvertConfig, source: Cache) -> Manifest:
     kept_facts = {name: manifest.made[name] for name in ("teacher", "rows_from", "rows") if name in manifest.made}
     return replace(
         manifest,
-        fields={**manifest.fields, "layers": list(layers), "dtype": dtype},
+        fields=replace(manifest.fields, layers=layers, dtype=dtype),
         container=config.format or manifest.container,
         derived_from=Origin(manifest.identity, manifest.content),
         made={"command": command_line("cache convert", shareable(config)), **kept_facts},
@@ -159,7 +159,7 @@ def _columns(shard: Shard, types: Mapping[str, ColumnType]) -> dict[str, Column]
     columns: dict[str, Column] = {}
     for name, kind in types.items():
         column = shard[name]
-        if not isinstance(column, Ragged) and is_target(name):
+        if not isinstance(column, Ragged) and kind.target:
             with np.errstate(over="ignore"):
                 column = column.astype(kind.dtype, copy=False)
             bad = ~np.isfinite(column).all(axis=1)

@@ -71,7 +71,7 @@ def run(config: CacheDiffConfig) -> DiffResult:
 
 def _fields(a: Cache, b: Cache) -> list[str]:
     """What differs, as 'name: A ≠ B'; of these, container and files of teacher/ are no part of the identity."""
-    lines = different_fields(b.manifest.fields, a.manifest.fields)
+    lines = different_fields(b.manifest.fields.as_json(), a.manifest.fields.as_json())
     for name, left, right in (
         ("container", a.manifest.container, b.manifest.container),
         ("task", a.manifest.task.name, b.manifest.task.name),

@@ -11,10 +11,11 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
 from pipeline.config.cache import CacheInfoConfig
-from pipeline.data.metrics import measure
-from pipeline.data.splits import Split
-from pipeline.data.tasks import DEV, TRAIN, role_of
-from pipeline.distillation.layer_probes import chunks, one_hot, probe, probe_rows, variation
+from pipeline.data.metrics import constant_score, measure
+from pipeline.data.splits import Split, selection_split
+from pipeline.data.task_kinds import TaskKind
+from pipeline.data.tasks import TRAIN
+from pipeline.distillation.layer_probes import chunks, probe, probe_rows, variation
 from pipeline.errors import BadCache
 from pipeline.system.formatting import printable, size, spans, table
 from pipeline.system.progress import bar
@@ -89,7 +90,7 @@ def run(config: CacheInfoConfig) -> InfoResult:
         manifest.identity,
         manifest.content,
         manifest.task.name,
-        manifest.task.labels,
+        manifest.task.labels or None,
         manifest.task.metrics,
         teacher if isinstance(teacher, str) else None,
         dict(manifest.teacher_metrics),
@@ -99,7 +100,7 @@ def run(config: CacheInfoConfig) -> InfoResult:
             for name, split in manifest.splits.items()
         },
         manifest.dtype,
-        str(manifest.fields.get("compute")),
+        manifest.fields.compute,
         manifest.container,
         _bytes(manifest),
         asdict(manifest.derived_from) if manifest.derived_from else None,
@@ -107,20 +108,21 @@ def run(config: CacheInfoConfig) -> InfoResult:
         layers,
         compared,
     )
-    _print(result)
+    _print(result, manifest.kind)
     return result
 
 
 def _judges(cache: Cache) -> tuple[Split | None, Split | None]:
     """The training split, and the first labelled dev split, where there are rows in them."""
     filled = {name: split for name, split in cache.splits.items() if len(split)}
-    dev = next((split for name, split in filled.items() if role_of(name) == DEV and split.labelled), None)
-    return filled.get(TRAIN), dev
+    chosen = selection_split(filled)
+    return filled.get(TRAIN), filled[chosen] if chosen else None
 
 
 def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, examples: int) -> LayerInfo:
     """Raises `BadCache` for values that are not finite."""
     column, manifest = cls_column(layer), cache.manifest
+    metrics = manifest.task.metrics[:1]
     score = None
     try:
         varies = variation(chunks(train, column)) if train else None
@@ -129,20 +131,18 @@ def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, exa
             others = dev.whole(column)
             if not np.isfinite(others).all():
                 raise ValueError("values that are not finite")
-            outputs = probe(train.gather(column, ids), train.gather("label", ids), others, manifest.model.classes)
-            score = measure(manifest.task.metrics[:1], outputs, dev.labels)[manifest.task.metrics[0]]
+            labels, classes = train.gather("label", ids), manifest.model.classes
+            outputs = probe(manifest.kind, train.gather(column, ids), labels, others, classes)
+            score = measure(manifest.kind, metrics, outputs, dev.labels)[metrics[0]]
     except ValueError as error:
         raise BadCache(f"{cache.location}: layer {layer} holds {error}. Make the cache again") from error
     return LayerInfo(layer, varies, score)
 
 
 def _compared(manifest: Manifest, dev: Split, examples: int) -> Compared:
-    metric, classes = manifest.task.metrics[0], manifest.model.classes
-    teacher = measure([metric], dev.whole("logits"), dev.labels)[metric]
-    majority = None
-    if manifest.task.labels:
-        most = np.full(len(dev), np.bincount(dev.labels, minlength=classes).argmax())
-        majority = measure([metric], one_hot(most, classes), dev.labels)[metric]
+    metric, kind = manifest.task.metrics[0], manifest.kind
+    teacher = measure(kind, [metric], dev.whole("logits"), dev.labels)[metric]
+    majority = constant_score(kind, metric, dev.labels, manifest.model.classes)
     return Compared(metric, dev.name, examples, teacher, majority)
 
 
@@ -158,7 +158,7 @@ def _bytes(manifest: Manifest) -> dict[str, int]:
     return groups | {"teacher": sum(record.bytes for record in manifest.teacher_files.values())}
 
 
-def _print(result: InfoResult) -> None:
+def _print(result: InfoResult, kind: TaskKind) -> None:
     splits = (
         f"{name} {split['examples']:,}{'' if split['labelled'] else ' (no labels)'}"
         for name, split in result.splits.items()
@@ -167,7 +167,7 @@ def _print(result: InfoResult) -> None:
     facts = {
         "identity": result.identity,
         "content": result.content,
-        "task": f"{result.task}, {', '.join(result.labels) if result.labels else 'regression'}",
+        "task": f"{result.task}, {kind.describe(result.labels or ())}",
         "metrics": ", ".join(result.metrics),
         "teacher": f"{result.teacher or '–'} ({model['type']}, {model['depth']} layers of {model['hidden']})",
         "it reaches": _scores(result.teacher_metrics),

@@ -12,7 +12,7 @@ import pytest
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.metrics import measure
 from pipeline.errors import BadOption, BadRun, BusyRun
-from pipeline.training.run_directory import read_predictions
+from pipeline.training.run_reader import read_predictions
 from pipeline.training.training_state import PausedTraining
 from stages import train_student
 from tests.helpers.paths import CLI
@@ -129,5 +129,5 @@ def test_what_a_process_left_that_was_killed_at_its_first_write_is_in_nobodys_wa
     assert sorted(os.listdir(out)) == ["log.jsonl", "model", "predictions.safetensors", "run.json"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
-    with pytest.raises(BadRun, match=r"other exists and is no run\. Choose another --out$"):
+    with pytest.raises(BadRun, match=r"other exists and is not a run\. Choose another --out$"):
         train_student.run(config(tiny, tmp_path / "other"))

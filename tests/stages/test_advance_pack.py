@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from pipeline.cache.open import open_cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BadOption, BusyRun, Interrupted, TrainingDiverged
-from pipeline.training.run_directory import read_predictions
+from pipeline.training.run_reader import read_predictions
 from pipeline.training.training_state import PausedTraining
 from stages import train_student
 from stages.sweep.search.packing import measure_pack

@@ -14,7 +14,7 @@ from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.sources import load_rows
 from pipeline.errors import BadCache, BadModel, BadOption, HubUnreachable
-from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.models.checkpoints import Head, load_classifier, load_tokenizer
 from pipeline.models.encoders import cls_vectors
 from pipeline.system.digests import json_digest
 from stages import cache_teacher
@@ -196,7 +196,7 @@ def test_the_order_of_the_published_mnli_teacher(tmp_path, monkeypatch):
     from pipeline.teacher import locate
 
     directory = save_pretrained_encoder(tmp_path / "published")
-    load_classifier(str(directory), classes=3).save_pretrained(directory)
+    load_classifier(str(directory), head=Head(3, (), "single_label_classification")).save_pretrained(directory)
     monkeypatch.setattr(locate, "load_tokenizer", lambda *_: load_tokenizer(str(directory)))
     monkeypatch.setattr(locate, "load_classifier", lambda *_, **__: load_classifier(str(directory)))
     monkeypatch.chdir(tmp_path)
@@ -207,14 +207,14 @@ def test_the_order_of_the_published_mnli_teacher(tmp_path, monkeypatch):
 
 def test_teachers_that_do_not_fit(tiny, tmp_path, in_directory):
     encoder = save_pretrained_encoder(tmp_path / "three")
-    load_classifier(str(encoder), classes=3, labels=("a", "b", "c")).save_pretrained(encoder)
+    load_classifier(str(encoder), head=Head(3, ("a", "b", "c"), "single_label_classification")).save_pretrained(encoder)
     with pytest.raises(BadModel) as error:
         cache_teacher.run(config(tiny, "cache", teacher=str(encoder)))
     assert str(error.value) == (
         f"{encoder} has 3 labels, but the task toy has 2. Name another --teacher, or fine-tune one with "
         "finetune-teacher"
     )
-    load_classifier(str(encoder), classes=2, labels=("no", "yes")).save_pretrained(encoder)
+    load_classifier(str(encoder), head=Head(2, ("no", "yes"), "single_label_classification")).save_pretrained(encoder)
     with pytest.raises(BadModel) as error:
         cache_teacher.run(config(tiny, "cache", teacher=str(encoder)))
     assert str(error.value) == (

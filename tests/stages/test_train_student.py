@@ -195,7 +195,7 @@ def test_directories_that_are_there_are_not_overwritten(tiny, tmp_path):
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(BadRun) as error:
         train(tiny.arrow, tmp_path / "other")
-    assert str(error.value) == f"{tmp_path / 'other'} exists and is no run. Choose another --out"
+    assert str(error.value) == f"{tmp_path / 'other'} exists and is not a run. Choose another --out"
 
 
 def test_a_cache_without_a_dev_split(tiny, tmp_path):

@@ -1,6 +1,6 @@
 """The columns of a shard: their names, types and widths, the same in every container.
 
-A column lies in the file as one part (its values), or, where rows differ in length, as two: values and offsets.
+A column is in the file as one part (its values), or, where rows differ in length, as two: values and offsets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,27 @@ import numpy as np
 from pipeline.data.ragged import Column, Ragged
 from pipeline.data.splits import ROW_HASH_BYTES
 
+LOGITS = "logits"
 ROW_COLUMNS = ("example_id", "row_hash", "label")  # what the targets of a row belong to
 
 
 @dataclass(frozen=True)
 class ColumnType:
-    """`width` values of `dtype` a row; 0: a single value; None: a number of values that differs by row."""
+    """The type of a column.
+
+    `width`: values of `dtype` per row; 0: a single value; None: a number of values that differs by row.
+    """
 
     dtype: str
     width: int | None = 0
+    target: bool = False  # made by the teacher; the other columns are known before it has run
 
     def parts(self, name: str) -> tuple[str, ...]:
+        """Return the names of the parts that the column called `name` is stored as."""
         return (f"{name}/values", f"{name}/offsets") if self.width is None else (name,)
 
     def view(self, name: str, parts: Sequence[np.ndarray], rows: int) -> Column:
-        """The column of `rows` rows in the bytes (uint8) of its parts. Raises ValueError where they do not fit."""
+        """Return the column of `rows` rows in the bytes (uint8) of its parts. Raises ValueError where they do not fit."""
         dtype = np.dtype(self.dtype)
         if self.width is not None:
             if len(parts[0]) != self.bytes(rows):
@@ -39,11 +45,11 @@ class ColumnType:
         return column
 
     def bytes(self, rows: int) -> int:
-        """Of a fixed-width column."""
+        """Return the bytes of `rows` rows of a fixed-width column."""
         return rows * max(1, self.width or 0) * np.dtype(self.dtype).itemsize
 
     def check(self, name: str, column: Column, rows: int) -> None:
-        """Raises ValueError unless `column` is of this type with `rows` rows and, if ragged, sound offsets."""
+        """Raise ValueError unless `column` has this type, `rows` rows and, if ragged, sound offsets."""
         if isinstance(column, Ragged):
             offsets, values = column.offsets, column.values
             typed = values.dtype == self.dtype and offsets.dtype == np.int64 and values.ndim == offsets.ndim == 1
@@ -61,18 +67,19 @@ def _sound(offsets: np.ndarray, rows: int, values: int) -> bool:
 
 
 def cls_column(layer: int) -> str:
+    """Return the name of the column of a teacher layer's [CLS] vectors."""
     return f"cls_{layer:02d}"
 
 
-def is_target(name: str) -> bool:
-    """Whether the teacher makes this column; the others are there before it has run."""
-    return name == "logits" or name.startswith("cls_")
+def cls_layer(column: str) -> int | None:
+    """Return the teacher layer whose [CLS] vectors are in a column; None for another column."""
+    return int(column.removeprefix("cls_")) if column.startswith("cls_") else None
 
 
 def column_types(
-    *, classes: int, regression: bool, token_types: bool, layers: Sequence[int], hidden: int, dtype: str
+    *, num_logits: int, label_dtype: str, token_types: bool, layers: Sequence[int], hidden: int, dtype: str
 ) -> dict[str, ColumnType]:
-    """All columns of a shard, in their order."""
+    """Return all columns of a shard, in their order."""
     types = {
         "example_id": ColumnType("int64"),
         "row_hash": ColumnType("uint8", ROW_HASH_BYTES),
@@ -80,13 +87,13 @@ def column_types(
     }
     if token_types:
         types["token_type_ids"] = ColumnType("int8", None)
-    types["label"] = ColumnType("float32" if regression else "int64")
-    types["logits"] = ColumnType("float32", classes)
-    return types | {cls_column(layer): ColumnType(dtype, hidden) for layer in layers}
+    types["label"] = ColumnType(label_dtype)
+    types[LOGITS] = ColumnType("float32", num_logits, target=True)
+    return types | {cls_column(layer): ColumnType(dtype, hidden, target=True) for layer in layers}
 
 
 def parts_of(columns: Mapping[str, Column]) -> dict[str, np.ndarray]:
-    """The parts that columns are stored as, each in one piece of memory."""
+    """Return the parts that columns are stored as, each contiguous in memory."""
     parts: dict[str, np.ndarray] = {}
     for name, column in columns.items():
         if isinstance(column, Ragged):
@@ -97,7 +104,7 @@ def parts_of(columns: Mapping[str, Column]) -> dict[str, np.ndarray]:
 
 
 def check_columns(columns: Mapping[str, Column], types: Mapping[str, ColumnType], rows: int) -> None:
-    """Raises ValueError for a column too many, too few, or of another type."""
+    """Raise ValueError for an unknown column, a missing one, or one of another type."""
     if set(columns) != set(types):
         raise ValueError(f"columns are {', '.join(sorted(columns))}, not {', '.join(sorted(types))}")
     for name, column_type in types.items():

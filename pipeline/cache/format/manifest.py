@@ -1,17 +1,18 @@
-"""manifest.json: what a cache was made from, what it holds, and the digest of each of its files.
+"""manifest.json: what a cache was made from, its contents, and the digest of each of its files.
 
-It is written last, by rename: a directory without it is no cache.
+It is written last, by rename: a directory without it is not a cache.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.cache.format.columns import ColumnType, column_types
+from pipeline.cache.format.identity import CacheIdentity
+from pipeline.data.task_kinds import TASK_KINDS, TaskKind
 from pipeline.system.digests import json_digest
 from pipeline.system.files import write_text
 
@@ -23,7 +24,7 @@ TEACHER_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # noth
 
 @dataclass(frozen=True)
 class Extent:
-    """One part of a column: where it lies in the shard's file, its size, and the SHA-256 of its bytes."""
+    """One part of a column: its offset in the shard's file, its size, and the SHA-256 of its bytes."""
 
     offset: int
     bytes: int
@@ -32,6 +33,8 @@ class Extent:
 
 @dataclass(frozen=True)
 class FileRecord:
+    """A file: its size and the SHA-256 of its bytes."""
+
     bytes: int
     sha256: str
 
@@ -49,37 +52,42 @@ class ShardRecord:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the shard holds, whatever the container."""
+        """The SHA-256 of the shard's columns, whatever the container."""
         return json_digest({name: extent.sha256 for name, extent in self.parts.items()})
 
 
 @dataclass(frozen=True)
 class SplitRecord:
+    """A split: whether its rows have labels, and its shards."""
+
     labelled: bool
     shards: tuple[ShardRecord, ...]
 
     @property
     def examples(self) -> int:
+        """The number of examples."""
         return sum(shard.rows for shard in self.shards)
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a student must know of the teacher before opening it."""
+    """The facts about the teacher that a student needs before opening it."""
 
     type: str
     depth: int  # L
     hidden: int  # H
     classes: int  # C
     pad_id: int
-    token_types: int  # number of token types; 0: the model has none
+    token_types: int  # number of token types; 0: the model does not have any
     vocabulary: int
 
 
 @dataclass(frozen=True)
 class TaskRecord:
+    """The task: names of its classes (empty where the kind does not have any), metrics, the first of which selects."""
+
     name: str
-    labels: tuple[str, ...] | None  # None: regression
+    labels: tuple[str, ...]
     metrics: tuple[str, ...]
 
 
@@ -93,9 +101,9 @@ class Origin:
 
 @dataclass(frozen=True)
 class Manifest:
-    """`fields` are what decides the cache's identity; the container is no part of it."""
+    """The manifest of a finished cache, or of one that is being written."""
 
-    fields: Mapping[str, Any]
+    fields: CacheIdentity
     container: str
     task: TaskRecord
     model: ModelRecord
@@ -107,39 +115,48 @@ class Manifest:
 
     @property
     def identity(self) -> str:
-        return json_digest(self.fields)
+        """The digest of everything that the cache was made from."""
+        return self.fields.digest
+
+    @property
+    def kind(self) -> TaskKind:
+        """The kind of task."""
+        return TASK_KINDS[self.fields.kind]
 
     @property
     def content(self) -> str:
-        """SHA-256 over the shards' digests: tells two copies apart, in whichever container."""
+        """The SHA-256 over the shards' digests: two copies differ in it if a value differs, whatever the container."""
         return hashlib.sha256("".join(shard.digest for _, shard in self.shards()).encode()).hexdigest()
 
     @property
     def layers(self) -> tuple[int, ...]:
-        return tuple(self.fields["layers"])
+        """The teacher layers whose [CLS] vectors are kept."""
+        return self.fields.layers
 
     @property
     def dtype(self) -> str:
-        return str(self.fields["dtype"])
+        """The stored type of the [CLS] vectors."""
+        return self.fields.dtype
 
     @property
     def bytes(self) -> int:
-        """Of all shards."""
+        """The size of all shards."""
         return sum(shard.bytes for _, shard in self.shards())
 
     def shards(self) -> Iterator[tuple[str, ShardRecord]]:
-        """(split, shard) of every shard, in order."""
+        """Return (split, shard) of every shard, in order."""
         return ((name, shard) for name, split in self.splits.items() for shard in split.shards)
 
     def files(self) -> dict[str, FileRecord]:
-        """Every file of the cache but the manifest, by its path in it."""
+        """Return every file of the cache but the manifest, by its path in it."""
         shards = {shard.file: FileRecord(shard.bytes, shard.sha256) for _, shard in self.shards()}
         return {f"{TEACHER}/{name}": record for name, record in self.teacher_files.items()} | shards
 
     def column_types(self) -> dict[str, ColumnType]:
+        """Return all columns of a shard, in their order."""
         return column_types(
-            classes=self.model.classes,
-            regression=self.task.labels is None,
+            num_logits=self.model.classes,
+            label_dtype=self.kind.label_dtype,
             token_types=self.model.token_types > 0,
             layers=self.layers,
             hidden=self.model.hidden,
@@ -147,11 +164,13 @@ class Manifest:
         )
 
     def text(self) -> str:
-        """The bytes of manifest.json: the last line but one is the digest of all that stands before it."""
+        """Return the text of manifest.json: its last line but one is the digest of all the text before it."""
         value = {"format": FORMAT_VERSION, "identity": self.identity, "content": self.content}
-        body = json.dumps(value | dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+        parts = {"fields": self.fields.as_json(), "task": {**asdict(self.task), "labels": self.task.labels or None}}
+        body = json.dumps(value | asdict(self) | parts, indent=1, ensure_ascii=False, allow_nan=False)
         body = body.removesuffix("\n}")
         return f'{body},\n "digest": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
 
     def write(self, directory: Path) -> None:
+        """Write manifest.json into the directory of the cache."""
         write_text(directory / MANIFEST, self.text())

@@ -1,6 +1,6 @@
-"""A manifest that may come from anyone: nothing in it counts before every field is sound and in agreement.
+"""Validation of a manifest that may come from anyone: every field is checked before any of them is used.
 
-What is refused here is listed in docs/cache-format.md.
+docs/cache-format.md lists what is refused.
 """
 
 import functools
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.cache.format.containers import container
+from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -25,8 +26,8 @@ from pipeline.cache.format.manifest import (
     SplitRecord,
     TaskRecord,
 )
-from pipeline.data.metrics import metrics_of
 from pipeline.data.splits import digest_of
+from pipeline.data.task_kinds import TASK_KINDS
 from pipeline.data.tasks import TASK_NAME
 from pipeline.errors import BadCache, one_line, shell_line
 from pipeline.system.lease import PARTIAL
@@ -38,29 +39,14 @@ MAX_BYTES = 64 * 2**20  # of a manifest: 10,000 shards of a 24-layer teacher tak
 _BYTES_AN_OBJECT, _BYTES_A_VALUE = 130, 45
 _TAIL = re.compile(rb',\n "digest": "([0-9a-f]{64})"\n}\n')
 _UNFIT = re.compile(r"\\u(00[01]|007f|d[89a-f])|[\x7f-\x9f]", re.I)  # what a terminal obeys, halves of characters
-_FIELDS = {
-    "format": int,
-    "teacher_weights": str,
-    "teacher_config": str,
-    "teacher_tokenizer": str,
-    "splits": dict,
-    "max_length": int,
-    "layers": list,
-    "labels": list | None,
-    "shard_rows": int,
-    "dtype": str,
-    "compute": str,
-    "batching": str,
-    "sequences": int,
-}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Raises `BadCache` for a directory that is no finished cache, or a manifest that does not hold together."""
+    """Return the manifest of a directory. Raises `BadCache` unless it is a finished cache with a valid manifest."""
     path = directory / MANIFEST
     if directory.is_file():
-        raise BadCache(f"{directory} is a file, no cache. Name the directory of a cache")
+        raise BadCache(f"{directory} is a file, not a cache. Name the directory of a cache")
     if not directory.is_dir():
         raise BadCache(
             f"{directory}: there is no such cache. "
@@ -69,10 +55,10 @@ def read_manifest(directory: Path) -> Manifest:
     if not path.is_file():
         if (directory / PARTIAL).is_dir():
             raise BadCache(
-                f"{directory} is an unfinished cache. Run again the command that began it (cache-teacher, cache pull "
+                f"{directory} is an unfinished cache. Run the command that started it again (cache-teacher, cache pull "
                 "or cache convert), or name another cache"
             )
-        raise BadCache(f"{directory} is no cache (it has no manifest.json). Name the directory of a cache")
+        raise BadCache(f"{directory} is not a cache (no manifest.json). Name the directory of a cache")
     try:
         if path.is_symlink():
             raise ValueError("it is a link")
@@ -85,7 +71,7 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def parse_manifest(data: bytes, name: str) -> Manifest:
-    """The manifest in these bytes. Raises `BadCache` naming `name` unless every field is sound and in agreement."""
+    """Return the manifest in these bytes. Raises `BadCache` naming `name` unless every field is valid."""
     try:
         value = json.loads(checked_text(data), parse_float=_finite, parse_constant=_finite)
         if value["format"] != FORMAT_VERSION:
@@ -108,20 +94,20 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
 
 
 def checked_text(data: bytes) -> str:
-    """The text of a manifest. Raises ValueError for one that would take much memory or harm a terminal."""
+    """Return the text of a manifest. Raises ValueError for one that would take much memory or harm a terminal."""
     check_nesting(data)
     text = data.decode()
     if _UNFIT.search(text):
-        raise ValueError("it holds control characters")
+        raise ValueError("it contains control characters")
     return text
 
 
 def check_nesting(data: bytes) -> None:
-    """Raises ValueError for JSON that would take much more memory than its text does."""
+    """Raise ValueError for JSON that would take much more memory than its text does."""
     few = 2**14
     objects, values = data.count(b"{") + data.count(b"["), data.count(b",")
     if objects > few + len(data) // _BYTES_AN_OBJECT or values > few + len(data) // _BYTES_A_VALUE:
-        raise ValueError("it holds too many values for its size")
+        raise ValueError("it contains too many values for its size")
 
 
 def _damaged(name: str, error: Exception) -> BadCache:
@@ -138,11 +124,11 @@ def _parse(value: Any) -> Manifest:
     }
     task = value["task"]
     return Manifest(
-        _typed(value["fields"], dict),
+        _identity(_typed(value["fields"], dict)),
         _typed(value["container"], str),
         TaskRecord(
             _typed(task["name"], str),
-            None if task["labels"] is None else tuple(_typed(label, str) for label in _typed(task["labels"], list)),
+            tuple(_typed(label, str) for label in _typed(task["labels"] or [], list)),
             tuple(_typed(metric, str) for metric in _typed(task["metrics"], list)),
         ),
         _record(ModelRecord, value["model"]),
@@ -154,21 +140,40 @@ def _parse(value: Any) -> Manifest:
     )
 
 
+def _identity(value: dict[str, Any]) -> CacheIdentity:
+    """Return the identity. Raises ValueError for fields that are missing, unknown, of another type or out of range."""
+    types = _types(CacheIdentity)
+    if set(value) - {"kind"} != set(types) - {"kind"}:
+        raise ValueError(f"its fields are {', '.join(value)!s:.100}")
+    for name, item in value.items():
+        expected = types[name]
+        kind = list if get_origin(expected) is tuple else dict if get_origin(expected) is Mapping else expected
+        allowed = kind | None if name == "labels" else kind
+        if not isinstance(item, allowed) or (kind is int and not 0 < _typed(item, int) < 2**31):
+            raise ValueError(f"{name} is {item!r:.30}")
+    for layer in value["layers"]:
+        _typed(layer, int)
+    identity = CacheIdentity.from_json(value)
+    if identity.kind not in TASK_KINDS or identity.as_json() != value:
+        raise ValueError("its fields are of another kind of cache")
+    return identity
+
+
 def shard_record(value: Any) -> ShardRecord:
-    """The record of a shard from JSON. Raises ValueError, KeyError, TypeError or AttributeError."""
+    """Return the record of a shard from JSON. Raises ValueError, KeyError, TypeError or AttributeError."""
     record: ShardRecord = _record(ShardRecord, value)
     return record
 
 
 def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text:.20} is no finite number")
+        raise ValueError(f"{text:.20} is not a finite number")
     return number
 
 
 def _typed(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{value!r:.40} is no {kind.__name__}")
+        raise ValueError(f"{value!r:.40} is not a {kind.__name__}")
     return value
 
 
@@ -178,7 +183,7 @@ def _types(kind: Any) -> dict[str, Any]:
 
 
 def _record(kind: Any, value: Mapping[str, Any]) -> Any:
-    """A dataclass from a JSON object that has exactly its fields: numbers not negative and below 2^63."""
+    """Return a dataclass from a JSON object that has exactly its fields: numbers not negative and below 2^63."""
     types = _types(kind)
     if set(_typed(value, dict)) != set(types):
         raise ValueError(f"{kind.__name__} has fields {', '.join(value)}")
@@ -191,48 +196,41 @@ def _record(kind: Any, value: Mapping[str, Any]) -> Any:
         if expected is int and not 0 <= value[name] < 2**63:
             raise ValueError(f"{name} is {value[name]!s:.30}")
         if name in ("sha256", "rows_digest", "identity", "content") and not _DIGEST.fullmatch(value[name]):
-            raise ValueError(f"{name} is no SHA-256")
+            raise ValueError(f"{name} is not a SHA-256")
     return kind(**values)
 
 
 def _check(manifest: Manifest) -> None:
-    """Raises ValueError where parts of a manifest contradict each other or would lead outside the directory."""
+    """Raise ValueError where parts of a manifest contradict each other or would lead outside the directory."""
     fields, model, suffix = manifest.fields, manifest.model, container(manifest.container).SUFFIX
-    if set(fields) != set(_FIELDS):
-        raise ValueError(f"its fields are {', '.join(fields)!s:.100}")
-    for name, kind in _FIELDS.items():
-        if not isinstance(fields[name], kind) or (kind is int and not 0 < _typed(fields[name], int) < 2**31):
-            raise ValueError(f"{name} is {fields[name]!r:.30}")
-    if fields["format"] != FORMAT_VERSION or fields["sequences"] != 1 or fields["compute"] not in COMPUTE:
+    if fields.format != FORMAT_VERSION or fields.sequences != 1 or fields.compute not in COMPUTE:
         raise ValueError("its fields are of another kind of cache")
-    if not fields["splits"] or list(manifest.splits) != list(fields["splits"]):
+    if not fields.splits or list(manifest.splits) != list(fields.splits):
         raise ValueError("its splits are not those of its fields")
     layer_files = sum(re.fullmatch(r"layer-\d\d+\.safetensors", file) is not None for file in manifest.teacher_files)
     if layer_files != model.depth:  # so that there are no more layers than the manifest has lines
         raise ValueError(f"teacher/ has {layer_files} layers, not {model.depth}")
-    for layer in fields["layers"]:
-        _typed(layer, int)
     if sorted(set(manifest.layers)) != list(manifest.layers) or not all(0 < n < model.depth for n in manifest.layers):
         raise ValueError(f"layers {manifest.layers!s:.60} of a teacher of {model.depth}")
-    task, labels = manifest.task, manifest.task.labels
-    if (None if labels is None else list(labels)) != fields["labels"]:
+    task, kind = manifest.task, manifest.kind
+    if task.labels != fields.labels:
         raise ValueError("its labels are not those of its fields")
-    if model.classes != (1 if labels is None else len(set(labels))) or (labels is not None and len(labels) < 2):
-        raise ValueError(f"{model.classes} logits for {len(labels or ())} labels")
+    if model.classes != kind.num_logits(task.labels):
+        raise ValueError(f"{model.classes} logits for {len(task.labels)} labels")
     if not TASK_NAME.fullmatch(task.name):
-        raise ValueError(f"{task.name!r:.60} is no name of a task")
-    if not task.metrics or not set(task.metrics) <= set(metrics_of(model.classes)):
+        raise ValueError(f"{task.name!r:.60} is not the name of a task")
+    if not task.metrics or not set(task.metrics) <= set(kind.metrics(model.classes)):
         raise ValueError(f"metrics {', '.join(task.metrics)!s:.60} of {model.classes} logits")
     if not model.pad_id < model.vocabulary < 2**31 or model.token_types > 128 or not 0 < model.hidden < 2**31:
         raise ValueError("its model has sizes that cannot be")
     if manifest.dtype not in ("float16", "float32"):
         raise ValueError(f"dtype {manifest.dtype!r:.30}")
-    types, shard_rows = manifest.column_types(), _typed(fields["shard_rows"], int)
+    types, shard_rows = manifest.column_types(), fields.shard_rows
     parts = {part for name, column in types.items() for part in column.parts(name)}
     for name, split in manifest.splits.items():
         if not split.shards:
-            raise ValueError(f"split {name!r:.30} has no shards")
-        if digest_of([shard.rows_digest for shard in split.shards]) != fields["splits"][name]:
+            raise ValueError(f"split {name!r:.30} does not have any shards")
+        if digest_of([shard.rows_digest for shard in split.shards]) != fields.splits[name]:
             raise ValueError(f"the rows of split {name} are not those of the identity")
         for index, shard in enumerate(split.shards):
             if not re.fullmatch(r"[a-z]\w*", name, re.ASCII) or shard.file != f"{name}/{index:05d}{suffix}":
@@ -250,4 +248,4 @@ def _check(manifest: Manifest) -> None:
             raise ValueError(f"teacher file {file!r:.60}")
     scores = [score for metrics in manifest.teacher_metrics.values() for score in _typed(metrics, dict).values()]
     if not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
-        raise ValueError("a metric of the teacher is no number")
+        raise ValueError("a metric of the teacher is not a number")

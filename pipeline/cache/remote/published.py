@@ -94,10 +94,7 @@ class Published:
 
 def _check_extents(manifest: Manifest) -> None:
     """Raises ValueError for parts of other sizes than their columns can have: nothing of these is fetched."""
-    longest = manifest.fields["max_length"]
-    if not isinstance(longest, int):
-        raise ValueError("max_length is no number")
-    types = manifest.column_types()
+    types, longest = manifest.column_types(), manifest.fields.max_length
     for _, shard in manifest.shards():
         for name, kind in types.items():
             for part in kind.parts(name):

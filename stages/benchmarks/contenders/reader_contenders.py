@@ -142,7 +142,7 @@ def _in_torch_format(dataset: Any, names: Sequence[str]) -> Gather:
 
 def shards_of(cache: str, rows: int) -> int:
     """Shards that hold the first rows."""
-    return -(-rows // int(read_manifest(Path(cache)).fields["shard_rows"]))
+    return -(-rows // read_manifest(Path(cache)).fields.shard_rows)
 
 
 def warm_h5py(what: str, file: str, names: Sequence[str], lengths: np.ndarray) -> Work:
@@ -249,7 +249,7 @@ def first_tenth(lengths: np.ndarray, epoch: int) -> list[np.ndarray]:
 def mapped_gather(cache: str, names: Sequence[str]) -> Gather:
     """Numpy's indexing of the columns, where the manifest says that they lie."""
     manifest = read_manifest(Path(cache))
-    types, size = manifest.column_types(), int(manifest.fields["shard_rows"])
+    types, size = manifest.column_types(), manifest.fields.shard_rows
     shards = []
     for shard in manifest.splits["train"].shards:
         data, _ = map_file(Path(cache) / shard.file)

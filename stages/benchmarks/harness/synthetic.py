@@ -4,19 +4,22 @@ import copy
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.cache.format.columns import ColumnType, cls_column, column_types
+from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.teacher_files import write_bundle
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.ragged import Column, Ragged
 from pipeline.data.splits import ROW_HASH_BYTES, digest_of, row_hash, shard_ranges
+from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.errors import BadOption, one_line
-from pipeline.models.checkpoints import build_classifier, load_config, load_tokenizer, locate, name_labels
+from pipeline.models.checkpoints import Head, build_classifier, load_config, load_tokenizer, locate
 from pipeline.models.encoders import depth_of
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from pipeline.teacher.forward import BATCHING
@@ -84,7 +87,7 @@ def teacher_config(model: str) -> Any:
     from transformers import BertConfig
 
     config = BertConfig() if model == "base" else load_config(locate("demo"))
-    name_labels(config, len(LABELS), LABELS)
+    Head(len(LABELS), LABELS, SINGLE_LABEL.problem_type).configure(config)
     return config
 
 
@@ -106,12 +109,32 @@ def token_rows(lengths: Sequence[int] | np.ndarray, vocabulary: int, seed: int =
 def types_of(config: Any, layers: Sequence[int]) -> dict[str, ColumnType]:
     """The columns that `RandomColumns` makes for this teacher."""
     return column_types(
-        classes=len(LABELS),
-        regression=False,
+        num_logits=len(LABELS),
+        label_dtype=SINGLE_LABEL.label_dtype,
         token_types=True,
         layers=layers,
         hidden=config.hidden_size,
         dtype="float16",
+    )
+
+
+def identity_of(layers: Sequence[int], shard_rows: int) -> CacheIdentity:
+    """Return the identity of such a cache, without the digests of its teacher and rows."""
+    return CacheIdentity(
+        format=FORMAT_VERSION,
+        teacher_weights="",
+        teacher_config="",
+        teacher_tokenizer="",
+        splits={},
+        max_length=MAX_LENGTH,
+        layers=tuple(layers),
+        labels=LABELS,
+        shard_rows=shard_rows,
+        dtype="float16",
+        compute="float32",
+        batching=BATCHING,
+        sequences=1,
+        kind=SINGLE_LABEL.name,
     )
 
 
@@ -162,7 +185,8 @@ def synthetic_cache(
     layers = tuple(range(1, depth)) if layers is None else tuple(layers)
     record = ModelRecord(config.model_type, depth, config.hidden_size, len(LABELS), 0, 2, config.vocab_size)
     types = types_of(config, layers)
-    writer = CacheWriter(directory, {}, container)
+    identity = identity_of(layers, shard_rows)
+    writer = CacheWriter(directory, identity, container)
     writer.start()
     splits = {}
     for name, of_split in (("train", lengths), ("dev", lengths[:DEV_ROWS] if dev_lengths is None else dev_lengths)):
@@ -172,24 +196,16 @@ def synthetic_cache(
             for index, extent in enumerate(shard_ranges(len(of_split), shard_rows))
         ]
         splits[name] = SplitRecord(True, tuple(shards))
-    fields = {
-        "format": FORMAT_VERSION,
-        "teacher_weights": weights_digest(model.state_dict()),
-        "teacher_config": config_digest(config),
-        "teacher_tokenizer": tokenizer_digest(tokenizer),
-        "splits": {name: digest_of([shard.rows_digest for shard in found.shards]) for name, found in splits.items()},
-        "max_length": MAX_LENGTH,
-        "layers": list(layers),
-        "labels": list(LABELS),
-        "shard_rows": shard_rows,
-        "dtype": "float16",
-        "compute": "float32",
-        "batching": BATCHING,
-        "sequences": 1,
-    }
+    identity = replace(
+        identity,
+        teacher_weights=weights_digest(model.state_dict()),
+        teacher_config=config_digest(config),
+        teacher_tokenizer=tokenizer_digest(tokenizer),
+        splits={name: digest_of([shard.rows_digest for shard in record.shards]) for name, record in splits.items()},
+    )
     files = writer.write_teacher(lambda to: write_bundle(to, model, tokenizer))
     manifest = Manifest(
-        fields,
+        identity,
         container,
         TaskRecord("mnli", LABELS, ("accuracy",)),
         record,

@@ -108,7 +108,7 @@ def test_a_test_file_with_labels_is_labelled():
 
 MENU = "Name one of these with --text-columns and --label-column"
 REMOVE = "Fill it in, or remove the row"
-OTHER = "Mend the row, or name another --label-column"
+OTHER = "Fix this row, or name another --label-column"
 FEW = "training needs two or more"
 TEN = "".join(f"t,{i}\n" for i in range(10))
 
@@ -127,9 +127,9 @@ TEN = "".join(f"t,{i}\n" for i in range(10))
         (["a,b,label\nx,y,1\n,y,0\n"], f"train.csv line 3: no text in a. {REMOVE}"),
         (["a,b,label\nx,y,1\n, ,0\n"], f"train.csv line 3: no text in a and b. {REMOVE}"),
         ([TRAIN + "a, \n"], f"train.csv line 4: no label in label. {REMOVE}"),
-        (["text,label\na,1\nb,1\n"], f"train.csv: column 'label' holds one label only; {FEW}"),
-        (["text,label\n"], "train.csv: holds no rows. Check the file"),
-        ([TRAIN, "text,label\n"], "dev.csv: holds no rows. Check the file"),
+        (["text,label\na,1\nb,1\n"], f"train.csv: column 'label' has only one label; {FEW}"),
+        (["text,label\n"], "train.csv does not have any rows. Check the file"),
+        ([TRAIN, "text,label\n"], "dev.csv does not have any rows. Check the file"),
         ([TRAIN, "text,label\na,1\nb,2\n"], f"dev.csv line 3: the label '2' is none of 0, 1. {OTHER}"),
         ([TRAIN, TRAIN, "text,label\na,1\nb,\n"], f"test.csv line 3: the label '' is none of 0, 1. {OTHER}"),
         # digits stand for the classes of GLUE tasks alone; of many labels, ten are named
@@ -149,7 +149,7 @@ def test_own_rows_that_cannot_be_used_are_refused(files, message):
     assert refusal(BadRows, **options) == message
 
 
-NEEDED = "own rows need --text-columns A (or A,B) and --label-column C"
+NEEDED = "your own rows need --text-columns A (or A,B) and --label-column C"
 COLUMNS = "--text-columns takes one column or two different ones as A,B, not "
 
 
@@ -173,7 +173,7 @@ COLUMNS = "--text-columns takes one column or two different ones as A,B, not "
         *(
             (
                 {"task": "rte", option.replace("-", "_"): "x"},
-                f"--{option} belongs to own rows: give --train-file as well",
+                f"--{option} belongs to your own rows: give --train-file as well",
             )
             for option in ("dev-file", "test-file", "text-columns", "label-column")
         ),

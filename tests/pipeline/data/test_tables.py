@@ -102,20 +102,20 @@ def test_broken_rows_are_passed_over_where_that_is_asked_for(tmp_path):
 
 # --- what is refused -----------------------------------------------------------------------------------------
 
-ZERO_BYTES = "{path}: is not a text file (it holds zero bytes). Give rows as UTF-8 text"
+ZERO_BYTES = "{path}: is not a text file (it has zero bytes). Give rows as UTF-8 text"
 NOT_UTF8 = "{path}: is not UTF-8 text (invalid start byte). Convert it to UTF-8"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("rows.csv", "text,label\na,1\nb\n", "{path} line 3: has 1 fields, not 2. Mend the row"),
-        ("rows.tsv", "text\tlabel\n\na\t1\t2\n", "{path} line 3: has 3 fields, not 2. Mend the row"),
-        ("rows.csv", 'text,label\n"a,1\n', "{path} line 2: cannot be read (unexpected end of data). Mend the row"),
+        ("rows.csv", "text,label\na,1\nb\n", "{path} line 3: has 1 fields, not 2. Fix this row"),
+        ("rows.tsv", "text\tlabel\n\na\t1\t2\n", "{path} line 3: has 3 fields, not 2. Fix this row"),
+        ("rows.csv", 'text,label\n"a,1\n', "{path} line 2: could not be read (unexpected end of data). Fix this row"),
         (
             "rows.csv",
             'text,label\na,1\n"b"b,1\n',
-            "{path} line 3: cannot be read (',' expected after '\"'). Mend the row",
+            "{path} line 3: could not be read (',' expected after '\"'). Fix this row",
         ),
         ("rows.csv", b"text,label\na\xff,1\n", NOT_UTF8),
         ("rows.tsv", b"text\tlabel\na\xff\t1\n", NOT_UTF8),
@@ -124,17 +124,17 @@ NOT_UTF8 = "{path}: is not UTF-8 text (invalid start byte). Convert it to UTF-8"
         ("rows.csv", "text,label\na\0,1\n", ZERO_BYTES),
         ("rows.tsv", "text\tlabel\na\0\t1\n", ZERO_BYTES),
         ("rows.jsonl", '{"text": "a\0"}\n', ZERO_BYTES),
-        ("rows.jsonl", '{"a": 1}\n[1, 2]\n', "{path} line 2: is no JSON object. Write each row as {{...}}"),
-        ("rows.jsonl", '\n"a"\n', "{path} line 2: is no JSON object. Write each row as {{...}}"),
+        ("rows.jsonl", '{"a": 1}\n[1, 2]\n', "{path} line 2: is not a JSON object. Write each row as {{...}}"),
+        ("rows.jsonl", '\n"a"\n', "{path} line 2: is not a JSON object. Write each row as {{...}}"),
         (
             "rows.jsonl",
             '{"a": 1}\ntext\n',
-            "{path} line 2: is no JSON object (Expecting value: line 1 column 1 (char 0)). Mend the row",
+            "{path} line 2: is not a JSON object (Expecting value: line 1 column 1 (char 0)). Fix this row",
         ),
         (
             "rows.jsonl",
             r'{"a": "\ud83d\ude00"}' + "\n" + r'{"a": "\ud83d"}',
-            "{path} line 2: a holds half of a surrogate pair, which is no text. Mend the row",
+            "{path} line 2: a contains half of a surrogate pair, which is not text. Fix this row",
         ),
         ("rows.txt", "text", "{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. Convert it, or rename it"),
         ("rows", "text", "{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. Convert it, or rename it"),
@@ -155,14 +155,14 @@ def test_parquet_that_cannot_be_read_is_refused_with_the_reason_on_one_line(tmp_
         pyarrow.parquet.read_table(path)
     first_line, *others = str(reason.value).splitlines()
     assert bool(others) is (damage == "page")
-    assert refusal(path) == f"{path}: cannot be read as parquet ({first_line}). Check the file"
+    assert refusal(path) == f"{path}: could not be read as parquet ({first_line}). Check the file"
 
 
 def test_json_nested_too_deeply_is_refused(tmp_path):
     path = write(tmp_path / "rows.jsonl", "[" * 100_000)
     with pytest.raises(RecursionError) as reason:
         json.loads("[" * 100_000)
-    assert refusal(path) == f"{path} line 1: is no JSON object ({reason.value}). Mend the row"
+    assert refusal(path) == f"{path} line 1: is not a JSON object ({reason.value}). Fix this row"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
@@ -212,8 +212,8 @@ def test_jsonl_gives_back_any_text(tmp_path, texts, ascii_only):
     [
         ("rows.csv", 'a,b\n"",""\n', None),  # a row of empty fields is a row: whoever needs text complains
         ("rows.csv", "a,b,a\n1,2,3\n", "{path}: two columns have the same name in a, b, a. Rename one"),
-        ("rows.jsonl", '{"a": ["x"]}\n', "{path} line 1: a is no text but ['x']. Mend the row"),
-        ("rows.jsonl", '{"a": NaN}\n', "{path} line 1: a is no text but nan. Mend the row"),
+        ("rows.jsonl", '{"a": ["x"]}\n', "{path} line 1: a is not text but ['x']. Fix this row"),
+        ("rows.jsonl", '{"a": NaN}\n', "{path} line 1: a is not text but nan. Fix this row"),
     ],
 )
 def test_cells_and_headers(tmp_path, name, content, message):
@@ -227,7 +227,7 @@ def test_cells_and_headers(tmp_path, name, content, message):
 def test_bytes_in_parquet_that_are_no_text(tmp_path):
     column = pyarrow.array([b"caf\xe9"]).view(pyarrow.string())
     pyarrow.parquet.write_table(pyarrow.table({"a": column}), tmp_path / "rows.parquet")
-    assert refusal(tmp_path / "rows.parquet").startswith(f"{tmp_path / 'rows.parquet'}: cannot be read as parquet (")
+    assert refusal(tmp_path / "rows.parquet").startswith(f"{tmp_path / 'rows.parquet'}: could not be read as parquet (")
 
 
 def test_a_long_document_in_csv(tmp_path):

@@ -197,13 +197,13 @@ def test_a_row_with_a_field_too_few_is_refused(tmp_path, name):
     lines = path.read_bytes().split(b"\n")
     fields = lines[2].count(b"\t")
     path.write_bytes(b"\n".join([*lines[:2], lines[2].rpartition(b"\t")[0], *lines[3:]]))
-    assert refusal(config) == f"{path} line 3: has {fields} fields, not {fields + 1}. Mend the row"
+    assert refusal(config) == f"{path} line 3: has {fields} fields, not {fields + 1}. Fix this row"
 
 
 PAIR = "sentence1\tsentence2\tlabel"
 SCORE = "sentence1\tsentence2\tscore"
 REMOVE = "Fill it in, or remove the row"
-MEND = "Mend the row"
+FIX = "Fix this row"
 QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
 QQP_ROW = "4\t1\t2\tc\td\t1"
 
@@ -226,10 +226,16 @@ def test_broken_and_half_empty_rows_of_qqp_are_tolerated(tmp_path):
             for task, header in [("rte", PAIR), ("wnli", PAIR), ("stsb", SCORE)]
         ),
         *(
-            ("stsb", SCORE, "a\tb\t2.5", f"a\tb\t{score}", f"dev.tsv line 3: the score {score!r} is no number. {MEND}")
+            (
+                "stsb",
+                SCORE,
+                "a\tb\t2.5",
+                f"a\tb\t{score}",
+                f"dev.tsv line 3: the score {score!r} is not a number. {FIX}",
+            )
             for score in ("", "high", "nan", "inf", "-inf")
         ),
-        ("rte", PAIR, "a\tb\t1", None, "dev.tsv: holds no rows. Check the file"),
+        ("rte", PAIR, "a\tb\t1", None, "dev.tsv does not have any rows. Check the file"),
     ],
 )
 def test_official_rows_that_cannot_be_used_are_refused(tmp_path, task, header, row, broken, message):

@@ -8,7 +8,7 @@ import transformers
 
 from pipeline.cache.teacher_files import student_from_bundle, write_bundle
 from pipeline.errors import BadCache, BadModel
-from pipeline.models.checkpoints import label_names, load_classifier, load_tokenizer, locate
+from pipeline.models.checkpoints import Head, label_names, load_classifier, load_tokenizer, locate
 from pipeline.models.encoders import cls_vectors, cut_config, layer_list
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from tests.helpers.encoders import MODELS, SIZES, save_pretrained_encoder, tokenizer
@@ -21,7 +21,7 @@ MASK = (IDS != 0).long()
 def teacher(request, tmp_path):
     directory = save_pretrained_encoder(tmp_path / "encoder", request.param)
     torch.manual_seed(1)
-    return load_classifier(str(directory), classes=3, labels=("x", "y", "z")).eval()
+    return load_classifier(str(directory), head=Head(3, ("x", "y", "z"), "single_label_classification")).eval()
 
 
 def read(model, layers):
@@ -50,7 +50,12 @@ def test_layer_j_of_a_cut_model_is_layer_j_of_the_whole_to_the_last_bit(teacher,
 
 def test_a_bundle_tells_neither_of_code_nor_of_places(tmp_path):
     """What a teacher's own files say of code or of directories stays behind: a reader would refuse it."""
-    model, words = load_classifier(str(save_pretrained_encoder(tmp_path / "teacher")), classes=2), tokenizer()
+    model, words = (
+        load_classifier(
+            str(save_pretrained_encoder(tmp_path / "teacher")), head=Head(2, (), "single_label_classification")
+        ),
+        tokenizer(),
+    )
     model.config.auto_map = {"AutoModel": "evil.Model"}
     words.init_kwargs |= {
         "special_tokens_map_file": "/home/ann/map.json",
@@ -171,8 +176,8 @@ def test_a_checkpoint_without_a_head_is_no_teacher(tmp_path):
 
 def test_a_head_of_another_size_is_made_anew_for_a_new_task(tmp_path):
     directory = save_pretrained_encoder(tmp_path / "encoder")
-    load_classifier(str(directory), classes=3).save_pretrained(directory)
-    assert load_classifier(str(directory), classes=2).config.num_labels == 2
+    load_classifier(str(directory), head=Head(3, (), "single_label_classification")).save_pretrained(directory)
+    assert load_classifier(str(directory), head=Head(2, (), "single_label_classification")).config.num_labels == 2
 
 
 def test_a_checkpoint_that_lacks_encoder_weights(tmp_path):
@@ -180,7 +185,7 @@ def test_a_checkpoint_that_lacks_encoder_weights(tmp_path):
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 5}))
     with pytest.raises(BadModel) as error:
-        load_classifier(str(directory), classes=2)
+        load_classifier(str(directory), head=Head(2, (), "single_label_classification"))
     assert str(error.value) == (
         f"{directory} lacks 16 of the encoder's weights (bert.encoder.layer.4.attention.output.LayerNorm.bias, …), "
         "or has them in another shape. Check the directory"

@@ -13,7 +13,7 @@ from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.open import open_cache
 from pipeline.data.tasks import TASKS
 from pipeline.errors import BadCache, BadModel, BadRows
-from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.models.checkpoints import Head, load_classifier, load_tokenizer
 from pipeline.system.formatting import duration, size
 from pipeline.teacher import preflight
 from tests.helpers.encoders import save_pretrained_encoder
@@ -31,7 +31,7 @@ def refused(task, logits, labels) -> str:
     return str(error.value)
 
 
-WAY_ON = "Check --teacher, train it longer, or cache it all the same with --allow-weak-teacher"
+WAY_ON = "Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher"
 
 
 def test_better_than_the_most_frequent_label_is_good_enough():
@@ -171,7 +171,7 @@ def test_labels_that_no_reader_would_take(tiny, labels):
     changed = replace(
         manifest, task=replace(manifest.task, labels=labels), model=replace(manifest.model, classes=len(labels))
     )
-    with pytest.raises(BadRows, match=f"the {len(labels):,} labels of toy cannot stand in a manifest"):
+    with pytest.raises(BadRows, match=f"the {len(labels):,} labels of toy cannot be written into a manifest"):
         preflight.check_labels(changed)
 
 
@@ -241,7 +241,7 @@ def test_a_dev_split_of_one_label(call, tiny, weak, tmp_path):
 
 def test_regression_is_not_refused(call, tmp_path):
     encoder = save_pretrained_encoder(tmp_path / "encoder")
-    load_classifier(str(encoder), classes=1).save_pretrained(encoder)
+    load_classifier(str(encoder), head=Head(1, (), "regression")).save_pretrained(encoder)
     glue = tmp_path / "STS-B"
     glue.mkdir()
     rows = [f"{i}\tm\tf\ty\t{i}\ts\ts\tfilm {'good ' * i}\tplot\t{5 - i:.3f}" for i in range(6)]

@@ -9,7 +9,8 @@ import torch
 
 from pipeline.errors import BadRun
 from pipeline.system.lease import directory_lease
-from pipeline.training.run_directory import CHECKPOINT, RunDirectory, checkpoint_step, forget_checkpoint
+from pipeline.training.run_directory import RunDirectory, forget_checkpoint
+from pipeline.training.run_reader import CHECKPOINT, checkpoint_step
 
 
 def checkpoint(path, step):

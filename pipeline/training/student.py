@@ -1,0 +1,217 @@
+"""The training of students from a cache: alone, in a pack, to the end or up to a step."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache.format.columns import LOGITS
+from pipeline.cache.open import open_cache
+from pipeline.cache.reader import Cache
+from pipeline.cache.teacher_files import copy_tokenizer
+from pipeline.config.training import TrainStudentConfig
+from pipeline.data.metrics import agreements, measure_splits
+from pipeline.data.splits import Split, selection_split
+from pipeline.data.tasks import DEV, TRAIN, role_of
+from pipeline.distillation.recipe import StudentRecipe, check_identity, initial_student, resolve_recipe, training_split
+from pipeline.distillation.targets import CachedTargets
+from pipeline.errors import BadOption, BadRun, DistillError
+from pipeline.models.accelerator import make_accelerator
+from pipeline.models.encoders import parameter_count
+from pipeline.system.progress import note
+from pipeline.training.learner import EncoderLearner, seed_everything
+from pipeline.training.loop import PackTraining
+from pipeline.training.pack import check_alike
+from pipeline.training.pack_member import PackMember, Schedule
+from pipeline.training.run_directory import RunDirectory
+from pipeline.training.training_state import PausedTraining, Progress, TrainingResult
+
+Watch = Callable[[int, Progress], None]
+
+
+@dataclass(frozen=True)
+class StudentResult:
+    """The result of `train-student`, as its last line and run.json have it."""
+
+    command: str
+    out: str
+    seconds: float
+    metrics: dict[str, dict[str, float]]  # of each labelled dev split
+    agreement: dict[str, float]  # with the cached teacher, of each dev split
+    parameters: int
+    train_examples_per_second: float
+    cache_identity: str
+    method: str
+    student_layers: int
+    teacher_layers: list[int]
+
+
+def advance(
+    config: TrainStudentConfig, until: int | None = None, watch: Callable[[Progress], None] | None = None
+) -> StudentResult | PausedTraining:
+    """Train a student, up to step `until` where that is before the end, and write its run.
+
+    A finished run of the same recipe is returned. `watch` is called after every step, and then no bar is shown. A
+    training that is advanced in pieces ends as one that is not. Raises a `DistillError`.
+    """
+    [result] = advance_pack([config], until, (lambda _place, progress: watch(progress)) if watch else None)
+    if isinstance(result, DistillError):
+        raise result
+    return result
+
+
+def advance_pack(
+    configs: Sequence[TrainStudentConfig], until: int | None = None, watch: Watch | None = None
+) -> list[StudentResult | PausedTraining | DistillError]:
+    """Train several students of one cache that read the same batches, as one model; `advance` for each of them.
+
+    Each has a run of its own, and its result, or what went wrong, in its place in the list. Whatever was paused or
+    interrupted goes on alone, or in any other pack. Seconds, and examples per second, are those of the pack while the
+    student was in it. Raises `BadOption` for students that cannot be packed, and what makes their cache unusable.
+    """
+    started = time.monotonic()
+    pack_data = open_pack_data(configs)
+    results: dict[int, StudentResult | PausedTraining | DistillError] = {}
+    students: dict[int, _Student] = {}
+    for place, recipe in enumerate(pack_data.recipes):
+        try:
+            student = _student(recipe, pack_data)
+            if (finished := student.run.finished()) is None:
+                students[place] = student
+            else:
+                note(f"{student.run.path} is already this run, complete")
+                results[place] = StudentResult(**finished)
+        except DistillError as error:
+            results[place] = error
+    if students:
+        results |= _train(students, pack_data, started, until, watch)
+    return [results[place] for place in range(len(configs))]
+
+
+@dataclass(frozen=True)
+class PackData:
+    """The recipes of a pack of students, and everything that they read."""
+
+    recipes: list[StudentRecipe]
+    cache: Cache
+    train: Split
+    dev: dict[str, Split]
+    selection: Split | None  # the dev split on which they are evaluated
+    check: Any  # of what they read, in the background
+
+
+def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
+    """Open the cache of a pack. Raises a `DistillError` for a cache that cannot be used by one of the students."""
+    first = configs[0]
+    check_alike([{"cache": config.cache} for config in configs])
+    cache = open_cache(first.cache, Path(first.store) if first.store else None, first.store_bytes)
+    for config in configs:
+        check_identity(config, cache.manifest.identity)
+    recipes = [resolve_recipe(config, cache.manifest) for config in configs]
+    check_alike([recipe.alike_in_pack for recipe in recipes])
+    train = training_split(cache)
+    dev = {name: split for name, split in cache.splits.items() if role_of(name) == DEV}
+    selection = selection_split(dev)
+    if selection is None and any(config.select == "best" for config in configs):
+        raise BadOption(
+            f"--select best needs a labelled dev split, and {first.cache} does not have one. Use --select last"
+        )
+    targets = {column for recipe in recipes for column in recipe.objective.columns}
+    columns = {TRAIN: [*cache.input_columns, *sorted(targets)]} | {name: [*cache.input_columns, LOGITS] for name in dev}
+    check = cache.check_in_background(columns)
+    cache.check_teacher(recipes[0].depth)
+    return PackData(recipes, cache, train, dev, dev[selection] if selection else None, check)
+
+
+@dataclass(frozen=True)
+class _Student:
+    """A student before its training: its recipe, its first weights, and its directory."""
+
+    recipe: StudentRecipe
+    model: Any
+    run: RunDirectory
+
+    def member(self, pack_data: PackData, accelerator: Any) -> PackMember:
+        """Return it as a member of a pack."""
+        manifest, config = pack_data.cache.manifest, self.recipe.config
+        learner = EncoderLearner(self.model, self.recipe.objective, config, accelerator, manifest.model.pad_id)
+        schedule = Schedule.of(config, pack_data.train.lengths)
+        return PackMember(learner, schedule, config, self.run, manifest.task.metrics, self.recipe.alike_in_pack)
+
+
+def _student(recipe: StudentRecipe, pack_data: PackData) -> _Student:
+    """Raises a `DistillError` for a checkpoint that cannot be used."""
+    cache = pack_data.cache
+    seed_everything(recipe.config.seed)
+    model, recipe = initial_student(recipe, cache)
+    out = Path(recipe.config.out or recipe.default_out(cache.manifest.task.name))
+    return _Student(recipe, model, RunDirectory(out, "train-student", recipe.options, recipe.inputs))
+
+
+def _train(
+    students: dict[int, _Student], pack_data: PackData, started: float, until: int | None, watch: Watch | None
+) -> dict[int, StudentResult | PausedTraining | DistillError]:
+    """Train these as one, and complete each when it is finished. Keys are the places in the pack."""
+    first, *others = students.values()
+    task = pack_data.cache.manifest.task.name
+    description = f"{len(students)} students {task}" if others else f"{first.recipe.method.name} {task}"
+    accelerator = make_accelerator(first.recipe.precision)
+    members = {place: student.member(pack_data, accelerator) for place, student in students.items()}
+    targets, check = CachedTargets(pack_data.train), pack_data.check
+    training = PackTraining(
+        members, pack_data.train, targets, pack_data.selection, accelerator, description, check, watch
+    )
+    results: dict[int, StudentResult | PausedTraining | DistillError] = {}
+    with ExitStack() as everything:
+        claims = {place: everything.enter_context(ExitStack()) for place in students}
+        for place, student in students.items():
+            try:
+                claims[place].enter_context(student.run.claimed(accelerator, student.recipe.config.resume))
+            except BadRun as error:
+                members[place].outcome = error
+        everything.enter_context(check)
+        for place, outcome in training.train(until):
+            student, member = students.pop(place), members.pop(place)
+            try:
+                if isinstance(outcome, TrainingResult):
+                    results[place] = _complete(student, member.learner, pack_data, outcome, started)
+                else:
+                    results[place] = outcome
+            except DistillError as error:
+                results[place] = error
+            member.learner.release()
+            claims[place].close()
+    return results
+
+
+def _complete(
+    student: _Student, learner: EncoderLearner, pack_data: PackData, trained: TrainingResult, started: float
+) -> StudentResult:
+    """Evaluate the weights that were kept, and write the run."""
+    manifest, recipe = pack_data.cache.manifest, student.recipe
+    logits = {name: learner.predict(split) for name, split in pack_data.dev.items()}
+    agreement = agreements(manifest.kind, logits, pack_data.dev)
+    pack_data.check.wait()  # a run counts only on verified bytes
+    result = StudentResult(
+        "train-student",
+        str(student.run.path),
+        round(time.monotonic() - started, 2),
+        measure_splits(manifest.kind, manifest.task.metrics, logits, pack_data.dev),
+        agreement,
+        parameter_count(learner.bare),
+        round(trained.examples_per_second, 1),
+        manifest.identity,
+        recipe.method.name,
+        recipe.depth,
+        list(recipe.layers),
+    )
+    student.run.complete(
+        learner,
+        lambda target: copy_tokenizer(pack_data.cache.teacher, manifest.teacher_files, target),
+        logits,
+        result,
+        {"cache": recipe.config.cache, **trained.as_json()},
+    )
+    return result
