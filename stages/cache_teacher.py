@@ -18,9 +18,10 @@ from pipeline.cache.format.manifest import (
     SplitRecord,
     TaskRecord,
 )
-from pipeline.cache.shards import LocalSource, open_split
-from pipeline.cache.teacher_files import write_bundle
-from pipeline.cache.user_store import remember_rows
+from pipeline.cache.shard_sources import LocalSource
+from pipeline.cache.shards import open_split
+from pipeline.cache.teacher_files import write_teacher_files
+from pipeline.cache.user_store import record_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.options import command_line
 from pipeline.config.shared import RowsConfig
@@ -86,7 +87,7 @@ class Job:
 
     def write_teacher(self) -> dict[str, FileRecord]:
         """Write teacher/ unless it exists; return the records of its files."""
-        return self.writer.write_teacher(lambda to: write_bundle(to, self.teacher.model, self.teacher.tokenizer))
+        return self.writer.write_teacher(lambda to: write_teacher_files(to, self.teacher.model, self.teacher.tokenizer))
 
     def with_records(self, records: Records) -> Manifest:
         """Return the manifest with these shards."""
@@ -140,7 +141,7 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         "rows_from": rows.origin,
         "rows": {field.name: getattr(seen, field.name) for field in fields(RowsConfig)},
     }
-    remember_rows(manifest.identity, config)
+    record_rows(manifest.identity, config)
     return _result(out, _write(job, made, started), started)
 
 

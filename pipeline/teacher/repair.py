@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.format.manifest import TEACHER, FileRecord, Manifest
-from pipeline.cache.shards import LocalSource, Shard
-from pipeline.cache.teacher_config import check_bundle
-from pipeline.cache.writer import write_shard
+from pipeline.cache.shard_sources import LocalSource
+from pipeline.cache.shards import Shard
+from pipeline.cache.teacher_config import check_teacher_config
+from pipeline.cache.shard_writer import write_shard
 from pipeline.config.shared import RowsConfig
 from pipeline.data.ragged import Column
 from pipeline.data.sources import load_rows
@@ -124,7 +125,7 @@ class Repair:
         for name, record in self.manifest.teacher_files.items():
             if not intact(self.directory / TEACHER / name, record.sha256):
                 raise BadCache(f"the teacher in it is damaged too ({TEACHER}/{name}): name another copy with --from")
-        check_bundle(self.directory / TEACHER, self.manifest)
+        check_teacher_config(self.directory / TEACHER, self.manifest)
 
     @cached_property
     def _splits(self) -> dict[str, Split]:

@@ -25,7 +25,7 @@ import numpy as np
 from pipeline.cache.format import arrow
 from pipeline.cache.format.columns import ColumnType
 from pipeline.cache.format.manifest import MANIFEST, TEACHER, Manifest, ShardRecord
-from pipeline.cache.shards import map_file
+from pipeline.cache.shard_sources import map_file
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.splits import Split
 from pipeline.errors import BadCache

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.cache.format.columns import LOGITS, cls_column
 from pipeline.cache.format.manifest import TEACHER, Manifest
 from pipeline.cache.reader import Cache
-from pipeline.cache.teacher_config import check_bundle
+from pipeline.cache.teacher_config import check_teacher_config
 from pipeline.distillation.layer_probes import normalised
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import load_classifier
@@ -41,7 +41,7 @@ def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
     sizes = {name: record.examples for name, record in manifest.splits.items()}
     total = sum(sizes.values())
     drawn = np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))
-    check_bundle(directory / TEACHER, manifest)
+    check_teacher_config(directory / TEACHER, manifest)
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
     worst = {"logits": (0.0, ""), "cls": (0.0, "")}
     first = 0

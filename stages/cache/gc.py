@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cache.format.manifest import MANIFEST
-from pipeline.cache.leftovers import LOCK, Found, Leftover, find_leftovers, remove_leftover, size_of
+from pipeline.cache.leftovers import LOCK, Leftover, Leftovers, find_leftovers, remove_leftover, size_of
 from pipeline.config.cache import CacheGcConfig
 from pipeline.errors import BadCache
 from pipeline.system.formatting import printable, size
@@ -49,7 +49,7 @@ def _refuse(directory: Path, holder: object) -> None:
         raise BadCache(f"{directory} is being written by {holder}. Wait for it, then run cache gc again")
 
 
-def _remove(directory: Path, found: Found) -> list[Path]:
+def _remove(directory: Path, found: Leftovers) -> list[Path]:
     """Remove, under the directory's lease, what was found before and is found again; say what went."""
     partial, lease = directory / PARTIAL, directory_lease(directory)
     if partial.is_symlink():  # left in a finished cache; the lease must not be written where it leads

@@ -18,7 +18,7 @@ from pipeline.cache.format import arrow
 from pipeline.cache.format.columns import cls_column
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.open import open_cache
-from pipeline.cache.shards import map_file
+from pipeline.cache.shard_sources import map_file
 from pipeline.data.batching import BatchOrder, collate
 from pipeline.data.splits import Split
 from pipeline.distillation.targets import CachedTargets
@@ -272,7 +272,7 @@ def mapped_gather(cache: str, names: Sequence[str]) -> Gather:
 
 def opening(cache: str, layers: Sequence[int], cold: bool) -> Work:
     """Seconds until a fresh process has a cache open, and until it has a training batch with its targets."""
-    assert arrow.SUFFIX  # what opening would import is imported
+    assert arrow.layout  # what opening would import is imported
 
     def run(_: int) -> Measured:
         if cold:

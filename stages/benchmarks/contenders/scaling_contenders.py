@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.cache.full_check import damage
+from pipeline.cache.full_check import damaged_files
 from pipeline.cache.open import open_cache
-from pipeline.cache.writer import write_shard
+from pipeline.cache.shard_writer import write_shard
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import BatchOrder, collate
 from pipeline.data.splits import Split, shard_ranges
@@ -79,7 +79,7 @@ def use(caches: Sequence[tuple[str, tuple[int, ...]]]) -> Callable[[int], Measur
         for _ in range(OPENINGS):
             cache = open_cache(location)
         opened = time.perf_counter()
-        damaged = damage(Path(location), cache.manifest, lambda _: None)
+        damaged = damaged_files(Path(location), cache.manifest, lambda _: None)
         assert not damaged, damaged
         verified = time.perf_counter()
         read_epoch(cache.splits["train"], layers)

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.cache.format.columns import ColumnType, cls_column, column_types
 from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
-from pipeline.cache.teacher_files import write_bundle
+from pipeline.cache.teacher_files import write_teacher_files
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.ragged import Column, Ragged
 from pipeline.data.splits import ROW_HASH_BYTES, digest_of, row_hash, shard_ranges
@@ -203,7 +203,7 @@ def synthetic_cache(
         teacher_tokenizer=tokenizer_digest(tokenizer),
         splits={name: digest_of([shard.rows_digest for shard in record.shards]) for name, record in splits.items()},
     )
-    files = writer.write_teacher(lambda to: write_bundle(to, model, tokenizer))
+    files = writer.write_teacher(lambda to: write_teacher_files(to, model, tokenizer))
     manifest = Manifest(
         identity,
         container,

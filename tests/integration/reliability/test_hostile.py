@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.cache.format.containers import container
+from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.open import open_cache
 from pipeline.data.ragged import Ragged
@@ -138,7 +138,7 @@ def test_a_shard_that_is_no_plain_file_of_the_directory(small, tmp_path, attack)
     with untouched(other):
         attack(small / file, other)
         assert problem(small) == (
-            f"{small}/{file} is damaged (it is no plain file). Run: python cli.py cache verify {small} --repair"
+            f"{small}/{file} is damaged (it is not a regular file). Run: python cli.py cache verify {small} --repair"
         )
 
 
@@ -155,7 +155,7 @@ def test_a_teacher_that_is_no_plain_file_of_the_directory(cache, tiny, refused, 
     path = cache / "teacher" / name
     attack(path, tiny.arrow / "teacher")
     assert (
-        "teacher/" in (line := refused(cache)) and "is damaged (it is no plain file). Run: python cli.py cache" in line
+        "teacher/" in (line := refused(cache)) and "is damaged (it is not a regular file). Run: python cli.py cache" in line
     )
 
 
@@ -318,7 +318,7 @@ def permute(cache: Path) -> str:
     columns = dict(opened.splits["train"].shards[0])
     order = np.roll(np.arange(len(columns["label"])), 1)
     changed = permuted(columns, order) | {"example_id": np.array(columns["example_id"])}
-    container(opened.manifest.container).write(cache / file, changed)
+    CONTAINERS[opened.manifest.container].write(cache / file, changed)
     return file
 
 
@@ -447,7 +447,7 @@ def test_an_hdf5_file_of_an_old_format(tmp_path, version):
         old.write(bytes(path.stat().st_size))  # so that the places in the manifest lie in the file
     shutil.move(tmp_path / "old.h5", path)
     seal_shard(tmp_path / "small", "train/00000.h5")
-    assert "is damaged (no HDF5 file of version 1.10)" in problem(tmp_path / "small")
+    assert "is damaged (not an HDF5 file of version 1.10)" in problem(tmp_path / "small")
 
 
 def with_column(batch: pa.RecordBatch, name: str, values: list, kind: pa.DataType | None = None) -> pa.RecordBatch:

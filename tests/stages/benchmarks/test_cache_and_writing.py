@@ -8,9 +8,10 @@ import pytest
 import torch
 import transformers
 
-from pipeline.cache.format.containers import container
+from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.manifest import SplitRecord
-from pipeline.cache.shards import LocalSource, Shard
+from pipeline.cache.shard_sources import LocalSource
+from pipeline.cache.shards import Shard
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.data.batching import by_length
@@ -91,7 +92,7 @@ def test_a_shard_is_written_and_its_digests_are_those_of_the_file(tmp_path, name
     assert writer_contenders.write_one(tmp_path / "cache", name, columns, types) > 0
     record = CacheWriter(tmp_path / "cache", {}, name).written("train", 0)
     data = (tmp_path / "cache" / record.file).read_bytes()
-    assert record.file.endswith(container(name).SUFFIX) and record.bytes == len(data)
+    assert record.file.endswith(CONTAINERS[name].suffix) and record.bytes == len(data)
     assert record.sha256 == file_digest(tmp_path / "cache" / record.file)
     for extent in record.parts.values():
         assert bytes_digest(data[extent.offset : extent.offset + extent.bytes]) == extent.sha256

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cache.open import open_cache
-from pipeline.cache.user_store import known_rows, remember_rows
+from pipeline.cache.user_store import record_rows, recorded_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.cache import CacheConvertConfig
 from pipeline.config.training import CacheTeacherConfig
@@ -50,7 +50,7 @@ def test_the_bytes_are_those_that_cache_teacher_writes(tiny, tmp_path, source, o
 
 
 def test_where_it_comes_from(call, tiny, tmp_path):
-    remember_rows(open_cache(tiny.arrow).manifest.identity, CacheTeacherConfig(**tiny.rows))
+    record_rows(open_cache(tiny.arrow).manifest.identity, CacheTeacherConfig(**tiny.rows))
     out = tmp_path / "out"
     found = call("cache", "convert", tiny.arrow, out, "--layers", "1,3", "--dtype", "float16").json
     source, made = open_cache(tiny.arrow).manifest, open_cache(out).manifest
@@ -65,7 +65,7 @@ def test_where_it_comes_from(call, tiny, tmp_path):
         assert made.made[name] == source.made[name]
     assert set(made.made) == {"command", "teacher", "rows_from", "rows", "seconds", "environment"}
     assert str(tmp_path) not in (out / "manifest.json").read_text()
-    assert known_rows(made.identity).train_file == tiny.rows["train_file"]  # for cache verify --repair
+    assert recorded_rows(made.identity).train_file == tiny.rows["train_file"]  # for cache verify --repair
     assert not (out / ".partial").exists()
 
 
@@ -95,7 +95,7 @@ def test_bad_inputs(call, tiny, tmp_path):
             f"Make it: python cli.py cache-teacher --cache {tmp_path}/gone --task TASK"
         ),
         (tiny.arrow, "file"): f"{tmp_path}/file is a file. Name another OUT",
-        (tiny.arrow, "full"): f"{tmp_path}/full is not empty and no cache. Name another OUT",
+        (tiny.arrow, "full"): f"{tmp_path}/full is not empty and not a cache. Name another OUT",
         (tiny.arrow, "other"): (
             f"{tmp_path}/other was made from something else (dtype: float16 ≠ float32). Name another OUT"
         ),
@@ -148,7 +148,7 @@ def test_a_damaged_source_is_not_copied(call, tiny, tmp_path, part):
     [
         ("flipped", "its bytes are not those of the manifest"),
         ("gone", "No such file or directory"),
-        ("link", "it is no plain file"),
+        ("link", "it is not a regular file"),
     ],
 )
 def test_a_damaged_teacher_is_not_copied(call, tiny, tmp_path, kind, reason):

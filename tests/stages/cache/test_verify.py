@@ -94,7 +94,7 @@ def test_repair_computes_again_what_is_damaged_and_nothing_else(call, tiny, cach
 
 
 def test_repair_needs_no_rows_where_the_tokens_are_whole(call, cache, monkeypatch):
-    monkeypatch.setattr("stages.cache.verify.known_rows", lambda _: None)
+    monkeypatch.setattr("stages.cache.verify.recorded_rows", lambda _: None)
     monkeypatch.setattr("pipeline.teacher.repair.load_rows", lambda _: pytest.fail("rows were read"))
     before = contents(cache)
     for file, part in (("train/00000.arrow", "logits"), ("dev/00001.arrow", "cls_03")):
@@ -104,7 +104,7 @@ def test_repair_needs_no_rows_where_the_tokens_are_whole(call, cache, monkeypatc
 
 
 def test_repair_without_rows_says_so_and_mends_the_rest(call, tiny, cache, monkeypatch):
-    monkeypatch.setattr("stages.cache.verify.known_rows", lambda _: None)
+    monkeypatch.setattr("stages.cache.verify.recorded_rows", lambda _: None)
     before = contents(cache)
     damage_all_kinds(cache)
     done = call("cache", "verify", cache, "--repair")
@@ -223,7 +223,7 @@ def test_a_sample_sees_targets_of_other_rows(call, tiny, tmp_path):
     """Targets in another order, with every digest right: no digest can see that, the teacher can."""
     from pipeline.cache.format.columns import check_columns
     from pipeline.cache.open import open_cache
-    from pipeline.cache.writer import write_shard
+    from pipeline.cache.shard_writer import write_shard
 
     cache = Path(shutil.copytree(tiny.arrow, tmp_path / "cache"))
     opened = open_cache(tiny.arrow)
@@ -264,7 +264,7 @@ def test_what_cannot_be_verified(call, tmp_path, tiny, cache):
 
 def test_where_the_rows_are(tiny, monkeypatch, tmp_path):
     manifest = read_manifest(tiny.arrow)
-    known = user_store.known_rows(manifest.identity)
+    known = user_store.recorded_rows(manifest.identity)
     assert known is not None and known.train_file == tiny.rows["train_file"]
     assert rows_of(manifest, known, {"dev_file": "elsewhere.csv"}).dev_file == "elsewhere.csv"
     monkeypatch.chdir(tmp_path)
