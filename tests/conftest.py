@@ -23,7 +23,7 @@ from tests.helpers.rows import write_rows
 
 LONGEST = [
     f"test_{name}.py"
-    for name in "quickstart sweep kills ray_engine fuzz push_pull stops advance_pack reader compare_and_regret".split()
+    for name in "quickstart sweep kills ray_engine fuzz push_pull stops advance_pack reader compare regret".split()
 ]
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from pipeline.cache.format.manifest import TEACHER, FileRecord, Manifest
 from pipeline.cache.shard_sources import LocalSource
+from pipeline.cache.shard_writer import write_shard
 from pipeline.cache.shards import Shard
 from pipeline.cache.teacher_config import check_teacher_config
-from pipeline.cache.shard_writer import write_shard
 from pipeline.config.shared import RowsConfig
 from pipeline.data.ragged import Column
 from pipeline.data.sources import load_rows
