@@ -43,7 +43,8 @@ from pipeline.system.ray_cluster import Cluster, SharedDirectory, cluster
 from pipeline.teacher import preflight
 from pipeline.teacher.forward import BATCHING, teacher_pass
 from pipeline.teacher.locate import Teacher, find_teacher, load_teacher
-from pipeline.teacher.shard_workers import ShardTask, in_processes, in_this_process, process_shards
+from pipeline.teacher.shard_queue import ShardTask, process_shards
+from pipeline.teacher.shard_workers import in_processes, in_this_process
 from pipeline.training.provenance import environment, shareable, shareable_place
 from pipeline.training.run_reader import MODEL
 
