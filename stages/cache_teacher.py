@@ -18,9 +18,10 @@ from pipeline.cache.format.manifest import (
     SplitRecord,
     TaskRecord,
 )
-from pipeline.cache.shards import LocalSource, open_split
-from pipeline.cache.teacher_files import write_bundle
-from pipeline.cache.user_store import remember_rows
+from pipeline.cache.shard_sources import LocalSource
+from pipeline.cache.shards import open_split
+from pipeline.cache.teacher_files import write_teacher_files
+from pipeline.cache.user_store import record_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.options import command_line
 from pipeline.config.shared import RowsConfig
@@ -42,7 +43,8 @@ from pipeline.system.ray_cluster import Cluster, SharedDirectory, cluster
 from pipeline.teacher import preflight
 from pipeline.teacher.forward import BATCHING, teacher_pass
 from pipeline.teacher.locate import Teacher, find_teacher, load_teacher
-from pipeline.teacher.shard_workers import ShardTask, in_processes, in_this_process, process_shards
+from pipeline.teacher.shard_queue import ShardTask, process_shards
+from pipeline.teacher.shard_workers import in_processes, in_this_process
 from pipeline.training.provenance import environment, shareable, shareable_place
 from pipeline.training.run_reader import MODEL
 
@@ -86,7 +88,7 @@ class Job:
 
     def write_teacher(self) -> dict[str, FileRecord]:
         """Write teacher/ unless it exists; return the records of its files."""
-        return self.writer.write_teacher(lambda to: write_bundle(to, self.teacher.model, self.teacher.tokenizer))
+        return self.writer.write_teacher(lambda to: write_teacher_files(to, self.teacher.model, self.teacher.tokenizer))
 
     def with_records(self, records: Records) -> Manifest:
         """Return the manifest with these shards."""
@@ -140,7 +142,7 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         "rows_from": rows.origin,
         "rows": {field.name: getattr(seen, field.name) for field in fields(RowsConfig)},
     }
-    remember_rows(manifest.identity, config)
+    record_rows(manifest.identity, config)
     return _result(out, _write(job, made, started), started)
 
 

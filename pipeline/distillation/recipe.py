@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.reader import Cache
-from pipeline.cache.teacher_files import student_from_bundle
+from pipeline.cache.teacher_files import load_student
 from pipeline.config.methods import Method
 from pipeline.config.options import default_of, marked
 from pipeline.config.training import TrainStudentConfig
@@ -121,7 +121,7 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
     """Return the student before training, and its recipe with the digests of the checkpoint that --init names."""
     init, model_record = recipe.config.init, cache.manifest.model
     if init == "teacher":
-        return student_from_bundle(cache.teacher, recipe.depth, model_record.depth), recipe
+        return load_student(cache.teacher, recipe.depth, model_record.depth), recipe
     name = locate(init)
     config = load_config(name)
     if depth_of(config) < recipe.depth:

@@ -269,7 +269,7 @@ def test_a_directory_that_holds_something_else(tiny, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(BadCache) as error:
         cache_teacher.run(config(tiny, tmp_path))
-    assert str(error.value) == f"{tmp_path} is not empty and no cache. Name another --cache"
+    assert str(error.value) == f"{tmp_path} is not empty and not a cache. Name another --cache"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cache.open import open_cache
-from pipeline.cache.shards import LocalSource
+from pipeline.cache.shard_sources import LocalSource
 from pipeline.data.batching import collate
 from pipeline.data.splits import ExampleRows, Split, row_hash
 from pipeline.distillation.targets import CachedTargets
