@@ -94,7 +94,9 @@ def resolve_recipe(config: TrainStudentConfig, manifest: Manifest) -> StudentRec
 
 def not_applicable(method: Method, kind: TaskKind) -> tuple[str, ...]:
     """Return the options of loss terms that do not mean anything for this method on this kind of task."""
-    every = [name for term in LOSS_TERMS.values() for other in TASK_KINDS.values() for name in term.options(other)]
+    every = [
+        name for term in LOSS_TERMS.values() for any_kind in TASK_KINDS.values() for name in term.options(any_kind)
+    ]
     applicable = {name for term in method.terms for name in LOSS_TERMS[term].options(kind)}
     return tuple(name for name in dict.fromkeys(every) if name not in applicable)
 

@@ -144,5 +144,5 @@ def test_a_published_cache_is_read_like_a_local_one(tiny, tmp_path, call):
     near, far = open_cache(tiny.hdf5), open_cache(url, tmp_path / "store")
     assert near.manifest == far.manifest and far.location == url
     for name in near.splits:
-        assert np.array_equal(near.splits[name].whole("cls_03"), far.splits[name].whole("cls_03"))
+        assert np.array_equal(near.splits[name].column("cls_03"), far.splits[name].column("cls_03"))
         assert np.array_equal(near.splits[name].lengths, far.splits[name].lengths)

@@ -155,7 +155,8 @@ def test_a_teacher_that_is_no_plain_file_of_the_directory(cache, tiny, refused, 
     path = cache / "teacher" / name
     attack(path, tiny.arrow / "teacher")
     assert (
-        "teacher/" in (line := refused(cache)) and "is damaged (it is not a regular file). Run: python cli.py cache" in line
+        "teacher/" in (line := refused(cache))
+        and "is damaged (it is not a regular file). Run: python cli.py cache" in line
     )
 
 
