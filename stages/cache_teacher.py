@@ -103,7 +103,7 @@ class Job:
 
 
 def run(config: CacheTeacherConfig) -> CacheResult:
-    """Write the cache, or go on with an interrupted one; a finished one of the same identity is remaining unchanged.
+    """Write the cache, or go on with an interrupted one; a finished one of the same identity is left unchanged.
 
     Raises a `DistillError`; a directory that holds something else is not touched.
     """
@@ -158,9 +158,10 @@ def _preflight(job: Job) -> None:
     free = preflight.check_space(writer.directory, needed)
     with teacher_pass(job.teacher.model, job.accelerator, manifest, available_cores()) as running:
         rate = running.tokens_per_second(splits[remaining[0][0]], *remaining[0][2:]) if remaining else 0.0
+    examples = sum(stop - start for *_, start, stop in remaining)
     tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in remaining)
     note(
-        f"{writer.directory}: {sum(stop - start for *_, start, stop in remaining):,} examples in {len(remaining)} shards, "
+        f"{writer.directory}: {examples:,} examples in {len(remaining)} shards, "
         f"[CLS] of layers {', '.join(map(str, manifest.layers)) or 'none'}; {size(needed)} needed, "
         f"{size(free)} free; about {duration(tokens / rate if rate else 0)} by a measured batch"
     )

@@ -61,7 +61,8 @@ def check_labels(manifest: Manifest) -> None:
         checked_text(manifest.text().encode())
     except ValueError as error:  # characters without an encoding too
         raise BadRows(
-            f"the {manifest.model.classes:,} labels of {manifest.task.name} cannot be written into a manifest ({error}). "
+            f"the {manifest.model.classes:,} labels of {manifest.task.name} cannot be written into a manifest "
+            f"({error}). "
             "Rename them, or name another --label-column"
         ) from error
 

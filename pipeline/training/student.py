@@ -142,7 +142,7 @@ class _Student:
 
 
 def _student(recipe: StudentRecipe, pack_data: PackData) -> _Student:
-    """Raises a `DistillError` for a checkpoint that cannot be used."""
+    """Return a student with its first weights. Raises a `DistillError` for a checkpoint that cannot be used."""
     cache = pack_data.cache
     seed_everything(recipe.config.seed)
     model, recipe = initial_student(recipe, cache)
