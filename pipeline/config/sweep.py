@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from pipeline.config.options import Options, option
 from pipeline.config.training import RAY_ADDRESS_HELP, StoreConfig
 
-STRATEGIES = ("grid", "staged", "halving", "bayes")
+STRATEGIES = {  # name -> help; built by the table of the same name in stages/sweep/search/strategies.py
+    "grid": "every setting",
+    "staged": "KD over T, alpha and lr, then beta",
+    "halving": "all a little way, the best third on",
+    "bayes": "TPE proposes --trials settings",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +42,8 @@ class SweepConfig(StoreConfig):
     )
     strategy: str = option(
         "halving",
-        help="grid: every setting; staged: KD over T, alpha and lr, then beta; halving: all a little way, the best "
-        "third on; bayes: TPE proposes --trials settings",
-        choices=STRATEGIES,
+        help="; ".join(f"{name}: {text}" for name, text in STRATEGIES.items()),
+        choices=tuple(STRATEGIES),
     )
     trials: int = option(30, help="settings that --strategy bayes tries", low=1)
     seed: int = option(0, help="seed of what bayes proposes", low=0, high=2**32 - 1)
