@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.cache.shards import FileState
-from pipeline.config.shared import RowsConfig
+from pipeline.config.rows import ROW_PATHS, RowsConfig
 from pipeline.errors import DistillError
 from pipeline.system.files import read_json, temporary_beside, write_json
 
@@ -30,7 +30,7 @@ def default_store() -> Path:
 def remember_rows(identity: str, rows: RowsConfig) -> None:
     """Keep where the rows of a cache lie on this machine: their absolute places, which its manifest does not tell."""
     places = {field.name: getattr(rows, field.name) for field in dataclasses.fields(RowsConfig)}
-    for name in ("data_dir", "train_file", "dev_file", "test_file"):
+    for name in ROW_PATHS:
         if places[name]:
             places[name] = str(Path(places[name]).absolute())
     with contextlib.suppress(OSError):

@@ -54,7 +54,7 @@ def run(config: BenchmarkConfig) -> BenchmarkResult:
     require_single_process("benchmark")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise BadOption("--device cuda: torch sees no GPU here. Leave it out for the default")
-    names = BENCHMARKS if config.what == "all" else (config.what,)
+    names = BENCHMARKS if config.name == "all" else (config.name,)
     paths = {name: Path(config.out) / f"benchmark-{name}.json" for name in names}
     check_out(config.out, paths.values())
     started = time.monotonic()
@@ -86,7 +86,7 @@ def run(config: BenchmarkConfig) -> BenchmarkResult:
         measured |= of_series
     seconds = round(time.monotonic() - started, 1)
     device = str(machine["device"])
-    return BenchmarkResult("benchmark", config.what, written, seconds, config.quick, device, ratios, measured)
+    return BenchmarkResult("benchmark", config.name, written, seconds, config.quick, device, ratios, measured)
 
 
 def check_out(out: str, paths: Iterable[Path]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
-from pipeline.config.options import command_line
+from pipeline.config.options import command_line, default_of
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.tasks import DEV, role_of
@@ -105,8 +105,8 @@ class Trials:
         if not judges:
             raise BadCache(f"{config.cache} has no labelled dev split to compare trials on. Cache one with --dev-file")
         settings = canonical(config, cache.manifest)
-        defaults = TrainStudentConfig(cache=config.cache)
-        config = replace(config, **{n: getattr(defaults, n) for n, value in settings.items() if value is None})
+        unused = [name for name, value in settings.items() if value is None]
+        config = replace(config, **{name: default_of(TrainStudentConfig, name) for name in unused})
         start = (config.cache, config.init, settings["student_layers"], settings["method"].startswith("pkd"))
         if start not in self._inputs:
             self._inputs[start] = {"cache": cache.manifest.identity}

@@ -148,4 +148,4 @@ def test_shards_of_both_containers_are_timed(tmp_path):
 
 def test_lengths_that_cannot_be_read_are_refused():
     with pytest.raises(BadOption, match=r"^--lengths missing\.txt is no file\. Try --lengths mnli$"):
-        cache.shape_of(BenchmarkConfig(what="cache", model="base", lengths="missing.txt", device="cpu"))
+        cache.shape_of(BenchmarkConfig(name="cache", model="base", lengths="missing.txt", device="cpu"))

@@ -157,7 +157,7 @@ def test_a_failed_run_is_told(tmp_path):
 def test_no_room_is_an_error_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "MNLI_ROWS", 10**9)
     with pytest.raises(BadCache, match="are free there"):
-        reader.write_caches(tmp_path, BenchmarkConfig(what="reader", lengths="rte"))
+        reader.write_caches(tmp_path, BenchmarkConfig(name="reader", lengths="rte"))
     assert not any(tmp_path.iterdir())
 
 
@@ -167,7 +167,7 @@ def test_measured_end_to_end_on_few_rows(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     monkeypatch.setattr(reader, "QUICK_ROWS", 2000)
     monkeypatch.setattr(reader, "_pace", lambda config: reader.Pace(1, 0.01))
-    report = reader.measure(BenchmarkConfig(what="reader", model="demo", quick=True, rounds=1))
+    report = reader.measure(BenchmarkConfig(name="reader", model="demo", quick=True, rounds=1))
     asked = {ratio.what: ratio.at_least or ratio.at_most for ratio in report.ratios if ratio.holds is not None}
     assert asked == {
         "bytes/s gathered, Arrow / memory copy": 0.25,

@@ -126,6 +126,6 @@ def test_the_shapes_that_are_measured():
     assert (base.num_hidden_layers, base.hidden_size, base.num_labels) == (12, 768, 3)
     demo = teacher_config("demo")
     assert (demo.num_hidden_layers, demo.hidden_size, demo.num_labels) == (6, 384, 3)
-    setting = train.setting_of(BenchmarkConfig(what="train", quick=True, lengths="rte"))
+    setting = train.setting_of(BenchmarkConfig(name="train", quick=True, lengths="rte"))
     assert setting.student_layers == 6 and setting.batch_size == 8 and setting.matched == (2, 4, 6, 8, 10)
     assert [len(tokens) for tokens in setting.examples[:5]] == token_lengths("rte", train.EXAMPLES)[:5].tolist()
