@@ -1,4 +1,4 @@
-"""The recipes of docs/extending.md, each followed in a copy of the checkout by touching only the files that it names."""
+"""The recipes of docs/extending.md, each followed in a copy of the program."""
 
 import json
 import os
