@@ -102,10 +102,12 @@ class CacheTeacherConfig(RowsConfig):
 class TrainStudentConfig(TrainingConfig, StoreConfig):
     """Train a student from a cache: no teacher, no raw data, no tokenisation.
 
-    ft        labels only
-    kd        labels, and the teacher's logits
-    pkd-skip  as kd, and the [CLS] vectors of evenly spaced teacher layers
-    pkd-last  as kd, and the [CLS] vectors of the last teacher layers
+    A method is what the student learns from:
+
+      ft        labels only
+      kd        labels, and the teacher's logits
+      pkd-skip  as kd, and the [CLS] vectors of evenly spaced teacher layers
+      pkd-last  as kd, and the [CLS] vectors of the last teacher layers
     """
 
     cache: str = option(
