@@ -66,5 +66,5 @@ def test_a_directory_is_made_when_there_is_something_to_write(call, in_directory
 def test_the_help_says_where_reader_measures_and_what_rounds_are(call):
     words = " ".join(call("benchmark", "--help").stdout.split())
     assert "into data/ of the current directory if there is one, else into TMPDIR" in words
-    assert "rounds that are counted, at most (some benchmarks take fewer)" in words
-    assert "no model, lengths or device" in words
+    assert "maximum number of measured rounds; some benchmarks use fewer" in words
+    assert "without --model, --lengths, --device" in words
