@@ -33,7 +33,7 @@ def test_help_names_each_command_and_option_once(context):
     if isinstance(context.command, click.Group):
         names += context.command.commands
     for name in names:
-        assert sum(name in line.split()[:2] for line in lines if re.match(r"  \S", line)) == 1, name
+        assert sum(bool(re.match(rf"  (-h, )?{name}( |$)", line)) for line in lines) == 1, name
 
 
 def test_every_group_of_options_is_used():

@@ -124,9 +124,9 @@ def test_two_workers_of_cache_teacher(tiny, tmp_path):
         ("cache-teacher --task t", "cache_teacher", GO_ON),
         ("sweep", "sweep.run", GO_ON),
         ("quickstart", "quickstart", GO_ON),
-        ("cache pull u c", "cache_tools.pull", GO_ON),
+        ("cache pull u c", "cache.pull", GO_ON),
         ("evaluate r", "evaluate", AGAIN),
-        ("cache verify c", "cache_tools.verify", AGAIN),
+        ("cache verify c", "cache.verify", AGAIN),
     ],
 )
 def test_ctrl_c_says_what_is_true_for_the_command(call, monkeypatch, words, stage, advice):

@@ -66,5 +66,5 @@ def test_out_directory_is_created_only_for_results(call, in_directory, measured)
 def test_help_explains_reader_directory_and_rounds(call):
     words = " ".join(call("benchmark", "--help").stdout.split())
     assert "into data/ of the current directory if there is one, else into TMPDIR" in words
-    assert "rounds that are counted, at most (some benchmarks take fewer)" in words
-    assert "no model, lengths or device" in words
+    assert "maximum number of measured rounds; some benchmarks use fewer" in words
+    assert "without --model, --lengths, --device" in words
