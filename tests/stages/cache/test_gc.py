@@ -21,7 +21,7 @@ import pathlib, sys, time
 from pipeline.system.lease import Lease
 Lease(pathlib.Path(sys.argv[1])).acquire()
 print(1, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

@@ -93,13 +93,14 @@ def test_a_damaged_one(call, data):
     assert f"data/toy: {first['note']}" in result.stdout
 
 
+@pytest.mark.process
 def test_an_unfinished_one_and_who_is_writing_it(call, tiny, in_directory):
     begun(tiny.arrow, in_directory / "data" / "toy", 3)
     (cache,) = call("cache", "ls").json["caches"]
     assert (cache["state"], cache["identity"]) == ("unfinished", open_cache(tiny.arrow).manifest.identity)
     assert cache["note"] == "unfinished, 3 shards so far; nobody is writing it: the command that began it goes on"
     code = "from pipeline.system.lease import Lease; import sys, pathlib, time\n"
-    code += "Lease(pathlib.Path(sys.argv[1])).acquire(); print(1, flush=True); time.sleep(60)"
+    code += "Lease(pathlib.Path(sys.argv[1])).acquire(); print(1, flush=True); time.sleep(600)"
     lease = in_directory / "data" / "toy" / ".partial" / "lease.json"
     process = subprocess.Popen([sys.executable, "-c", code, str(lease)], cwd=ROOT, stdout=subprocess.PIPE)
     try:

@@ -118,6 +118,7 @@ def test_a_fetch_that_fails_leaves_nothing(fetched):
     assert not [path for path in fetched.store.glob("columns/*/*") if path.is_file()]
 
 
+@pytest.mark.process
 def test_a_teacher_in_use_stays(fetched):
     """Another process holds it for as long as it runs."""
     teacher = fetched.teacher("some")
@@ -212,6 +213,7 @@ def test_failures_on_the_way_are_tried_again(monkeypatch):
         remote.read("/place/a", 0, 5)
 
 
+@pytest.mark.process
 def test_a_published_cache_in_another_process(tiny, tmp_path, call):
     """Its connections and maps are made anew there; the copy reads the same bytes."""
     url = f"file://{tmp_path}/shared/toy"
