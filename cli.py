@@ -48,7 +48,7 @@ DISK_REFUSES = (
     errno.EISDIR,
 )
 KEEPS_WHAT_IS_DONE = (
-    *("cache_teacher", "quickstart", "sweep"),
+    *("cache_teacher", "quickstart", "sweep.run"),
     *("cache.convert", "cache.pull", "cache.push"),
 )
 
@@ -210,7 +210,7 @@ def command(group: click.Group, stage: str, config: type) -> None:
 @click.pass_context
 def sweep(context: click.Context, **options: Any) -> None:
     if context.invoked_subcommand is None:
-        run_stage("sweep", SweepConfig, options)
+        run_stage("sweep.run", SweepConfig, options)
 
 
 @main.group()

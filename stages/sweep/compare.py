@@ -1,4 +1,4 @@
-"""What a sweep says of each option: the scores of its finished trials by value, with the uncertainty of their mean."""
+"""Compare the values of each option: scores of finished trials, and confidence intervals of their means."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ class Row:
 
 @dataclass(frozen=True)
 class SweepComparison:
+    """The last line of `sweep compare`."""
+
     command: str
     sweep: str
     metric: str
@@ -44,7 +46,7 @@ class SweepComparison:
 
 
 def run(config: SweepCompareConfig) -> SweepComparison:
-    """Print a table for each option, and write them to --out. Raises `BadRun`, `BadOption` for what is not there."""
+    """Print a table for each option, and write them to --out. Raises `BadRun`, `BadOption` if there are none."""
     record = SweepDirectory(Path(config.sweep)).read()
     names = [name.strip() for name in config.by.split(",")] if config.by else list(parameter_names(record))
     unknown = [name for name in names if name not in parameter_names(record)]
@@ -54,31 +56,31 @@ def run(config: SweepCompareConfig) -> SweepComparison:
     if not record.count(FINISHED):
         raise BadRun(f"{config.sweep} has no finished trial yet. See: {shell_line('sweep', 'status', config.sweep)}")
     by = {name: rows(record, name) for name in names}
-    for name, found in by.items():
-        print(_text(name, record.metric, found))
+    for name, by_value in by.items():
+        print(_text(name, record.metric, by_value))
     result = SweepComparison("sweep compare", config.sweep, record.metric, by, config.out)
     if config.out:
-        made = {"command": command_line("sweep compare", config), "sweep_command": record.command}
-        tables = {name: [vars(row) for row in found] for name, found in by.items()}
+        commands = {"command": command_line("sweep compare", config), "sweep_command": record.command}
+        tables = {name: [vars(row) for row in by_value] for name, by_value in by.items()}
         finished = [{**t.parameters, "score": t.score} for t in record.trials if t.state == FINISHED]
-        said = {"caches": dict(record.caches), "metric": record.metric, "by": tables, "trials": finished}
-        write_json(Path(config.out), made | said | {"environment": environment()})
+        content = {"caches": dict(record.caches), "metric": record.metric, "by": tables, "trials": finished}
+        write_json(Path(config.out), commands | content | {"environment": environment()})
         note(f"see {config.out}")
     return result
 
 
 def rows(record: SweepRecord, name: str) -> list[Row]:
-    """A row for each value, in the order in which the values were tried."""
+    """Return a row for each value of an option, in the order in which the values were tried."""
     scores: dict[Any, list[float]] = {}
     for trial in record.trials:
         if trial.state == FINISHED and trial.score is not None:
             scores.setdefault(trial.parameters.get(name), []).append(trial.score)
     short = len({value_text(value) for value in scores}) == len(scores)
-    return [row(value_text(value) if short else str(value), of_value) for value, of_value in scores.items()]
+    return [row(value_text(value) if short else str(value), group) for value, group in scores.items()]
 
 
 def row(value: str, scores: list[float]) -> Row:
-    """Mean, standard deviation (n − 1) and interval of some scores."""
+    """Return mean, standard deviation (n − 1) and confidence interval of some scores."""
     mean, count = float(np.mean(scores)), len(scores)
     if count == 1:
         return Row(value, 1, mean, None, None, None, mean)
@@ -87,11 +89,11 @@ def row(value: str, scores: list[float]) -> Row:
     return Row(value, count, mean, deviation, mean - half, mean + half, max(scores))
 
 
-def _text(name: str, metric: str, found: list[Row]) -> str:
+def _text(name: str, metric: str, by_value: list[Row]) -> str:
     header = [name, "trials", f"mean {metric}", "deviation", f"{LEVEL:.0%} interval of the mean", "best"]
     cells: list[list[Any]] = []
-    for one in found:
-        between = "–" if one.low is None else f"{score_text(one.low)} – {score_text(one.high)}"
-        deviation = "–" if one.deviation is None else score_text(one.deviation)
-        cells.append([one.value, one.trials, score_text(one.mean), deviation, between, score_text(one.best)])
+    for line in by_value:
+        interval = "–" if line.low is None else f"{score_text(line.low)} – {score_text(line.high)}"
+        deviation = "–" if line.deviation is None else score_text(line.deviation)
+        cells.append([line.value, line.trials, score_text(line.mean), deviation, interval, score_text(line.best)])
     return table(header, cells) + "\n"

@@ -1,7 +1,7 @@
-"""What a cheaper search loses against the whole grid: choose on one half of the dev split, measure on the other.
+"""Estimate what a cheaper search loses against the grid: choose on one half of the dev split, measure on the other.
 
 For each resample the dev examples are halved at random. A search's winner is, of the trials that it finished, the best
-on the first half; its regret is how much less it scores on the second half than the grid's winner, chosen likewise.
+on the first half; its regret is how much less it scores on the second half than the winner of the grid.
 """
 
 import shlex
@@ -31,7 +31,10 @@ SEARCHED = ("method", "temperature", "alpha", "lr", "beta")
 
 @dataclass(frozen=True)
 class Regret:
-    """In units of the metric, over the resamples; `examples` is the share of the grid's that the search trained on."""
+    """The regret over the resamples, in units of the metric.
+
+    `examples` is the number of examples that the search trained on, as a fraction of the grid's.
+    """
 
     median: float
     low: float
@@ -41,6 +44,8 @@ class Regret:
 
 @dataclass(frozen=True)
 class RegretResult:
+    """The last line of `sweep regret`."""
+
     command: str
     grid: str
     metric: str
@@ -51,40 +56,43 @@ class RegretResult:
 
 
 def run(config: SweepRegretConfig) -> RegretResult:
-    """Print the regret of each search, and write it to --out. Raises a `DistillError` for sweeps that are not finished,
-    or not of the same cache and metric.
+    """Print the regret of each search, and write it to --out.
+
+    Raises a `DistillError` for sweeps that are not finished, or not of the same cache and metric.
     """
     grid = _finished(config.grid)
     if grid.strategy != "grid":
-        raise BadOption(f"{config.grid} is a sweep by {grid.strategy}. Name one that tried all: --strategy grid")
+        raise BadOption(f"{config.grid} is a sweep by {grid.strategy}. Pass one with --strategy grid")
     names = [name.strip() for name in config.against.split(",")] if config.against else []
-    others = {name: _finished(name) for name in names}
-    for name, other in others.items():
-        if set(other.caches.values()) != set(grid.caches.values()) or other.metric != grid.metric:
+    compared = {name: _finished(name) for name in names}
+    for name, sweep in compared.items():
+        if set(sweep.caches.values()) != set(grid.caches.values()) or sweep.metric != grid.metric:
             raise BadOption(f"{name} is a sweep of another cache than {config.grid}. Compare sweeps of one cache")
     location, *more = grid.caches
     if more:
-        raise BadOption(f"{config.grid} is a sweep of several caches, whose dev examples differ. Take one of one cache")
-    split = _judge(grid)
+        raise BadOption(
+            f"{config.grid} is a sweep of several caches, whose dev examples differ. Pass a sweep of one cache"
+        )
+    split = _selection_split(grid)
     labels = open_cache(location).splits[split].labels
-    logits = {trial.out: _logits(trial, split) for record in (grid, *others.values()) for trial in _done(record)}
+    logits = {trial.out: _logits(trial, split) for record in (grid, *compared.values()) for trial in _done(record)}
     scores = halves(logits, labels, grid.metric, config.resamples, config.seed)
     best = winners(scores, [trial.out for trial in _done(grid)])
     budget = sum(trial.examples for trial in grid.trials)
     regret = {}
-    for name, other in others.items():
-        if reused := sum(trial.reused for trial in other.trials):
-            note(f"{name} found {reused} trials complete: it compared them at no rung, and they cost it nothing")
-        lost = best - winners(scores, [trial.out for trial in _done(other)])
-        regret[name] = _regret(lost, sum(trial.examples for trial in other.trials) / budget if budget else None)
+    for name, sweep in compared.items():
+        if reused := sum(trial.reused for trial in sweep.trials):
+            note(f"{name} found {reused} trials complete: it did not compare them at rungs, and they cost nothing")
+        lost = best - winners(scores, [trial.out for trial in _done(sweep)])
+        regret[name] = _regret(lost, sum(trial.examples for trial in sweep.trials) / budget if budget else None)
     if (default := _default(grid)) is not None:
         regret[DEFAULT] = _regret(best - winners(scores, [default.out]), default.examples / budget if budget else None)
     print(_text(grid.metric, regret))
     result = RegretResult("sweep regret", config.grid, grid.metric, len(labels), config.resamples, regret, config.out)
     if config.out:
         record = {"command": command_line("sweep regret", config), "metric": grid.metric, "dev_examples": len(labels)}
-        told = {name: vars(found) for name, found in regret.items()}
-        write_json(Path(config.out), record | {"regret": told, "environment": environment()})
+        regrets = {name: vars(value) for name, value in regret.items()}
+        write_json(Path(config.out), record | {"regret": regrets, "environment": environment()})
         note(f"see {config.out}")
     return result
 
@@ -92,7 +100,7 @@ def run(config: SweepRegretConfig) -> RegretResult:
 def halves(
     logits: Mapping[str, np.ndarray], labels: np.ndarray, metric: str, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Run -> [resamples, 2]: its score on each half of the examples, halved at random anew each time."""
+    """Return {run: float64 [resamples, 2]}: its score on each of two random halves of the examples, per resample."""
     draw = np.random.default_rng(seed)
     scores = {out: np.empty((resamples, 2)) for out in logits}
     with bar(resamples, "resample", "half") as progress:
@@ -106,7 +114,7 @@ def halves(
 
 
 def winners(scores: Mapping[str, np.ndarray], runs: Sequence[str]) -> np.ndarray:
-    """[resamples]: the score on the second half of the run that is best on the first; of equals, the first run."""
+    """Return [resamples]: the score on the second half of the run that is best on the first; of equals, the first."""
     stacked = np.stack([scores[out] for out in runs])  # [runs, resamples, 2]
     chosen = stacked[:, :, 0].argmax(0)
     return stacked[chosen, np.arange(stacked.shape[1]), 1]
@@ -131,20 +139,20 @@ def _done(record: SweepRecord) -> list[TrialRecord]:
     return [trial for trial in record.trials if trial.state == FINISHED]
 
 
-def _judge(record: SweepRecord) -> str:
-    """The dev split of which the metric is known first: the one that trials were judged on."""
+def _selection_split(record: SweepRecord) -> str:
+    """Return the dev split whose metric is the trials' score: the first one."""
     return next(iter(_done(record)[0].metrics))
 
 
 def _logits(trial: TrialRecord, split: str) -> np.ndarray:
-    found = read_predictions(Path(trial.out))
-    if split not in found:
+    predictions = read_predictions(Path(trial.out))
+    if split not in predictions:
         raise BadRun(f"{trial.out} has no predictions on {split}. Train the run again")
-    return found[split]
+    return predictions[split]
 
 
 def _default(grid: SweepRecord) -> TrialRecord | None:
-    """The trial of the grid whose line names none of the searched options: they are train-student's defaults."""
+    """Return the grid's trial with train-student's defaults: its line names none of the searched options."""
     searched = {option_name(name) for name in SEARCHED}
     return next((trial for trial in _done(grid) if not searched & set(shlex.split(trial.command))), None)
 
@@ -153,10 +161,10 @@ def _text(metric: str, regret: Mapping[str, Regret]) -> str:
     rows = [
         [
             name,
-            f"{100 * found.median:.2f}",
-            f"{100 * found.low:.2f} – {100 * found.high:.2f}",
-            "–" if found.examples is None else f"{found.examples:.1%}",
+            f"{100 * value.median:.2f}",
+            f"{100 * value.low:.2f} – {100 * value.high:.2f}",
+            "–" if value.examples is None else f"{value.examples:.1%}",
         ]
-        for name, found in regret.items()
+        for name, value in regret.items()
     ]
     return table(["search", f"regret, points of {metric}", "90 % interval", "examples trained"], rows)

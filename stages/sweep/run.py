@@ -1,4 +1,4 @@
-"""The search for the best student: many trainings from caches, without the teacher; what is known is not run again."""
+"""Search for the best student: many trainings from caches, without the teacher."""
 
 import time
 from collections.abc import Iterator
@@ -15,27 +15,31 @@ if TYPE_CHECKING:
 
 
 def run(config: SweepConfig) -> "SweepResult | Estimate":
-    """Search, and write the page of the sweep. What earlier calls, or other sweeps, have finished is not run again.
+    """Search, and write the page of the sweep.
 
-    Raises a `DistillError` for spaces, caches and directories that cannot be used, `Interrupted` after a signal.
+    Trials that earlier calls, or other sweeps, have finished are not run again. Raises a `DistillError` for
+    spaces, caches and directories that cannot be used, `Interrupted` after a signal.
     """
     started = time.monotonic()
     require_single_process("sweep")
     with _engine(config) as engine:
-        from stages.sweep.search.orchestrate import search  # torch: its first process imports it meanwhile
+        from stages.sweep.search.orchestrate import search  # imports torch, as the first process does now
 
         return search(config, engine, started)
 
 
 @contextmanager
 def _engine(config: SweepConfig) -> Iterator[AbstractContextManager[Engine]]:
-    """What starts the engine. Processes of this machine are started before that, a cluster once all is checked."""
+    """Yield the context that starts the engine.
+
+    Processes of this machine are started here, a cluster once everything is checked.
+    """
     if config.engine == "ray":
         from stages.sweep.execution.ray import ray_engine
 
         yield ray_engine(config.ray_address, config.workers, config.gpus_per_trial)
     elif config.dry_run:
-        yield local_engine(config.workers)  # which is not entered
+        yield local_engine(config.workers)  # never entered
     else:
         with local_engine(config.workers) as engine:
             yield nullcontext(engine)

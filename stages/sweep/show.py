@@ -1,4 +1,4 @@
-"""A sweep as a table of all its trials, and as a page."""
+"""Print a sweep as a table of all its trials, and write its page."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from pipeline.system.progress import note
 from stages.sweep.report import leaderboard
 from stages.sweep.report.page import write_page
 from stages.sweep.search.directory import PAGE, SweepDirectory
-from stages.sweep.search.standing import SweepStanding, standing
+from stages.sweep.search.record import SweepStatus, sweep_status
 
 
-def run(config: SweepShowConfig) -> SweepStanding:
-    """Print all trials, and write sweep.html. Raises `BadRun` for what is no sweep."""
+def run(config: SweepShowConfig) -> SweepStatus:
+    """Print all trials, and write sweep.html. Raises `BadRun` without a sweep."""
     directory = SweepDirectory(Path(config.sweep))
     record = directory.read()
     print(leaderboard.leaders(record, len(record.trials)))
@@ -19,4 +19,4 @@ def run(config: SweepShowConfig) -> SweepStanding:
         print(line)
     write_page(record, directory.path / PAGE)
     note(f"see {directory.path / PAGE}")
-    return standing(record, "sweep show", config.sweep)
+    return sweep_status(record, "sweep show", config.sweep)

@@ -1,15 +1,15 @@
-"""How far a sweep is, from another terminal."""
+"""Print the progress of a sweep, from another terminal."""
 
 from pathlib import Path
 
 from pipeline.config.sweep import SweepStatusConfig
-from stages.sweep.report.terminal import board_text
+from stages.sweep.report.terminal import status_text
 from stages.sweep.search.directory import SweepDirectory
-from stages.sweep.search.standing import SweepStanding, standing
+from stages.sweep.search.record import SweepStatus, sweep_status
 
 
-def run(config: SweepStatusConfig) -> SweepStanding:
-    """Print the leader board and a line for each running trial. Raises `BadRun` for what is no sweep."""
+def run(config: SweepStatusConfig) -> SweepStatus:
+    """Print the leaderboard and a line for each running trial. Raises `BadRun` without a sweep."""
     record = SweepDirectory(Path(config.sweep)).read()
-    print(board_text(record))
-    return standing(record, "sweep status", config.sweep)
+    print(status_text(record))
+    return sweep_status(record, "sweep status", config.sweep)

@@ -1,0 +1,1 @@
+"""The processes that train trials: on this machine, or on a Ray cluster."""

@@ -1,6 +1,6 @@
-"""Where trials run. An engine takes jobs and gives back what becomes of them; this one has processes of this machine.
+"""The local engine: trials run in processes of this machine.
 
-The processes are kept, since importing torch takes seconds. One that dies takes its job with it, and no other.
+The processes are kept, since importing torch takes seconds. If one dies, its job fails and no other.
 """
 
 import contextlib
@@ -16,52 +16,54 @@ from typing import Any, Protocol
 
 from pipeline.system.cpu import available_cores
 from pipeline.system.interrupts import SIGNALS
-from stages.sweep.execution.worker import FAILED, Job, Outcome, ProgressUpdate, work
+from stages.sweep.execution.worker import FAILED, Job, ProgressUpdate, TrialOutcome, work
 
 STOP_SECONDS = 30  # that a training may take to write its checkpoint when it is asked to stop
 
 
 class Engine(Protocol):
-    """`slots` jobs run at once. What was submitted is told of, and ends in an outcome for each of its trials."""
+    """Up to `slots` jobs at once. Each sends progress updates and ends in an outcome for each of its trials."""
 
     slots: int
 
-    def submit(self, job: Job) -> None: ...
-
-    def events(self, seconds: float) -> list[ProgressUpdate | Outcome]:
-        """What happened since the last call; waits so long for something to happen."""
+    def submit(self, job: Job) -> None:
+        """Start a job, or queue it."""
         ...
 
-    def stop(self) -> list[Outcome]:
-        """End all jobs, with checkpoints where they can write them."""
+    def events(self, seconds: float) -> list[ProgressUpdate | TrialOutcome]:
+        """Return the events since the last call; wait up to `seconds` for the first one."""
+        ...
+
+    def stop(self) -> list[TrialOutcome]:
+        """End all jobs, with checkpoints if they can write them, and return their outcomes."""
         ...
 
 
 class Worker:
     """A process that works on one job at a time."""
 
-    def __init__(self, place: int, threads: int | None):
-        self.place, self.threads = place, threads
+    def __init__(self, index: int, threads: int | None):
+        self.index, self.threads = index, threads
         self.job: Job | None = None
         self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, self.place, self.threads), daemon=True)
+        self.connection, child = context.Pipe()
+        self.process = context.Process(target=_serve, args=(child, self.index, self.threads), daemon=True)
         self.process.start()
-        theirs.close()
+        child.close()
 
     def submit(self, job: Job) -> None:
-        """To a new process if the last one has died."""
+        """Send a job to the process, or to a new one if it has died."""
         if self.connection.closed:
             self._start()
         self.job = job
-        with contextlib.suppress(OSError):  # it has died just now, as will be seen where its word is received
+        with contextlib.suppress(OSError):  # it has died just now: `receive` reports that
             self.connection.send(job)
 
-    def receive(self) -> list[ProgressUpdate | Outcome]:
-        """What it has sent. The trials of a process that died have failed."""
+    def receive(self) -> list[ProgressUpdate | TrialOutcome]:
+        """Return what the process has sent. The trials of a process that died have failed."""
         try:
             message = self.connection.recv()
         except (EOFError, OSError):
@@ -76,20 +78,22 @@ class Worker:
         return list(message)
 
     def stop(self) -> None:
+        """Kill the process."""
         self.connection.close()
         self.process.kill()  # one that waits for a job has nothing to save, any other was asked to stop before
         self.process.join()
 
 
-def _died(key: str, code: int | None) -> Outcome:
+def _died(key: str, code: int | None) -> TrialOutcome:
     how = f"by signal {-code} ({signal.Signals(-code).name})" if code is not None and code < 0 else f"with code {code}"
     hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-    return Outcome(key, FAILED, error=f"its process was ended {how}{hint}", cause=f"process ended {how}")
+    return TrialOutcome(key, FAILED, error=f"its process was ended {how}{hint}", cause=f"process ended {how}")
 
 
 class LocalEngine:
-    """`slots` processes; on GPUs one each, in turn, on the CPU with an equal share of the cores: one alone computes
-    with as many threads, so to the same bits, as train-student does.
+    """An engine of `slots` processes, one per GPU in turn, or with an equal share of the cores of a CPU.
+
+    A single process computes with as many threads as train-student, so its results have the same bits.
     """
 
     def __init__(self, slots: int):
@@ -100,36 +104,40 @@ class LocalEngine:
 
             slots = max(1, gpu_count())
         self.slots = slots
-        self.workers += [Worker(place, threads) for place in range(1, slots)]
+        self.workers += [Worker(index, threads) for index in range(1, slots)]
 
     def submit(self, job: Job) -> None:
+        """Give a job to an idle process."""
         next(worker for worker in self.workers if worker.job is None).submit(job)
 
-    def events(self, seconds: float) -> list[ProgressUpdate | Outcome]:
-        by_connection = {one.connection: one for one in self.workers if not one.connection.closed}
+    def events(self, seconds: float) -> list[ProgressUpdate | TrialOutcome]:
+        """Return what the processes have sent; wait up to `seconds` for the first of it."""
+        by_connection = {worker.connection: worker for worker in self.workers if not worker.connection.closed}
         ready = wait(list(by_connection), seconds)
-        return [event for one in ready for event in by_connection[one].receive()]  # type: ignore[index]
+        return [event for connection in ready for event in by_connection[connection].receive()]  # type: ignore[index]
 
-    def stop(self) -> list[Outcome]:
-        outcomes: list[Outcome] = []
+    def stop(self) -> list[TrialOutcome]:
+        """Ask every training to stop with a checkpoint, and return the outcomes."""
+        outcomes: list[TrialOutcome] = []
         until = time.monotonic() + STOP_SECONDS
         while time.monotonic() < until:
             for worker in self.workers:
                 if worker.job and worker.process.is_alive():
-                    os.kill(worker.process.pid or 0, signal.SIGTERM)  # heard in a training, ignored before it
-            outcomes += [event for event in self.events(1.0) if isinstance(event, Outcome)]
+                    os.kill(worker.process.pid or 0, signal.SIGTERM)  # handled in a training, ignored before it
+            outcomes += [event for event in self.events(1.0) if isinstance(event, TrialOutcome)]
             if not any(worker.job for worker in self.workers):
                 break
         return outcomes
 
     def close(self) -> None:
+        """Kill all processes."""
         for worker in self.workers:
             worker.stop()
 
 
 @contextmanager
 def local_engine(slots: int) -> Iterator[LocalEngine]:
-    """`slots` 0: one process a GPU, or one where there is none."""
+    """Yield an engine of `slots` processes; 0: one per GPU, or one if there is none."""
     engine = LocalEngine(slots)
     try:
         yield engine
@@ -137,9 +145,9 @@ def local_engine(slots: int) -> Iterator[LocalEngine]:
         engine.close()
 
 
-def _serve(connection: Connection, place: int, threads: int | None) -> None:
+def _serve(connection: Connection, index: int, threads: int | None) -> None:
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # a training hears them; between trainings there is nothing to save
+        signal.signal(number, signal.SIG_IGN)  # a training handles them; between trainings there is nothing to save
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
@@ -150,7 +158,7 @@ def _serve(connection: Connection, place: int, threads: int | None) -> None:
     from stages import train_student  # noqa: F401
 
     if torch.cuda.is_available():
-        torch.cuda.set_device(place % torch.cuda.device_count())
+        torch.cuda.set_device(index % torch.cuda.device_count())
     elif threads is not None:
         torch.set_num_threads(threads)
     send: Any = connection.send

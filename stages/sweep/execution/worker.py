@@ -1,4 +1,4 @@
-"""What is done with a trial wherever it runs: in a process of this machine, or on a node of a cluster."""
+"""The work of one job: its trials are trained, in a process of this machine or on a node of a cluster."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,22 +12,25 @@ from pipeline.training.run_directory import read_curve
 from pipeline.training.training_state import Evaluation, PausedTraining, Progress
 
 DONE, STOPPED, FAILED, BUSY, INTERRUPTED = "done", "stopped", "failed", "busy", "interrupted"
-TELL_SECONDS = 0.5
+UPDATE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Job:
-    """Trials that train together up to step `until` (None: to the end). `keys` name them, `judge` their dev split."""
+    """Trials that train together up to step `until` (None: to the end).
+
+    `keys` name them; `selection_split` is the dev split whose metric is their score.
+    """
 
     keys: tuple[str, ...]
     configs: tuple[TrainStudentConfig, ...]
     until: int | None
-    judge: str
+    selection_split: str
 
 
 @dataclass(frozen=True)
 class ProgressUpdate:
-    """How far a trial is: `step` of `total`, the examples and seconds of this job, and its last score, if any."""
+    """The progress of a trial: `step` of `total`, examples and seconds of this job, and its last score, if any."""
 
     key: str
     step: int
@@ -38,9 +41,11 @@ class ProgressUpdate:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a trial's part of a job ended: done (trained to the end), stopped (at `until`), failed, busy (another process
-    trains it), or interrupted (asked to stop, with a checkpoint).
+class TrialOutcome:
+    """The end of a trial's part of a job.
+
+    Its kind is done (trained to the end), stopped (at `until`), failed, busy (another process trains it), or
+    interrupted (by a signal, with a checkpoint).
     """
 
     key: str
@@ -50,12 +55,12 @@ class Outcome:
     examples: int = 0
     seconds: float = 0.0
     error: str | None = None
-    cause: str | None = None  # what failures have in common: the kind of the error
+    cause: str | None = None  # the kind of the error, by which failures are compared
     teacher_forwards: int = 0
 
 
-def work(job: Job, tell: Callable[[ProgressUpdate], None]) -> list[Outcome]:
-    """Train the trials of a job. Whatever happens to them is an outcome."""
+def work(job: Job, report: Callable[[ProgressUpdate], None]) -> list[TrialOutcome]:
+    """Train the trials of a job and return their outcomes; errors are outcomes too."""
     from pipeline.distillation.targets import passes
     from stages import train_student
 
@@ -63,55 +68,60 @@ def work(job: Job, tell: Callable[[ProgressUpdate], None]) -> list[Outcome]:
     last: dict[str, ProgressUpdate] = {}
     due = 0.0
 
-    def watch(place: int, progress: Progress) -> None:
+    def watch(index: int, progress: Progress) -> None:
         nonlocal due
         score = progress.last.score if progress.last else None
-        told = ProgressUpdate(
-            job.keys[place], progress.step, progress.total, progress.examples, progress.seconds, score
+        update = ProgressUpdate(
+            job.keys[index], progress.step, progress.total, progress.examples, progress.seconds, score
         )
-        last[told.key] = told
+        last[update.key] = update
         if time.monotonic() >= due:
-            for one in last.values():
-                tell(one)
-            due = time.monotonic() + TELL_SECONDS
+            for latest in last.values():
+                report(latest)
+            due = time.monotonic() + UPDATE_SECONDS
 
     try:
-        found: list[Any] = train_student.advance_pack(job.configs, job.until, watch)
+        results: list[Any] = train_student.advance_pack(job.configs, job.until, watch)
     except Exception as error:
-        found = [error] * len(job.keys)
+        results = [error] * len(job.keys)
     forwards = passes.teacher - before
     seconds = (time.monotonic() - started) / len(job.keys)
-    found = [_at(one, config, job.until) for one, config in zip(found, job.configs, strict=True)]
+    results = [_at_rung(result, config, job.until) for result, config in zip(results, job.configs, strict=True)]
     return [
-        _outcome(key, one, job.judge, last[key].examples if key in last else 0, seconds, forwards)
-        for key, one in zip(job.keys, found, strict=True)
+        _outcome(key, result, job.selection_split, last[key].examples if key in last else 0, seconds, forwards)
+        for key, result in zip(job.keys, results, strict=True)
     ]
 
 
-def _at(found: Any, config: TrainStudentConfig, until: int | None) -> Any:
-    """A training that somebody else has brought further than `until` is judged by its last evaluation up to there, or
-    by the first one after it.
+def _at_rung(result: Any, config: TrainStudentConfig, until: int | None) -> Any:
+    """Return a training as it was at `until`, if another process has brought it further.
+
+    Its score is that of its last evaluation up to there, or of the first one after it.
     """
-    if not isinstance(found, PausedTraining) or until is None or found.step <= until:
-        return found
+    if not isinstance(result, PausedTraining) or until is None or result.step <= until:
+        return result
     curve, _ = read_curve(Path(config.out or ""))
-    step, score = ([one for one in curve if one[0] <= until] or curve[:1] or [(found.step, found.evaluation.score)])[-1]
-    name = next(iter(found.evaluation.metrics))
+    step, score = (
+        [point for point in curve if point[0] <= until] or curve[:1] or [(result.step, result.evaluation.score)]
+    )[-1]
+    name = next(iter(result.evaluation.metrics))
     return PausedTraining(
-        step, found.total, Evaluation(step, found.evaluation.epoch * step / found.step, {name: score})
+        step, result.total, Evaluation(step, result.evaluation.epoch * step / result.step, {name: score})
     )
 
 
-def _outcome(key: str, found: Any, judge: str, examples: int, seconds: float, forwards: int) -> Outcome:
+def _outcome(key: str, result: Any, selection_split: str, examples: int, seconds: float, forwards: int) -> TrialOutcome:
     cost: dict[str, Any] = {"examples": examples, "seconds": seconds, "teacher_forwards": forwards}
-    if isinstance(found, PausedTraining):
-        return Outcome(key, STOPPED, found.evaluation.score, {judge: found.evaluation.metrics}, **cost)
-    if not isinstance(found, Exception):
-        return Outcome(key, DONE, next(iter(found.metrics[judge].values())), found.metrics, **cost)
-    if isinstance(found, BusyRun):
-        return Outcome(key, BUSY, error=str(found), **cost)
-    if isinstance(found, Interrupted):
-        return Outcome(key, INTERRUPTED, error=str(found), **cost)
-    text = str(found) if isinstance(found, DistillError) else f"{type(found).__name__}: {one_line(found)}"
-    out_of_memory = isinstance(found, MemoryError) or "out of memory" in text.lower()
-    return Outcome(key, FAILED, error=text, cause="out of memory" if out_of_memory else type(found).__name__, **cost)
+    if isinstance(result, PausedTraining):
+        return TrialOutcome(key, STOPPED, result.evaluation.score, {selection_split: result.evaluation.metrics}, **cost)
+    if not isinstance(result, Exception):
+        return TrialOutcome(key, DONE, next(iter(result.metrics[selection_split].values())), result.metrics, **cost)
+    if isinstance(result, BusyRun):
+        return TrialOutcome(key, BUSY, error=str(result), **cost)
+    if isinstance(result, Interrupted):
+        return TrialOutcome(key, INTERRUPTED, error=str(result), **cost)
+    text = str(result) if isinstance(result, DistillError) else f"{type(result).__name__}: {one_line(result)}"
+    out_of_memory = isinstance(result, MemoryError) or "out of memory" in text.lower()
+    return TrialOutcome(
+        key, FAILED, error=text, cause="out of memory" if out_of_memory else type(result).__name__, **cost
+    )

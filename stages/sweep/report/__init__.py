@@ -1,0 +1,1 @@
+"""Reports of a sweep: tables, the terminal display, and the HTML page with its figures."""

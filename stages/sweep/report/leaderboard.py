@@ -1,4 +1,4 @@
-"""A sweep as text: the leader board, what runs now, what failed, and all of it in one line."""
+"""A sweep as text: the leaderboard, the running trials, the failures, and a summary in one line."""
 
 import math
 from typing import Any
@@ -10,14 +10,14 @@ UNKNOWN = "–"
 
 
 def score_text(score: float | None) -> str:
-    """In percent where it can be a share, else with four significant digits."""
+    """Format a score in percent if it is from 0 to 1, else with four significant digits."""
     if score is None:
         return UNKNOWN
     return f"{score:.2%}" if 0 <= score <= 1 else f"{score:.4g}"
 
 
 def value_text(value: Any) -> str:
-    """A parameter's value, short: four significant digits, lists as they are typed."""
+    """Format the value of a parameter: four significant digits, lists as they are typed."""
     if value is None:
         return UNKNOWN
     if isinstance(value, float):
@@ -26,6 +26,7 @@ def value_text(value: Any) -> str:
 
 
 def duration_text(seconds: float) -> str:
+    """Format a duration with its two largest units."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     if hours:
@@ -34,16 +35,17 @@ def duration_text(seconds: float) -> str:
 
 
 def steps_text(trial: TrialRecord) -> str:
+    """Format the steps done, and those of the whole training."""
     return f"{trial.steps:,}/{trial.total:,}" if trial.total else f"{trial.steps:,}"
 
 
 def parameter_names(record: SweepRecord) -> tuple[str, ...]:
-    """Of every parameter that any trial has, in the order in which they turn up."""
+    """Return the names of all parameters of the trials, in the order of their first use."""
     return tuple(dict.fromkeys(name for trial in record.trials for name in trial.parameters))
 
 
 def ranked(record: SweepRecord) -> list[TrialRecord]:
-    """Finished trials by score; then paused and pruned ones by the share of their steps that they did, and score."""
+    """Return finished trials by score, then paused and pruned ones by the share of their steps done, and score."""
     finished = [trial for trial in record.trials if trial.state == FINISHED]
     partial = [trial for trial in record.trials if trial.state in (PAUSED, PRUNED)]
     partial.sort(key=lambda trial: (-trial.steps / max(trial.total, 1), *_by_score(trial)))
@@ -51,9 +53,10 @@ def ranked(record: SweepRecord) -> list[TrialRecord]:
 
 
 def _by_score(trial: TrialRecord) -> tuple[float, int]:
-    """Rises from the best score to the worst; no score, and one that is no number, comes last."""
-    known = trial.score is not None and not math.isnan(trial.score)
-    return -trial.score if known and trial.score is not None else math.inf, trial.number
+    """Return a sort key: the best score first; a missing score, or NaN, last."""
+    if trial.score is None or math.isnan(trial.score):
+        return math.inf, trial.number
+    return -trial.score, trial.number
 
 
 def _values(trial: TrialRecord, names: tuple[str, ...]) -> list[str]:
@@ -61,7 +64,7 @@ def _values(trial: TrialRecord, names: tuple[str, ...]) -> list[str]:
 
 
 def leaders(record: SweepRecord, count: int = 10) -> str:
-    """The first `count` of `ranked` as a table with a column for each parameter."""
+    """Return the first `count` of `ranked` as a table with a column for each parameter."""
     names = parameter_names(record)
     rows = [
         [rank, trial.number, score_text(trial.score), *_values(trial, names), trial.state, steps_text(trial)]
@@ -72,7 +75,7 @@ def leaders(record: SweepRecord, count: int = 10) -> str:
 
 
 def running(record: SweepRecord) -> list[str]:
-    """A line for each running trial: its parameters, its last score, its rate, and how long it will take."""
+    """Return a line for each running trial: its parameters, last score, rate, and remaining time."""
     return [_running_line(record, trial) for trial in record.trials if trial.state == RUNNING]
 
 
@@ -92,14 +95,14 @@ def _running_line(record: SweepRecord, trial: TrialRecord) -> str:
 
 
 def _remaining_seconds(trial: TrialRecord) -> float | None:
-    """From the examples of a step so far; None while one of the figures is missing."""
+    """Return the remaining time, by the examples per step so far; None if a figure is missing."""
     if not (trial.rate > 0 and trial.total and trial.steps and trial.examples):
         return None
     return max(trial.total - trial.steps, 0) * (trial.examples / trial.steps) / trial.rate
 
 
 def summary(record: SweepRecord) -> str:
-    """How many trials stand where, what was trained, and for how long. Trials not yet drawn up are waiting too."""
+    """Return the counts of trials by state, examples and time. Trials that are not listed yet are waiting."""
     ahead = 0 if record.finished else max(record.planned - len(record.trials), 0)
     counts = {state: record.count(state) for state in (FINISHED, PRUNED, FAILED, RUNNING, PAUSED)}
     counts[WAITING] = record.count(WAITING) + ahead
@@ -111,7 +114,7 @@ def summary(record: SweepRecord) -> str:
 
 
 def failures(record: SweepRecord) -> list[str]:
-    """The number and the error of each failed trial, each on one line."""
+    """Return a line for each failed trial: its number and its error."""
     return [
         printable(f"trial {trial.number}: {' '.join((trial.error or 'no message').split())}")
         for trial in record.trials

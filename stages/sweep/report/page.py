@@ -1,4 +1,4 @@
-"""A sweep as one HTML file that asks nothing of any other: tables, and figures as inline SVG."""
+"""A sweep as one self-contained HTML file: tables, and figures as inline SVG."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from stages.sweep.search.record import SweepRecord
 
 
 def write_page(record: SweepRecord, path: Path) -> None:
-    """Write the page of `record`, whole or not at all. The same record gives the same bytes."""
+    """Write the page of `record` atomically. The same record gives the same bytes."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -22,16 +22,16 @@ def write_page(record: SweepRecord, path: Path) -> None:
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    placed = leaderboard.ranked(record)
-    numbers = {trial.number for trial in placed}
+    ranked = leaderboard.ranked(record)
+    numbers = {trial.number for trial in ranked}
     rest = [trial for trial in record.trials if trial.number not in numbers]
     page = environment.get_template("page.html.j2").render(
         record=record,
         summary=leaderboard.summary(record),
         names=list(leaderboard.parameter_names(record)),
-        trials=placed + rest,
+        trials=ranked + rest,
         failures=leaderboard.failures(record),
-        board=leaderboard,
+        text=leaderboard,
         method_names=METHODS,
         **pictures(record),
     )

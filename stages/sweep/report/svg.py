@@ -17,7 +17,7 @@ VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)", POINT: "var(--point)", BEST
 
 
 def svg(figure: Figure, title: str, prefix: str) -> Markup:
-    """The figure as an element of the page: ids that no other figure has, colours that are the page's variables."""
+    """Return a figure as an element of the page, with unique ids, and colours that are variables of the page."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # letters that matplotlib lacks: the browser has them
@@ -36,13 +36,13 @@ def svg(figure: Figure, title: str, prefix: str) -> Markup:
         element.tag = element.tag.rpartition("}")[2]
         attributes = dict(element.attrib)
         element.attrib.clear()
-        element.attrib.update(_placed(attributes, names))
+        element.attrib.update(_page_attributes(attributes, names))
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": printable(title)}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
-def _placed(attributes: Mapping[str, str], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The attributes of an SVG element as they stand in the page, shortened."""
+def _page_attributes(attributes: Mapping[str, str], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the attributes of an SVG element as the page has them, shortened."""
     for key, value in attributes.items():
         if key == "id":
             if value in names:

@@ -1,4 +1,4 @@
-"""What is seen of a sweep while it runs: on a terminal a board that is drawn anew, elsewhere a line for each trial."""
+"""The display of a running sweep: on a terminal a leaderboard that refreshes, otherwise a line for each trial."""
 
 import sys
 import time
@@ -13,22 +13,25 @@ from stages.sweep.search.search import Search
 from stages.sweep.search.study import Study
 
 DRAW_SECONDS = 2.0
-QUIET_SECONDS = 60.0  # between two lines on running trials, where stderr is no terminal
+NOTE_SECONDS = 60.0  # between two lines on running trials, if stderr is not a terminal
 LEADERS = 8
 
 
 @contextmanager
-def view(directory: SweepDirectory, study: Study, before: float) -> Iterator[Callable[[Search, str | None], None]]:
-    """`before`: seconds of the calls before this one. The search calls what is yielded; `sweep status` reads what that
-    writes.
+def progress_display(
+    directory: SweepDirectory, study: Study, before: float
+) -> Iterator[Callable[[Search, str | None], None]]:
+    """Yield the function that the search calls with its events. It also writes what `sweep status` reads.
+
+    `before`: seconds of the calls before this one.
     """
     started = time.monotonic()
     live = _Live() if sys.stderr.isatty() else None
-    drawn, told = 0.0, time.monotonic()
+    drawn, noted = 0.0, time.monotonic()
     running: set[str] = set()
 
-    def changed(search: Search, event: str | None) -> None:
-        nonlocal drawn, told, running
+    def on_change(search: Search, event: str | None) -> None:
+        nonlocal drawn, noted, running
         now = time.monotonic()
         if event and live is None:
             note(event)
@@ -36,25 +39,25 @@ def view(directory: SweepDirectory, study: Study, before: float) -> Iterator[Cal
             return
         drawn, running = now, set(search.live)
         directory.write_progress(before + now - started, search.live)
-        if live is None and now - told < QUIET_SECONDS:
+        if live is None and now - noted < NOTE_SECONDS:
             return
         record = directory.record(study, search.live, before + now - started, finished=False)
         if live is not None:
-            live.draw(board_text(record))
-        elif now - told >= QUIET_SECONDS:
-            told = now
+            live.draw(status_text(record))
+        elif now - noted >= NOTE_SECONDS:
+            noted = now
             for line in (*leaderboard.running(record), leaderboard.summary(record)):
                 note(line)
 
     try:
-        yield changed
+        yield on_change
     finally:
         if live is not None:
             live.close()
 
 
-def board_text(record: SweepRecord) -> str:
-    """Leaders, running trials, failures and a summary."""
+def status_text(record: SweepRecord) -> str:
+    """Return the leaders, the running trials, the last failures and a summary."""
     parts = [
         leaderboard.leaders(record, LEADERS),
         *leaderboard.running(record),

@@ -1,0 +1,1 @@
+"""The search itself: spaces, trials, strategies, the study, and the directory that holds them."""

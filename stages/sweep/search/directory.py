@@ -1,4 +1,4 @@
-"""A sweep's directory: what is searched (sweep.json, written first), the study, and how far its running trials are."""
+"""A sweep's directory: its definition (sweep.json, written first), the study, and the progress of running trials."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,135 +14,142 @@ from pipeline.system.lease import directory_lease, is_free, leave_directory
 from pipeline.training.run_directory import read_curve
 from stages.sweep.execution.worker import ProgressUpdate
 from stages.sweep.search.record import FINISHED, RUNNING, SweepRecord, TrialRecord
-from stages.sweep.search.study import JOURNAL, Study, damage_told, state_of
+from stages.sweep.search.study import JOURNAL, Study, refuse_damage, state_of
 from stages.sweep.search.trials import varying
 
 SWEEP, PROGRESS, PAGE = "sweep.json", "progress.json", "sweep.html"
 
 
 class SweepDirectory:
-    """`about` is what makes it this sweep: its space, strategy and caches."""
+    """The directory of one sweep. Its definition is what makes it this sweep: space, strategy and caches."""
 
     def __init__(self, path: Path):
         self.path = path
         self.lease = directory_lease(path)
 
     @contextmanager
-    def claimed(self, about: Mapping[str, Any]) -> Iterator[None]:
-        """Meanwhile nobody else searches in it. Raises `BadRun` if another process does, or if it holds another sweep
-        or something else.
+    def claimed(self, definition: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the directory, so that no other process searches in it.
+
+        Raises `BadRun` if another process does, or if it holds another sweep or something else.
         """
         try:
-            self._check(about)
+            self._check(definition)
             holder = self.lease.acquire()
         except OSError as error:
             raise BadRun(f"{self.path} cannot be written ({error.strerror}). Choose another --out") from error
         if holder is not None:
-            look = shell_line("sweep", "status", self.path)
-            raise BadRun(f"{self.path} is being searched by {holder}. See how far it is: {look}")
+            status = shell_line("sweep", "status", self.path)
+            raise BadRun(f"{self.path} is being searched by {holder}. See how far it is: {status}")
         try:
             if not (self.path / SWEEP).is_file():
-                write_json(self.path / SWEEP, dict(about))
+                write_json(self.path / SWEEP, dict(definition))
             yield
         finally:
             leave_directory(self.lease)
 
-    def _check(self, about: Mapping[str, Any]) -> None:
+    def _check(self, definition: Mapping[str, Any]) -> None:
         if (self.path / SWEEP).is_file():
-            there = self.about()
-            wanted = json.loads(json.dumps(about))
-            keys = sorted((set(there) | set(wanted)) - {"command"})
+            existing = self.definition()
+            wanted = json.loads(json.dumps(definition))
+            keys = sorted((set(existing) | set(wanted)) - {"command"})
             differences = [
-                f"{key}: {there.get(key)} ≠ {wanted.get(key)}" for key in keys if there.get(key) != wanted.get(key)
+                f"{key}: {existing.get(key)} ≠ {wanted.get(key)}"
+                for key in keys
+                if existing.get(key) != wanted.get(key)
             ]
             if differences:
                 raise BadRun(f"{self.path} holds another sweep ({'; '.join(differences)}). Choose another --out")
         elif not is_free(self.path):
-            raise BadRun(f"{self.path} exists and is no sweep. Choose another --out")
+            raise BadRun(f"{self.path} exists and is not a sweep directory. Choose another --out")
 
-    def about(self) -> dict[str, Any]:
-        """Raises `BadRun` for a directory that is no sweep."""
+    def definition(self) -> dict[str, Any]:
+        """Return the content of sweep.json. Raises `BadRun` for a directory without one, or where it is damaged."""
         try:
-            found = read_json(self.path / SWEEP)
-            texts = [found["strategy"], found["metric"], found["command"], *found["caches"].values()]
-            if not all(isinstance(one, str) for one in texts) or not isinstance(found.get("planned", 0), int):
+            content = read_json(self.path / SWEEP)
+            texts = [content["strategy"], content["metric"], content["command"], *content["caches"].values()]
+            if not all(isinstance(text, str) for text in texts) or not isinstance(content.get("planned", 0), int):
                 raise ValueError("fields of other types")
         except FileNotFoundError:
-            raise BadRun(f"{self.path} is no sweep (it has no {SWEEP}). Name a directory that a sweep wrote") from None
+            raise BadRun(
+                f"{self.path} is not a sweep directory (no {SWEEP}). Pass the --out directory of a sweep"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadRun(f"{self.path / SWEEP} is damaged ({one_line(error)}). Start again in another --out") from error
-        return found
+        return content
 
     def progress(self) -> tuple[float, bool, dict[str, ProgressUpdate]]:
-        """Seconds of all calls so far, whether the last one came to the end, and its running trials."""
+        """Return the seconds of all calls so far, whether the last one came to the end, and its running trials."""
         try:
-            found = read_json(self.path / PROGRESS)
-            live = {str(key): ProgressUpdate(**told) for key, told in found["live"].items()}
-            if not all(isinstance(one, int | float) for told in live.values() for one in (told.step, told.seconds)):
+            content = read_json(self.path / PROGRESS)
+            live = {str(key): ProgressUpdate(**update) for key, update in content["live"].items()}
+            numbers = [number for update in live.values() for number in (update.step, update.seconds)]
+            if not all(isinstance(number, int | float) for number in numbers):
                 raise ValueError("fields of other types")
-            return float(found["seconds"]), found["finished"] is True, live
+            return float(content["seconds"]), content["finished"] is True, live
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return 0.0, False, {}
 
     def write_progress(self, seconds: float, live: Mapping[str, ProgressUpdate], finished: bool = False) -> None:
-        """Raises `BadCache` if another process took the directory over while this one was silent."""
+        """Write progress.json. Raises `BadCache` if another process took the directory over in the meantime."""
         self.lease.check()
-        running = {key: vars(told) for key, told in live.items()}
+        running = {key: vars(update) for key, update in live.items()}
         write_json(self.path / PROGRESS, {"seconds": round(seconds, 2), "finished": finished, "live": running})
 
     def read(self) -> SweepRecord:
-        """As it is now, from what a search has written. Raises `BadRun`."""
-        self.about()
+        """Return the sweep as it is now, from what a search has written. Raises `BadRun`."""
+        self.definition()
         running = self.lease.holder() is not None
         seconds, finished, live = self.progress()
-        with damage_told(self.path / JOURNAL):
+        with refuse_damage(self.path / JOURNAL):
             study = Study(self.path, write=False)
             return self.record(study, live if running else {}, seconds, finished and not running)
 
     def record(self, study: Study, live: Mapping[str, ProgressUpdate], seconds: float, finished: bool) -> SweepRecord:
-        about = self.about()
-        found = study.trials()
-        trials = [found[number] for number in sorted(study.numbers.values())]
+        """Return the sweep as a record: the trials of `study`, and the progress of those in `live`."""
+        definition = self.definition()
+        frozen = study.trials()
+        trials = [frozen[number] for number in sorted(study.numbers.values())]
         names = varying(trial.user_attrs["shown"] for trial in trials)
         records = tuple(_record(trial, names, live.get(trial.user_attrs["key"])) for trial in trials)
         return SweepRecord(
             self.path.name,
-            about["command"],
-            about["strategy"],
-            about["metric"],
-            about["caches"],
+            definition["command"],
+            definition["strategy"],
+            definition["metric"],
+            definition["caches"],
             records,
-            about.get("planned", 0),
+            definition.get("planned", 0),
             finished,
             seconds,
         )
 
 
-def _record(trial: FrozenTrial, names: list[str], told: ProgressUpdate | None) -> TrialRecord:
-    about = trial.user_attrs
-    curve, step = read_curve(Path(about["out"]))
-    state = state_of(trial, told is not None)
+def _record(trial: FrozenTrial, names: list[str], update: ProgressUpdate | None) -> TrialRecord:
+    attributes = trial.user_attrs
+    curve, step = read_curve(Path(attributes["out"]))
+    state = state_of(trial, update is not None)
     score = trial.value if trial.value is not None else next(reversed(trial.intermediate_values.values()), None)
-    examples, seconds = about.get("examples", 0), about.get("seconds", 0.0)
-    if told:
-        examples, seconds, step = examples + told.examples, seconds + told.seconds, told.step
-        score = told.score if told.score is not None else score
+    examples, seconds = attributes.get("examples", 0), attributes.get("seconds", 0.0)
+    if update:
+        examples, seconds, step = examples + update.examples, seconds + update.seconds, update.step
+        score = update.score if update.score is not None else score
     return TrialRecord(
         number=trial.number,
         state=state,
-        parameters={name: about["shown"].get(name) for name in names},
-        method=about["method"],
-        command=about["command"],
-        out=about["out"],
+        parameters={name: attributes["shown"].get(name) for name in names},
+        method=attributes["method"],
+        command=attributes["command"],
+        out=attributes["out"],
         score=score,
-        metrics=about.get("metrics", {}),
+        metrics=attributes.get("metrics", {}),
         curve=curve,
-        steps=about["total"] if state == FINISHED and not curve else step,
-        total=about["total"],
+        steps=attributes["total"] if state == FINISHED and not curve else step,
+        total=attributes["total"],
         examples=int(examples),
         seconds=seconds,
-        rate=told.examples / told.seconds if told and told.seconds and state == RUNNING else 0.0,
+        rate=update.examples / update.seconds if update and update.seconds and state == RUNNING else 0.0,
         ended=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
-        error=about.get("error"),
-        reused=bool(about.get("reused")),
+        error=attributes.get("error"),
+        reused=bool(attributes.get("reused")),
     )

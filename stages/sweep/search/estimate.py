@@ -1,4 +1,4 @@
-"""What a sweep would cost: its trials, the time that they take by a measured step, and the bytes that they read."""
+"""The cost of a sweep: its trials, their time by a measured training step, and the bytes that they read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ ROW_BYTES = 8 + 16 + 8 + 16  # of an example's id, hash, label and offsets
 
 @dataclass(frozen=True)
 class Estimate:
+    """The last line of `sweep --dry-run`."""
+
     command: str
     dry_run: bool
     trials: int  # at most
@@ -26,42 +28,50 @@ class Estimate:
     bytes_read: int
 
 
-def estimate(tried: Mapping[str, tuple[Trial, float]], trials: Trials, times: int = 1) -> Estimate:
-    """Of these trials, each up to its share of a whole training and `times` over. What is complete costs nothing."""
-    todo = [(trial, share) for trial, share in tried.values() if trial.result() is None]
+def estimate(tried: Mapping[str, tuple[Trial, float]], trials: Trials, repeats: int = 1) -> Estimate:
+    """Return the cost of trials, each up to its share of a whole training and `repeats` times.
+
+    Trials that are complete cost nothing. `tried` is {key: (trial, share)}.
+    """
+    incomplete = [(trial, share) for trial, share in tried.values() if trial.result() is None]
     speeds: dict[tuple[Any, ...], float] = {}
     examples = seconds = read = 0.0
-    for trial, share in todo:
+    for trial, share in incomplete:
         cache = trials.cache(trial.config.cache)
         kind = (*trial.batches, trial.settings["method"])
         if kind not in speeds:
             speeds[kind] = trial.config.batch_size / measure_pack(cache, trial.config, (1,))[1]
-        of_trial = times * trial.examples(0, trial.steps(share))
+        of_trial = repeats * trial.examples(0, trial.steps(share))
         examples += of_trial
         seconds += of_trial / speeds[kind]
         read += of_trial * row_bytes(trial, cache)
-    planned = times * len(tried)
-    return Estimate("sweep", True, planned, len(tried) - len(todo), round(examples), round(seconds, 1), round(read))
+    planned = repeats * len(tried)
+    return Estimate(
+        "sweep", True, planned, len(tried) - len(incomplete), round(examples), round(seconds, 1), round(read)
+    )
 
 
 def row_bytes(trial: Trial, cache: Cache) -> float:
-    """Bytes of a training example that a trial reads in the mean."""
+    """Return the mean number of bytes of a training example that a trial reads."""
     types, split = cache.manifest.column_types(), cache.splits[TRAIN]
     names = [] if trial.settings["method"] == "ft" else ["logits"]
     names += [cls_column(layer) for layer in trial.settings["teacher_layers"] or ()]
     return sum(types[name].bytes(1) for name in names) + ROW_BYTES + TOKEN_BYTES * float(split.lengths.mean())
 
 
-def text(listed: Sequence[Trial], found: Estimate) -> str:
-    """The trials, where they are known beforehand, and what they would cost."""
-    names = varying(trial.shown for trial in listed)
-    rows = [[number, *(trial.shown[name] for name in names), trial.config.out] for number, trial in enumerate(listed)]
+def estimate_text(listed: Sequence[Trial], cost: Estimate) -> str:
+    """Return a table of the trials, if all are listed, and a line with their cost."""
+    names = varying(trial.option_values for trial in listed)
+    rows = [
+        [number, *(trial.option_values[name] for name in names), trial.config.out]
+        for number, trial in enumerate(listed)
+    ]
     rows = [["–" if cell is None else f"{cell:g}" if isinstance(cell, float) else cell for cell in row] for row in rows]
-    lines = [table(["trial", *names, "run"], rows)] if found.trials == len(listed) else []
+    lines = [table(["trial", *names, "run"], rows)] if cost.trials == len(listed) else []
     lines.append(
-        f"{found.trials} trials, {found.complete} of them complete; at most {found.examples:,} examples to train on"
-        f"{'' if found.trials == len(listed) else ', where none is longer than the first'}: "
-        f"about {duration(found.seconds)} of training steps, by measured ones (evaluations aside), and "
-        f"{size(found.bytes_read)} read"
+        f"{cost.trials} trials, {cost.complete} of them complete; at most {cost.examples:,} examples to train on"
+        f"{'' if cost.trials == len(listed) else ', where none is longer than the first'}: "
+        f"about {duration(cost.seconds)} of training steps, by measured ones (evaluations aside), and "
+        f"{size(cost.bytes_read)} read"
     )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""How many students a process trains at once: as asked for, or what a few steps say is fastest."""
+"""The number of students that one process trains at once: as given, or the fastest in a few measured steps."""
 
 import gc
 import statistics
@@ -21,18 +21,21 @@ from pipeline.training.pack import PackLearner
 from stages.sweep.search.trials import Trial, Trials
 
 SIZES = (1, 2, 4, 8)
-GAIN = 0.95  # of the seconds a student: what a larger pack must not exceed, since in one, dropout draws otherwise
+GAIN = 0.95  # of the seconds per student: a larger pack must be faster than this, since dropout draws other masks in it
 
 
-def packed(asked: str, trial: Trial, trials: Trials, measure: bool = True) -> int:
-    """Raises `BadOption` for what is neither a number from 1 nor auto. Without `measure`, auto is 1."""
-    if asked != "auto":
+def pack_size(value: str, trial: Trial, trials: Trials, measure: bool = True) -> int:
+    """Return the pack size for a value of --pack. Without `measure`, auto is 1.
+
+    Raises `BadOption` for a value that is neither a number from 1 nor auto.
+    """
+    if value != "auto":
         try:
-            if (size := int(asked)) >= 1:
+            if (size := int(value)) >= 1:
                 return size
         except ValueError:
             pass
-        raise BadOption(f"--pack takes a number from 1, or auto, not {asked}. Try --pack auto")
+        raise BadOption(f"--pack takes a number from 1, or auto, not {value}. Try --pack auto")
     if not measure:
         return 1
     seconds = _measured(trials.cache(trial.config.cache), trial.config)
@@ -40,14 +43,15 @@ def packed(asked: str, trial: Trial, trials: Trials, measure: bool = True) -> in
     for size in seconds:
         if seconds[size] < GAIN * seconds[best]:
             best = size
-    told = ", ".join(f"{size}: {1000 * taken:.0f} ms" for size, taken in seconds.items())
-    note(f"--pack auto: {best} (a step of a student in packs of {told})")
+    timings = ", ".join(f"{size}: {1000 * taken:.0f} ms" for size, taken in seconds.items())
+    note(f"--pack auto: {best} (a step of a student in packs of {timings})")
     return best
 
 
 def _measured(cache: Cache, config: TrainStudentConfig) -> dict[int, float]:
-    """Seconds of a step a student, in packs of the sizes that memory holds; the memory of a GPU is given back, since
-    those who train need it.
+    """Return seconds per step and student, by pack size, for the sizes that fit into memory.
+
+    The memory of the GPU is freed afterwards, since the processes that train need it.
     """
     sizes: Sequence[int] = SIZES
     while True:
@@ -66,9 +70,10 @@ def _measured(cache: Cache, config: TrainStudentConfig) -> dict[int, float]:
 def measure_pack(
     cache: Cache, config: TrainStudentConfig, sizes: Sequence[int] = (1, 2, 4), steps: int = 6
 ) -> dict[int, float]:
-    """Seconds that a training step of this configuration takes a student, in packs of these sizes, on this device.
+    """Return {pack size: seconds per training step and student} of this configuration on this device.
 
-    The median of `steps` steps on batches of the cache. The sizes take turns on each batch; first ones do not count.
+    Each is the median of `steps` steps on batches of the cache. The sizes take turns on each batch; the first step of
+    each does not count.
     All of their students are in memory at once.
     """
     settings, split = canonical(config, cache.manifest), cache.splits[TRAIN]
@@ -80,12 +85,12 @@ def measure_pack(
         return EncoderLearner(model, objective(settings), config, accelerator, pad_id)
 
     packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
-    signals, order = CachedTargets(split), Schedule.of(config, split.lengths).order
+    targets, order = CachedTargets(split), Schedule.of(config, split.lengths).order
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for step in range(1 + steps):
         for size, pack in packs.items():
             started = synchronized_clock(device)
             batch = collate(split, order.batch(step), pad_id).to(accelerator.device)
-            pack.step([Part(batch, signals.for_batch(batch, pack.layers), 1.0)], step, 1 + steps)
+            pack.step([Part(batch, targets.for_batch(batch, pack.layers), 1.0)], step, 1 + steps)
             seconds[size].append((synchronized_clock(device) - started) / size)
     return {size: statistics.median(measured[1:]) for size, measured in seconds.items()}

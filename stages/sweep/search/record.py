@@ -1,4 +1,4 @@
-"""What is known of a sweep at one moment, as plain values: what its displays show and its result counts."""
+"""The state of a sweep at one moment, as plain values: its displays, its JSON lines and its comparisons read them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ STATES = (RUNNING, PAUSED, WAITING, FINISHED, PRUNED, FAILED)
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One setting and how far it came. Scores are the task's first metric on the first labelled dev split."""
+    """One trial and how far it came. Scores are the task's first metric on the first labelled dev split."""
 
     number: int  # from 0, in the order in which they were first tried
     state: str
@@ -25,15 +25,15 @@ class TrialRecord:
     total: int = 0  # of a full training
     examples: int = 0  # trained on, in this sweep
     seconds: float = 0.0
-    rate: float = 0.0  # examples a second, of a running trial
+    rate: float = 0.0  # examples per second, of a running trial
     ended: float | None = None  # when, in seconds since 1970
     error: str | None = None  # of a failed one
-    reused: bool = False  # complete before this sweep began it
+    reused: bool = False  # complete before this sweep started it
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """The whole sweep. `planned` is how many trials there will be, 0 while nobody knows."""
+    """A sweep and all its trials. `planned` is how many trials there will be, 0 while that is not known."""
 
     name: str
     command: str
@@ -47,9 +47,41 @@ class SweepRecord:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The finished trial of the highest score; of equals, the first."""
+        """The finished trial with the highest score; of equals, the first."""
         finished = [trial for trial in self.trials if trial.state == FINISHED and trial.score is not None]
         return max(finished, key=lambda trial: (trial.score, -trial.number), default=None)
 
     def count(self, state: str) -> int:
+        """Return the number of trials in a state."""
         return sum(trial.state == state for trial in self.trials)
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """The last line of `sweep status` and `sweep show`."""
+
+    command: str
+    sweep: str
+    finished: bool
+    planned: int
+    trials: dict[str, int]  # state -> number
+    best: str | None  # its run directory
+    score: float | None
+    examples_trained: int
+    seconds: float
+
+
+def sweep_status(record: SweepRecord, command: str, sweep: str) -> SweepStatus:
+    """Return the status of the sweep in directory `sweep` as the result of `command`."""
+    best = record.best
+    return SweepStatus(
+        command,
+        sweep,
+        record.finished,
+        record.planned,
+        {state: record.count(state) for state in STATES},
+        best.out if best else None,
+        best.score if best else None,
+        sum(trial.examples for trial in record.trials),
+        round(record.seconds, 2),
+    )

@@ -1,4 +1,7 @@
-"""A search: trials of one wave after the other, on an engine, remembered in a study. What is known is not run again."""
+"""A search: runs one wave of trials after the other on an engine and records them in a study.
+
+A trial that the study or its run directory holds already is not run again.
+"""
 
 import itertools
 import time
@@ -12,45 +15,48 @@ from pipeline.system.interrupts import StopRequest
 from pipeline.training.run_directory import forget_checkpoint
 from stages.sweep.execution import worker
 from stages.sweep.execution.local import Engine
-from stages.sweep.execution.worker import Job, Outcome, ProgressUpdate
+from stages.sweep.execution.worker import Job, ProgressUpdate, TrialOutcome
 from stages.sweep.search.record import FAILED, FINISHED, PRUNED
-from stages.sweep.search.strategies import Strategy, Wave, ranked
 from stages.sweep.search.study import Distributions, Study, state_of
 from stages.sweep.search.trials import Trial
+from stages.sweep.search.waves import Strategy, Wave, ranked
 
-ALIKE = 3  # failures in a row with one cause, after which the sweep stops
+SAME_FAILURES = 3  # failures in a row with one cause, after which the sweep stops
 POLL_SECONDS = 0.5
 BUSY_SECONDS = 5.0  # until a trial that another process trains is looked at again
 
 
 class SweepStopped(DistillError):
-    """Trials fail one after the other for the same reason."""
+    """Several trials in a row failed for the same reason."""
 
 
 class Search:
-    """`changed` is called when something has happened, and at least every half second."""
+    """A search on an engine. `on_change` is called after each event, and at least every half second."""
 
     def __init__(
         self,
         study: Study,
-        of: Distributions,
+        distributions: Distributions,
         engine: Engine,
         stop: StopRequest,
-        changed: Callable[["Search", str | None], None],
+        on_change: Callable[["Search", str | None], None],
         retry_failed: bool = False,
         pack: int = 1,
     ):
-        self.study, self.of, self.engine, self.stop, self.changed = study, of, engine, stop, changed
-        self.retry_failed, self.pack = retry_failed, pack
+        self.study, self.distributions, self.engine, self.stop = study, distributions, engine, stop
+        self.on_change, self.retry_failed, self.pack = on_change, retry_failed, pack
         self.live: dict[str, ProgressUpdate] = {}  # running trials, by key
         self.reused = self.teacher_forwards = self.examples = 0
         self.training_seconds = 0.0
-        self._before = {key for key in study.numbers if self._state(key) == FINISHED}
-        self._known: set[str] = set()
-        self._causes: deque[str] = deque(maxlen=ALIKE)
+        self._finished_before = {key for key in study.numbers if self._state(key) == FINISHED}
+        self._counted: set[str] = set()
+        self._causes: deque[str] = deque(maxlen=SAME_FAILURES)
 
     def run(self, strategy: Strategy) -> None:
-        """To the end of the strategy. Raises `Interrupted`, `SweepStopped`, and what a broken run directory raises."""
+        """Run a strategy to its end.
+
+        Raises `Interrupted`, `SweepStopped`, and the errors of damaged run directories.
+        """
         wave = next(strategy, None)
         while wave is not None:
             scores = self._wave(wave)
@@ -59,17 +65,20 @@ class Search:
                 wave = strategy.send(scores)
             except StopIteration:
                 wave = None
-            going_on = {trial.key for trial in wave.trials} if wave else set()
+            continuing = {trial.key for trial in wave.trials} if wave else set()
             for trial in last.trials:
-                if trial.key not in going_on and self._state(trial.key) is None:
+                if trial.key not in continuing and self._state(trial.key) is None:
                     self.study.end(trial.key, PRUNED)
                     forget_checkpoint(Path(trial.config.out or ""), trial.steps(last.share))
 
     def _wave(self, wave: Wave) -> dict[str, float]:
-        """The scores of its trials; one that failed, or was complete before it could be compared, has none."""
+        """Run a wave and return the scores of its trials.
+
+        A trial that failed, or was complete before it could be compared, has none.
+        """
         scores: dict[str, float] = {}
-        unknown = [trial for trial in wave.trials if not self._is_known(trial, wave.share, scores)]
-        waiting = deque((0.0, trial) for trial in unknown)
+        unsettled = [trial for trial in wave.trials if not self._is_settled(trial, wave.share, scores)]
+        waiting = deque((0.0, trial) for trial in unsettled)
         active: dict[str, tuple[int, Trial]] = {}  # key -> number of the job, and the trial
         jobs = itertools.count()
         while waiting or active:
@@ -83,7 +92,7 @@ class Search:
                     self.live[trial.key] = ProgressUpdate(trial.key, 0, trial.total, 0, 0.0, None)
                 until = chosen[0].steps(wave.share) if wave.share < 1 else None
                 keys, configs = tuple(trial.key for trial in chosen), tuple(trial.config for trial in chosen)
-                self.engine.submit(Job(keys, configs, until, chosen[0].judge))
+                self.engine.submit(Job(keys, configs, until, chosen[0].selection_split))
             for event in self.engine.events(POLL_SECONDS):
                 if isinstance(event, ProgressUpdate):
                     if event.key in active:  # on a cluster it may come after its outcome
@@ -93,103 +102,103 @@ class Search:
                 self._ended(trial, event, wave, scores)
                 if event.kind in (worker.BUSY, worker.INTERRUPTED):  # by a signal to its process: it goes on
                     waiting.append((time.monotonic() + BUSY_SECONDS, trial))
-            self.changed(self, None)
+            self.on_change(self, None)
             if self.stop.number:
                 self._interrupt()
         return scores
 
     def _next(self, waiting: deque[tuple[float, Trial]], share: float, scores: dict[str, float]) -> list[Trial]:
-        """Trials for one job, taken from those that wait: the first that may start, and what can be packed with it."""
+        """Take the trials of the next job from `waiting`: the first that may start, and those packed with it."""
         chosen: list[Trial] = []
-        alike: Any = None
+        pack_key: Any = None
         for due, trial in list(waiting):
-            if due > time.monotonic() or (chosen and self.pack > 1 and trial.at != alike):
+            if due > time.monotonic() or (chosen and self.pack > 1 and trial.pack_key != pack_key):
                 continue
             waiting.remove((due, trial))
-            if due and self._is_known(trial, share, scores):  # the process that trained it is done
+            if due and self._is_settled(trial, share, scores):  # the process that trained it has finished
                 continue
             chosen.append(trial)
             if len(chosen) >= self.pack:
                 break
-            alike = chosen[0].at
+            pack_key = chosen[0].pack_key
         return chosen
 
-    def _is_known(self, trial: Trial, share: float, scores: dict[str, float]) -> bool:
-        """Whether there is nothing to do for it here; its score, if it has one to compare, is added."""
+    def _is_settled(self, trial: Trial, share: float, scores: dict[str, float]) -> bool:
+        """Return whether a trial needs no training up to `share`; its score there, if any, is added to `scores`."""
         state = self._state(trial.key)
         if state == FAILED and self.retry_failed:
             return False
         result = trial.result() if state in (None, FINISHED) else None
-        if state == FINISHED and result is None:  # somebody has removed the run
+        if state == FINISHED and result is None:  # the run was removed
             self.study.forget(trial.key)
             state = None
         if state == FINISHED or result is not None:
             if state is None and result is not None:  # complete, and not by this sweep
                 self._begin(trial)
-                score = next(iter(result["metrics"][trial.judge].values()))
+                score = next(iter(result["metrics"][trial.selection_split].values()))
                 self.study.end(trial.key, FINISHED, score, metrics=result["metrics"], reused=True)
-            if trial.key not in self._known:
-                self._known.add(trial.key)
-                self.reused += trial.key in self._before or state is None
-            found = self.study.trial(trial.key)
-            assert found is not None
-            at_rung = self.study.score_at(trial.key, share) if share < 1 else found.value
-            if at_rung is None and not found.user_attrs.get("reused"):
-                at_rung = found.value  # it stopped early, before the rung
+            if trial.key not in self._counted:
+                self._counted.add(trial.key)
+                self.reused += trial.key in self._finished_before or state is None
+            recorded = self.study.trial(trial.key)
+            assert recorded is not None
+            at_rung = self.study.score_at(trial.key, share) if share < 1 else recorded.value
+            if at_rung is None and not recorded.user_attrs.get("reused"):
+                at_rung = recorded.value  # it stopped early, before the rung
             if at_rung is not None:
                 scores[trial.key] = at_rung
             return True
         score = self.study.score_at(trial.key, share) if share < 1 else None
-        if score is not None:  # also of one that was dropped, or failed, after this rung: the choice stays as it was
+        if score is not None:  # also if it was pruned or failed after this rung: the choice stays as it was
             scores[trial.key] = score
         return score is not None or state == FAILED
 
     def _state(self, key: str) -> str | None:
-        """How a trial ended; None while it has not, or was not begun."""
+        """Return how a trial ended; None if it has not, or was not started."""
         trial = self.study.trial(key)
         state = state_of(trial, running=True) if trial else None
         return state if state in (FINISHED, PRUNED, FAILED) else None
 
     def _begin(self, trial: Trial) -> None:
-        if self._state(trial.key) is not None:  # it failed, or was dropped and is wanted after all
+        if self._state(trial.key) is not None:  # it failed, or was pruned and is needed again
             self.study.forget(trial.key)
-        self.study.begin(trial.key, trial.shown, self.of, trial.about)
+        self.study.begin(trial.key, trial.option_values, self.distributions, trial.as_json)
 
-    def _ended(self, trial: Trial, outcome: Outcome, wave: Wave, scores: dict[str, float]) -> None:
+    def _ended(self, trial: Trial, outcome: TrialOutcome, wave: Wave, scores: dict[str, float]) -> None:
         self.live.pop(trial.key, None)
         self.teacher_forwards += outcome.teacher_forwards
         if self.teacher_forwards:
             raise AssertionError(f"{trial.config.out} ran the teacher, which no trial may")
         self.examples += outcome.examples
         self.training_seconds += outcome.seconds
-        self.study.add(trial.key, examples=outcome.examples, seconds=round(outcome.seconds, 2))
+        self.study.add_cost(trial.key, examples=outcome.examples, seconds=round(outcome.seconds, 2))
         if outcome.kind == worker.FAILED:
             self.study.end(trial.key, FAILED, error=outcome.error, cause=outcome.cause)
             self._causes.append(outcome.cause or "")
-            self.changed(self, f"trial {self.study.numbers[trial.key]} failed: {outcome.error}")
-            if len(self._causes) == ALIKE and len(set(self._causes)) == 1:
+            self.on_change(self, f"trial {self.study.numbers[trial.key]} failed: {outcome.error}")
+            if len(self._causes) == SAME_FAILURES and len(set(self._causes)) == 1:
                 self.engine.stop()
                 raise SweepStopped(
-                    f"{ALIKE} trials in a row failed alike ({outcome.error}). Mend that, then run the same command "
-                    "with --retry-failed"
+                    f"{SAME_FAILURES} trials in a row failed for the same reason ({outcome.error}). Fix this, then run "
+                    "the same command with --retry-failed"
                 )
         if outcome.kind in (worker.DONE, worker.STOPPED):
             self._causes.clear()
             assert outcome.score is not None
             scores[trial.key] = outcome.score
             if outcome.kind == worker.STOPPED:
-                self.study.reached(trial.key, wave.share, outcome.score)
+                self.study.record_score(trial.key, wave.share, outcome.score)
             else:
-                self._known.add(trial.key)
+                self._counted.add(trial.key)
                 self.study.end(trial.key, FINISHED, outcome.score, metrics=outcome.metrics)
-            self.changed(self, f"trial {self.study.numbers[trial.key]}: {outcome.score:.4f}, {outcome.kind}")
+            self.on_change(self, f"trial {self.study.numbers[trial.key]}: {outcome.score:.4f}, {outcome.kind}")
         if wave.keep is not None:
-            for out in ranked(wave.trials, scores)[wave.keep :]:  # whatever the others reach, these do not go on
-                forget_checkpoint(Path(out.config.out or ""), out.steps(wave.share))
+            for loser in ranked(wave.trials, scores)[wave.keep :]:  # whatever the others reach, these do not continue
+                forget_checkpoint(Path(loser.config.out or ""), loser.steps(wave.share))
 
     def _interrupt(self) -> None:
         number = self.stop.number
         for outcome in self.engine.stop():
             self.examples += outcome.examples
-            self.study.add(outcome.key, examples=outcome.examples, seconds=round(outcome.seconds, 2))
+            self.study.add_cost(outcome.key, examples=outcome.examples, seconds=round(outcome.seconds, 2))
         raise Interrupted("stopped; running trials have checkpoints. Run the same command to go on", number)

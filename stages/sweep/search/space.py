@@ -1,4 +1,4 @@
-"""What is searched: options of train-student, each with one value, some values, or a range."""
+"""A search space: options of train-student, each with one value, some values, or a range."""
 
 import itertools
 import math
@@ -23,23 +23,28 @@ GRID: Mapping[str, tuple[Any, ...]] = {
 NOT_SEARCHED = ("out", "resume", "expect_identity", "store", "store_bytes")
 EITHER = "either"
 MOST_SETTINGS = 100_000
-_ANY = TrainStudentConfig(cache="")
+_DEFAULTS = TrainStudentConfig(cache="")
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; drawn on a logarithmic scale if `log`; whole if `whole`."""
+    """Numbers from `low` to `high`, both included; drawn on a logarithmic scale if `log`."""
 
     low: float
     high: float
     log: bool = False
-    whole: bool = False
+    integer: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the range as sweep.json holds it."""
+        return {"low": self.low, "high": self.high, "log": self.log, "whole": self.integer}
 
 
 @dataclass(frozen=True)
 class Space:
-    """Options of train-student: constants, choices (in the order in which they were written), ranges, and blocks of
-    choices, of which each setting has one.
+    """Options of train-student: constants, choices (in the order of the file), ranges, and alternative blocks.
+
+    Each setting has the choices of one block of `either`.
     """
 
     constants: Mapping[str, Any] = field(default_factory=dict)
@@ -48,8 +53,9 @@ class Space:
     either: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
 
     def settings(self) -> Iterator[dict[str, Any]]:
-        """Every combination of the choices, with each block, and the constants. Raises `BadOption` for more than
-        100,000.
+        """Yield every combination of the choices, with each block, and the constants.
+
+        Raises `BadOption` for more than 100,000.
         """
         blocks = self.either or ({},)
         count = sum(math.prod(map(len, (*self.choices.values(), *block.values()))) for block in blocks)
@@ -57,8 +63,18 @@ class Space:
             raise BadOption(f"the space has {count:,} settings. Use --strategy bayes, or lists of fewer values")
         for common in _combinations(self.choices):
             for block in blocks:
-                for own in _combinations(block):
-                    yield {**self.constants, **common, **own}
+                for alternative in _combinations(block):
+                    yield {**self.constants, **common, **alternative}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the space as sweep.json holds it; `either` is left out if there are no alternatives."""
+        blocks = [{name: list(values) for name, values in block.items()} for block in self.either]
+        return {
+            "constants": dict(self.constants),
+            "choices": {name: list(values) for name, values in self.choices.items()},
+            "ranges": {name: limits.as_json() for name, limits in self.ranges.items()},
+            **({"either": blocks} if blocks else {}),
+        }
 
 
 def _combinations(choices: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
@@ -67,7 +83,7 @@ def _combinations(choices: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, 
 
 
 def read_space(name: str, cache: str | None) -> Space:
-    """`paper`, or a TOML file; `cache` is the one that all trials read unless the file names others.
+    """Return the space of the paper, or of a TOML file; `cache` is what all trials read unless the file names others.
 
     Raises `BadOption` for keys that train-student does not have and for values that it would refuse.
     """
@@ -85,54 +101,54 @@ def read_space(name: str, cache: str | None) -> Space:
         raise BadOption(f"no cache to train from: give --cache DIR{hint}")
     outside = _options(name, values)
     either = tuple(_block(name, block, values) for block in blocks)
-    constants = {key: of[0] for key, of in outside.items() if isinstance(of, tuple) and len(of) == 1}
-    choices = {key: of for key, of in outside.items() if isinstance(of, tuple) and len(of) > 1}
-    return Space(constants, choices, {key: of for key, of in outside.items() if isinstance(of, Range)}, either)
+    constants = {key: limits[0] for key, limits in outside.items() if isinstance(limits, tuple) and len(limits) == 1}
+    choices = {key: limits for key, limits in outside.items() if isinstance(limits, tuple) and len(limits) > 1}
+    return Space(
+        constants, choices, {key: limits for key, limits in outside.items() if isinstance(limits, Range)}, either
+    )
 
 
 def _options(name: str, values: Mapping[str, Any]) -> dict[str, tuple[Any, ...] | Range]:
-    """The distinct values of each option, or its range."""
+    """Return the distinct values of each option, or its range."""
     known = [f.name for f in fields(TrainStudentConfig) if f.name not in NOT_SEARCHED]
-    found: dict[str, tuple[Any, ...] | Range] = {}
+    options: dict[str, tuple[Any, ...] | Range] = {}
     for key, value in values.items():
         if key not in known:
-            hint = "is not searched" if key in NOT_SEARCHED else "is no option of train-student"
+            hint = "is not searched" if key in NOT_SEARCHED else "is not an option of train-student"
             raise BadOption(f"{name}: {key} {hint}. Options that can be searched: {', '.join(known)}")
         if isinstance(value, dict):
-            found[key] = _range(name, key, value)
+            options[key] = _range(name, key, value)
             continue
         listed = value if isinstance(value, list | tuple) else [value]
-        found[key] = tuple(dict.fromkeys(_value(name, key, one) for one in listed))
+        options[key] = tuple(dict.fromkeys(_value(name, key, item) for item in listed))
         if not listed:
             raise BadOption(f"{name}: {key} has an empty list. Name a value, or leave the line out")
-    return found
+    return options
 
 
 def _block(name: str, block: Mapping[str, Any], outside: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """One alternative. Raises `BadOption` for ranges, and for what is said outside of it too."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for key, of in _options(name, block).items():
-        if isinstance(of, Range):
-            raise BadOption(
-                f"{name}: the range of {key} stands under [[{EITHER}]]. Write it before that, or list values"
-            )
+    """Return one alternative. Raises `BadOption` for ranges, and for an option that is set outside of it too."""
+    choices: dict[str, tuple[Any, ...]] = {}
+    for key, values in _options(name, block).items():
+        if isinstance(values, Range):
+            raise BadOption(f"{name}: the range of {key} is under [[{EITHER}]]. Write it before that, or list values")
         if key in outside:
-            raise BadOption(f"{name}: {key} stands under [[{EITHER}]] and before it too. Leave one of them out")
-        found[key] = of
-    return found
+            raise BadOption(f"{name}: {key} is set under [[{EITHER}]] and before it too. Leave one of them out")
+        choices[key] = values
+    return choices
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise BadOption(f"--space {path} is no file. Use --space paper, or name a TOML file") from None
+        raise BadOption(f"--space {path} is not a file. Use --space paper, or name a TOML file") from None
     except (OSError, ValueError) as error:
         raise BadOption(f"--space {path} cannot be read ({one_line(error)})") from error
 
 
 def _value(name: str, key: str, value: Any) -> Any:
-    """One value of an option, in its type. Raises `BadOption` for one that train-student would refuse."""
+    """Return one value of an option, in its type. Raises `BadOption` for one that train-student would refuse."""
     kind = value_type(TrainStudentConfig, key)
     if kind is float and type(value) is int:
         value = float(value)
@@ -140,20 +156,20 @@ def _value(name: str, key: str, value: Any) -> Any:
         noun = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}[kind]
         raise BadOption(f"{name}: {key} takes {noun}, not {value!r}")
     try:
-        replace(_ANY, **dict[str, Any]({key: value}))
+        replace(_DEFAULTS, **dict[str, Any]({key: value}))
     except BadOption as error:
         raise BadOption(f"{name}: {error}") from error
     return value
 
 
 def _range(name: str, key: str, value: Mapping[str, Any]) -> Range:
-    kind, found = value_type(TrainStudentConfig, key), dict(value)
-    low, high, log = found.pop("low", None), found.pop("high", None), found.pop("log", False)
-    numbers = all(type(one) is int or (type(one) is kind is float and math.isfinite(one)) for one in (low, high))
-    if found or not numbers or not isinstance(log, bool) or kind not in (int, float):
+    kind, rest = value_type(TrainStudentConfig, key), dict(value)
+    low, high, log = rest.pop("low", None), rest.pop("high", None), rest.pop("log", False)
+    numbers = all(type(end) is int or (type(end) is kind is float and math.isfinite(end)) for end in (low, high))
+    if rest or not numbers or not isinstance(log, bool) or kind not in (int, float):
         raise BadOption(
-            f"{name}: {key} = {dict(value)} is no range. Write {key} = {{low = 1e-5, high = 1e-4, log = true}}, for an "
-            "option that is a number"
+            f"{name}: {key} = {dict(value)} is not a range. Write {key} = {{low = 1e-5, high = 1e-4, log = true}}, for "
+            "an option that is a number"
         )
     low, high = _value(name, key, kind(low)), _value(name, key, kind(high))
     if not low < high or (log and low <= 0):

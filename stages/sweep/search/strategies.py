@@ -1,69 +1,32 @@
-"""What is tried next. A strategy is a generator: it yields trials that may run at once and how far each is to go, is
-sent their scores, and yields the next; a trial that it does not ask for again is out.
+"""Strategies: what a sweep tries, in which order and how far. `STRATEGIES` is their table.
 
-The score of a trial is its task's first metric on the first labelled dev split; higher is better. Equal scores are
-ranked by the order in which the trials were named, so a search that is repeated ends alike.
+A new strategy needs an entry there, its name in `pipeline/config/sweep.py`, and a file of its own.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from pipeline.config.sweep import SweepConfig
 from pipeline.errors import BadOption
+from stages.sweep.search.bayes import plan_bayes
+from stages.sweep.search.plan import Plan, plan_listed
 from stages.sweep.search.space import Space
 from stages.sweep.search.trials import Trial, Trials
-
-REDUCTION = 3  # each rung keeps a third,
-GROWTH = 2  # and the next lies twice as far
-LAST_RUNG = 4 / 9  # so that rungs at 1/9, 2/9 and 4/9 precede the end: behind a warm-up of a tenth
-
-
-@dataclass(frozen=True)
-class Wave:
-    """Trials that may run at once. `share`: of a whole training, where all stop to be compared; 1 is the end.
-
-    `keep`: how many go on from there, None if nobody knows yet.
-    """
-
-    trials: Sequence[Trial]
-    share: float = 1.0
-    keep: int | None = None
-
-
-Scores = Mapping[str, float]  # trial key -> score; one that failed has none
-Strategy = Generator[Wave, Scores, None]
-
-
-def ranked(trials: Sequence[Trial], scores: Scores) -> list[Trial]:
-    """Those with a score, the best first."""
-    scored = [trial for trial in trials if trial.key in scores]
-    return sorted(scored, key=lambda trial: -scores[trial.key])  # sorted() keeps the order of equals
-
-
-def rehearsed(strategy: Strategy) -> dict[str, tuple[Trial, float]]:
-    """Key -> trial, and the share of its training, of all that a strategy tries where the longest ones are best: no
-    search of these trials costs more.
-    """
-    found: dict[str, tuple[Trial, float]] = {}
-    wave = next(strategy, None)
-    while wave is not None:
-        found |= {trial.key: (trial, wave.share) for trial in wave.trials}
-        try:
-            wave = strategy.send({key: float(trial.total) for key, (trial, _) in found.items()})
-        except StopIteration:
-            wave = None
-    return found
+from stages.sweep.search.waves import REDUCTION, Strategy, Wave, ranked, rungs
 
 
 def grid(trials: Sequence[Trial]) -> Strategy:
-    """All of them, to the end."""
+    """Run every trial to the end."""
     yield Wave(trials)
 
 
 def halving(trials: Sequence[Trial]) -> Strategy:
-    """Successive halving (Jamieson and Talwalkar 2016): all go a little way, the best third twice as far, and so on.
+    """Run successive halving (Jamieson and Talwalkar 2016).
 
-    The first rung lies behind the warm-up of every trial. Trials keep the schedule of a whole training.
+    All trials train up to a first rung, the best third twice as far, and so on. The first rung comes after the warm-up
+    of every trial. Trials keep the schedule of a whole training.
     """
     warmup = max(trial.config.warmup for trial in trials)
     alive = list(trials)
@@ -77,20 +40,15 @@ def halving(trials: Sequence[Trial]) -> Strategy:
         yield Wave(alive)
 
 
-def rungs(warmup: float) -> list[float]:
-    """Shares of a training at which trials are compared, rising: 4/9, and halves of it that lie behind the warm-up."""
-    shares = [share for k in range(3) if (share := LAST_RUNG / GROWTH**k) > warmup]
-    return shares[::-1] or ([(1 + warmup) / 2] if warmup < 1 else [])
-
-
 STAGED = ("temperature", "alpha", "lr")
 
 
-def staged(trials: Sequence[Trial], make: Callable[[Mapping[str, Any]], Trial]) -> Strategy:
-    """As the paper's authors search: KD over T, alpha and the learning rate first; then, with the best of these,
-    beta. What else differs between trials (depth, seed, cache, …) is searched in each part for itself.
+def staged(trials: Sequence[Trial], make: Callable[[Mapping[str, Any]], Trial]) -> Callable[[], Strategy]:
+    """Return the function that starts the search of the paper's authors.
 
-    `make` makes a trial of options. FT and KD trials of the space are in the first stage as they are.
+    They search KD over T, alpha and the learning rate first; then, with the best of these, beta. This is done
+    separately for each combination of the other options (depth, seed, cache, …). `make` makes a trial of options. FT
+    and KD trials of the space are in the first stage as they are.
     """
     first: dict[str, Trial] = {}  # every KD trial, in order
     groups: dict[tuple[Any, ...], dict[str, list[Trial]]] = {}  # what else differs -> KD key -> its PKD trials
@@ -105,19 +63,59 @@ def staged(trials: Sequence[Trial], make: Callable[[Mapping[str, Any]], Trial]) 
         aside = {n: v for n, v in trial.settings.items() if n not in (*STAGED, "beta")}
         group = (trial.config.cache, *map(str, aside.values()))
         groups.setdefault(group, {}).setdefault(kd.key, []).append(trial)
-    scores = yield Wave(list(first.values()))
-    second: list[Trial] = []
-    for by_kd in groups.values():
-        best = ranked([first[key] for key in by_kd], scores)
-        if best:
-            second += by_kd[best[0].key]
-    if second:
-        yield Wave(second)
+
+    def start() -> Strategy:
+        scores = yield Wave(list(first.values()))
+        second: list[Trial] = []
+        for by_kd in groups.values():
+            best = ranked([first[key] for key in by_kd], scores)
+            if best:
+                second += by_kd[best[0].key]
+        if second:
+            yield Wave(second)
+
+    return start
 
 
-def finite(space: Space, trials: Trials, strategy: str) -> list[Trial]:
-    """All trials of a space without ranges. Raises `BadOption` where there are some."""
-    if space.ranges:
+def _plan_grid(_: SweepConfig, space: Space, trials: Trials) -> Plan:
+    listed = trials.distinct(space.settings())
+    return plan_listed(listed, partial(grid, listed))
+
+
+def _plan_halving(_: SweepConfig, space: Space, trials: Trials) -> Plan:
+    listed = trials.distinct(space.settings())
+    return plan_listed(listed, partial(halving, listed))
+
+
+def _plan_staged(_: SweepConfig, space: Space, trials: Trials) -> Plan:
+    listed = trials.distinct(space.settings())
+    return plan_listed(listed, staged(listed, trials.make), methods=("kd",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedStrategy:
+    """A strategy that `--strategy` names."""
+
+    help: str
+    build: Callable[[SweepConfig, Space, Trials], Plan]
+    lists_trials: bool = True  # before it starts; so its space has no ranges
+    options: tuple[str, ...] = ()  # those of `sweep` that change what it tries
+
+
+STRATEGIES: Mapping[str, NamedStrategy] = {
+    "grid": NamedStrategy(help="every setting", build=_plan_grid),
+    "staged": NamedStrategy(help="KD over T, alpha and lr, then beta", build=_plan_staged),
+    "halving": NamedStrategy(help="all a little way, the best third on", build=_plan_halving),
+    "bayes": NamedStrategy(
+        help="TPE proposes --trials settings", build=plan_bayes, lists_trials=False, options=("trials", "seed")
+    ),
+}
+
+
+def make_plan(config: SweepConfig, space: Space, trials: Trials) -> Plan:
+    """Return the plan of the strategy that `config` names. Raises `BadOption` for a space that it cannot search."""
+    strategy = STRATEGIES[config.strategy]
+    if strategy.lists_trials and space.ranges:
         name = next(iter(space.ranges))
-        raise BadOption(f"--strategy {strategy} tries every value, and {name} is a range. Use --strategy bayes")
-    return trials.distinct(space.settings())
+        raise BadOption(f"--strategy {config.strategy} tries every value, and {name} is a range. Use --strategy bayes")
+    return strategy.build(config, space, trials)

@@ -1,6 +1,6 @@
-"""The memory of a sweep: an Optuna study in a file of its directory, which optuna-dashboard opens too.
+"""The record of a sweep: an Optuna study in a file of its directory, which optuna-dashboard opens too.
 
-Every trial that was begun is in it, with its options, how it did at each rung, and how it ended. Rungs are numbered
+Every trial that was started is in it, with its options, its score at each rung, and how it ended. Rungs are numbered
 in thousandths of a training, since trials may differ in length.
 """
 
@@ -25,44 +25,45 @@ JOURNAL = "optuna.journal"
 NAME = "sweep"
 THOUSANDTHS = 1000
 STATES = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED}
-ENDS = {state: of_optuna for of_optuna, state in STATES.items()}
+ENDS = {state: optuna_state for optuna_state, state in STATES.items()}
 
 
 Distributions = Mapping[str, BaseDistribution]
 
 
 def distributions(space: Space) -> Distributions:
-    """Of the options that differ between trials which are proposed from a space."""
+    """Return the distributions of the options from which trials of a space are proposed."""
     values: dict[str, Range | Sequence[Any]] = {**space.choices, **space.ranges}
-    return {name: _distribution(of) for name, of in values.items()}
+    return {name: _distribution(domain) for name, domain in values.items()}
 
 
-def categories(shown: Sequence[Mapping[str, Any]], methods: Sequence[str] = ()) -> Distributions:
-    """Of the options that differ between trials which are known beforehand; `methods` are tried besides theirs."""
-    values = {name: [one[name] for one in shown] for name in varying(shown)}
+def categories(option_values: Sequence[Mapping[str, Any]], methods: Sequence[str] = ()) -> Distributions:
+    """Return the distributions of the options that differ between listed trials, and in `methods`."""
+    domains = {name: [values[name] for values in option_values] for name in varying(option_values)}
     if methods:
-        values["method"] = [*methods, *(one["method"] for one in shown)]
+        domains["method"] = [*methods, *(values["method"] for values in option_values)]
     return {
-        name: CategoricalDistribution([one for one in dict.fromkeys(of) if one is not None])
-        for name, of in values.items()
+        name: CategoricalDistribution([value for value in dict.fromkeys(domain) if value is not None])
+        for name, domain in domains.items()
     }
 
 
 def _distribution(values: Range | Sequence[Any]) -> BaseDistribution:
     if isinstance(values, Range):
-        if values.whole:
+        if values.integer:
             return IntDistribution(int(values.low), int(values.high), log=values.log)
         return FloatDistribution(values.low, values.high, log=values.log)
     return CategoricalDistribution(values)
 
 
 def rung(share: float) -> int:
+    """Return the number of the rung at a share of a training."""
     return round(share * THOUSANDTHS)
 
 
 @contextmanager
-def damage_told(journal: Path) -> Iterator[None]:
-    """Raises `BadRun` for a journal that is not what a search has written."""
+def refuse_damage(journal: Path) -> Iterator[None]:
+    """Raise `BadRun` if reading the journal fails because it is not what a search has written."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, IsADirectoryError) as error:
@@ -71,20 +72,22 @@ def damage_told(journal: Path) -> Iterator[None]:
 
 
 class Study:
-    """The study in a sweep's directory. Whoever writes holds the lease of the directory; reading needs none, and raises
-    `BadRun` where there is nothing to read.
+    """The study in a sweep's directory.
+
+    A process that writes holds the lease of the directory; reading needs none, and raises `BadRun` if there is nothing
+    to read.
     """
 
     def __init__(self, directory: Path, write: bool):
         path = directory / JOURNAL
-        not_begun = BadRun(f"{directory}: its search has not begun yet. Try again in a moment")
+        not_started = BadRun(f"{directory}: its search has not started yet. Try again in a moment")
         if not write and not path.is_file():
-            raise not_begun
+            raise not_started
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with damage_told(path), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a feature called experimental
+        with refuse_damage(path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the journal is experimental
             if write:
-                _mend(path)
+                _repair(path)
             storage = JournalStorage(JournalFileBackend(str(path)))
             try:
                 self.study = (
@@ -93,72 +96,77 @@ class Study:
                     else optuna.load_study(storage=storage, study_name=NAME)
                 )
             except KeyError:
-                raise not_begun from None
+                raise not_started from None
             self.numbers = {t.user_attrs["key"]: t.number for t in self.trials() if "key" in t.user_attrs}
 
     def trials(self) -> list[FrozenTrial]:
+        """Return all trials, by number."""
         return self.study.get_trials(deepcopy=False)
 
     def trial(self, key: str) -> FrozenTrial | None:
-        """What is known of the trial with this key."""
+        """Return the trial with this key, or None."""
         return self.trials()[self.numbers[key]] if key in self.numbers else None
 
-    def begin(self, key: str, parameters: Mapping[str, Any], of: Distributions, about: Mapping[str, Any]) -> int:
-        """The number of a trial, which is new unless it was begun before."""
+    def begin(
+        self, key: str, option_values: Mapping[str, Any], domains: Distributions, attributes: Mapping[str, Any]
+    ) -> int:
+        """Return the number of a trial, which is added unless it was started before."""
         if key not in self.numbers:
-            known = {name: parameters[name] for name in of if parameters.get(name) is not None}
+            parameters = {name: option_values[name] for name in domains if option_values.get(name) is not None}
             trial = create_trial(
                 state=TrialState.RUNNING,
-                params=known,
-                distributions={name: of[name] for name in known},
-                user_attrs={"key": key, **about},
+                params=parameters,
+                distributions={name: domains[name] for name in parameters},
+                user_attrs={"key": key, **attributes},
             )
             self.study.add_trial(trial)
             self.numbers[key] = len(self.trials()) - 1
         return self.numbers[key]
 
-    def ask(self, of: Distributions, seed: int) -> Trial:
-        """Options that TPE proposes, from all that ended. The number of the trial is part of the seed, so a search that
-        is interrupted goes on as it would have.
+    def ask(self, domains: Distributions, seed: int) -> Trial:
+        """Return a trial with the options that TPE proposes from all trials that ended.
+
+        The number of the trial is part of the seed, so an interrupted search continues as it would have.
         """
         count = len(self.trials())
         self.study.sampler = optuna.samplers.TPESampler(seed=(seed * 1_000_003 + count) % 2**32)
-        return self.study.ask(dict(of))
+        return self.study.ask(dict(domains))
 
     def forget(self, key: str) -> None:
-        """A trial that is begun again gets a new number."""
+        """Forget the number of a trial, so that it gets a new one when it is started again."""
         del self.numbers[key]
 
-    def named(self, trial: Trial, key: str, about: Mapping[str, Any]) -> None:
-        """Say which training a proposed trial is; its key last, for without one it counts as never begun."""
-        for name, value in {**about, "key": key}.items():
+    def accept(self, trial: Trial, key: str, attributes: Mapping[str, Any]) -> None:
+        """Record which training a proposed trial is; its key last, since without one it counts as not started."""
+        for name, value in {**attributes, "key": key}.items():
             trial.set_user_attr(name, value)
         self.numbers[key] = trial.number
 
-    def add(self, key: str, **numbers: float) -> None:
-        """Add to what a trial has cost so far."""
+    def add_cost(self, key: str, **numbers: float) -> None:
+        """Add to the examples and seconds of a trial."""
         trial = self._open(key)
         for name, value in numbers.items():
             trial.set_user_attr(name, trial.user_attrs.get(name, 0) + value)
 
-    def reached(self, key: str, share: float, score: float) -> None:
-        """A trial's score at a rung."""
+    def record_score(self, key: str, share: float, score: float) -> None:
+        """Record a trial's score at a rung."""
         trial = self._open(key)
         if rung(share) not in self.trials()[trial.number].intermediate_values:
             trial.report(score, rung(share))
 
     def score_at(self, key: str, share: float) -> float | None:
+        """Return a trial's score at a rung, or None if it has not reached it."""
         trial = self.trial(key)
         return trial.intermediate_values.get(rung(share)) if trial else None
 
     def should_prune(self, key: str) -> bool:
-        """What the pruner says of a trial at its last rung."""
+        """Return whether the pruner stops a trial at its last rung."""
         return self._open(key).should_prune()
 
-    def end(self, key: str, state: str, score: float | None = None, error: str | None = None, **about: Any) -> None:
-        """A trial is over."""
+    def end(self, key: str, state: str, score: float | None = None, error: str | None = None, **more: Any) -> None:
+        """Record how a trial ended, with further attributes."""
         trial = self._open(key)
-        for name, value in {"error": error, **about}.items():
+        for name, value in {"error": error, **more}.items():
             if value is not None:
                 trial.set_user_attr(name, value)
         self.study.tell(trial.number, score if state == FINISHED else None, ENDS[state])
@@ -168,7 +176,7 @@ class Study:
 
 
 def state_of(trial: FrozenTrial, running: bool) -> str:
-    """Of a trial in a sweep that is at work on it, or is not."""
+    """Return the state of a trial; `running` is whether the sweep trains it now."""
     if trial.state in STATES:
         return STATES[trial.state]
     if running:
@@ -176,7 +184,7 @@ def state_of(trial: FrozenTrial, running: bool) -> str:
     return PAUSED if trial.intermediate_values else WAITING
 
 
-def _mend(path: Path) -> None:
+def _repair(path: Path) -> None:
     """Remove what a killed process left: the lock of the journal, and half a line at its end."""
     for lock in path.parent.glob(f"{path.name}*.lock*"):
         lock.unlink(missing_ok=True)

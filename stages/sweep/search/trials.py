@@ -1,4 +1,4 @@
-"""The trials of a space: each setting as the training that it stands for, known by what that training depends on."""
+"""The trials of a space: each setting as a training, with a key of everything that this training depends on."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -29,23 +29,23 @@ class Trial:
     settings: Mapping[str, Any]  # canonical: None for what has no meaning
     inputs: Mapping[str, str]  # digests
     schedule: Schedule
-    judge: str  # the dev split that it is judged on
+    selection_split: str  # the dev split whose metric is its score
 
     @property
     def command(self) -> str:
-        """The line that trains it alone."""
+        """The command line that trains it alone."""
         return command_line("train-student", replace(self.config, resume=False))
 
     @property
-    def shown(self) -> dict[str, Any]:
-        """Every option as people and Optuna see it: canonical, but for teacher layers, which --method says."""
+    def option_values(self) -> dict[str, Any]:
+        """Every option as displays and Optuna show it: canonical, except for teacher layers, which --method implies."""
         return {**self.settings, "cache": self.config.cache, "teacher_layers": self.config.teacher_layers}
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What a study keeps of it, as JSON."""
+    def as_json(self) -> dict[str, Any]:
+        """The attributes that a study keeps of it."""
         return {
-            "shown": self.shown,
+            "shown": self.option_values,
             "method": self.settings["method"],
             "command": self.command,
             "out": self.config.out,
@@ -53,37 +53,38 @@ class Trial:
         }
 
     def steps(self, share: float) -> int:
-        """Of a share of the whole training, at least one."""
+        """Return the number of steps of a share of the whole training, at least one."""
         return max(1, math.ceil(share * self.total - 1e-9))
 
     def result(self) -> dict[str, Any] | None:
-        """That of its run, if it is complete. Raises `BadRun` if something else is in its place."""
+        """Return the result of its run if that is complete. Raises `BadRun` if something else is in its place."""
         return RunDirectory(Path(self.config.out or ""), "train-student", self.settings, self.inputs).finished()
 
     @property
     def total(self) -> int:
+        """Optimizer steps of the whole training."""
         return self.schedule.total
 
     def examples(self, start: int, stop: int) -> int:
-        """Examples in steps start..stop-1."""
+        """Return the number of examples in steps start..stop-1."""
         before = self.schedule.examples_before
         return before(stop, self.config.grad_accumulation) - before(start, self.config.grad_accumulation)
 
     @property
-    def at(self) -> tuple[Any, ...]:
-        """What trials must have in common to go on in one pack: their batches, and where their checkpoints stand."""
-        return *self.batches, self.judge, checkpoint_step(Path(self.config.out or ""))
+    def pack_key(self) -> tuple[Any, ...]:
+        """The values that trials of one pack share: their batches, dev split, and the step of their checkpoints."""
+        return *self.batches, self.selection_split, checkpoint_step(Path(self.config.out or ""))
 
     @cached_property
     def batches(self) -> tuple[Any, ...]:
-        """What trials must have in common to read the same rows in the same order, step by step."""
+        """The values that trials share if they read the same rows in the same order, step by step."""
         names = ("batch_size", "grad_accumulation", "data_seed", "max_train_examples", "eval_every", "precision")
-        alike = (self.settings[name] for name in (*names, "student_layers", "init"))
-        return self.config.cache, self.total, *alike
+        values = (self.settings[name] for name in (*names, "student_layers", "init"))
+        return self.config.cache, self.total, *values
 
 
 class Trials:
-    """Makes trials of settings. Caches are opened once, and what is not the teacher's own is loaded once."""
+    """A maker of trials. Caches are opened once, and checkpoints other than the teacher are loaded once."""
 
     def __init__(self, config: SweepConfig):
         self.store: dict[str, Any] = {"store": config.store, "store_bytes": config.store_bytes}
@@ -91,18 +92,19 @@ class Trials:
         self._inputs: dict[tuple[Any, ...], dict[str, str]] = {}
 
     def cache(self, location: str) -> Cache:
+        """Return the open cache at a location."""
         if location not in self.caches:
             store = self.store["store"]
             self.caches[location] = open_cache(location, Path(store) if store else None, self.store["store_bytes"])
         return self.caches[location]
 
-    def of(self, options: Mapping[str, Any]) -> Trial:
-        """Raises a `DistillError` for options that do not fit their cache."""
+    def make(self, options: Mapping[str, Any]) -> Trial:
+        """Return the trial of some options. Raises a `DistillError` for options that do not fit their cache."""
         config = TrainStudentConfig(**{**self.store, **options, "resume": True})
         cache = self.cache(config.cache)
         train = training_split(cache, config.cache)
-        judges = [name for name, split in cache.splits.items() if role_of(name) == DEV and split.labelled]
-        if not judges:
+        dev_splits = [name for name, split in cache.splits.items() if role_of(name) == DEV and split.labelled]
+        if not dev_splits:
             raise BadCache(f"{config.cache} has no labelled dev split to compare trials on. Cache one with --dev-file")
         settings = canonical(config, cache.manifest)
         defaults = TrainStudentConfig(cache=config.cache)
@@ -116,24 +118,26 @@ class Trials:
         inputs = self._inputs[start]
         out = default_out(cache.manifest.task.name, settings, inputs)
         schedule = Schedule.of(config, train.lengths)
-        return Trial(json_digest([settings, inputs]), replace(config, out=out), settings, inputs, schedule, judges[0])
+        return Trial(
+            json_digest([settings, inputs]), replace(config, out=out), settings, inputs, schedule, dev_splits[0]
+        )
 
     def distinct(self, settings: Iterable[Mapping[str, Any]]) -> list[Trial]:
-        """The trials of all these settings; those that mean the same once, where they come first.
+        """Return the trials of settings, in order; settings that mean the same are one trial.
 
         Raises `BadOption` for settings that do not fit together, as a student of one layer with PKD.
         """
-        found: dict[str, Trial] = {}
+        by_key: dict[str, Trial] = {}
         for options in settings:
             try:
-                trial = self.of(options)
+                trial = self.make(options)
             except BadOption as error:
                 raise BadOption(f"{error}. To keep a combination out, write the others under [[either]]") from error
-            found.setdefault(trial.key, trial)
-        return list(found.values())
+            by_key.setdefault(trial.key, trial)
+        return list(by_key.values())
 
     def metric(self) -> str:
-        """The first metric of the caches' task. Raises `BadOption` for caches of different tasks."""
+        """Return the first metric of the caches' task. Raises `BadOption` for caches of different tasks."""
         tasks = {cache.manifest.task.name: location for location, cache in self.caches.items()}
         if len(tasks) > 1:
             (a, first), (b, second) = list(tasks.items())[:2]
@@ -141,10 +145,10 @@ class Trials:
         return next(iter(self.caches.values())).manifest.task.metrics[0]
 
 
-def varying(shown: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The options whose meaning differs between trials, in the order of train-student's."""
-    seen: dict[str, set[Any]] = {}
-    for settings in shown:
-        for name, value in settings.items():
-            seen.setdefault(name, set()).add(value)
-    return [f.name for f in fields(TrainStudentConfig) if len(seen.get(f.name, ())) > 1]
+def varying(option_values: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the options whose meaning differs between trials, in train-student's order."""
+    by_name: dict[str, set[Any]] = {}
+    for values in option_values:
+        for name, value in values.items():
+            by_name.setdefault(name, set()).add(value)
+    return [f.name for f in fields(TrainStudentConfig) if len(by_name.get(f.name, ())) > 1]

@@ -167,9 +167,10 @@ def test_a_trial_that_diverges_is_recorded_and_three_alike_stop_the_sweep(tiny, 
         "no trial finished, 1 failed. See why: python cli.py sweep show sweeps/none. Then add --retry-failed"
     )
     assert (
-        stopped.code == 2 and "3 trials in a row failed alike (the loss or its gradient is not finite" in stopped.error
+        stopped.code == 2
+        and "3 trials in a row failed for the same reason (the loss or its gradient is not finite" in stopped.error
     )
-    assert stopped.error.endswith("Mend that, then run the same command with --retry-failed")
+    assert stopped.error.endswith("Fix this, then run the same command with --retry-failed")
     assert call("sweep", "status", "sweeps/t").json["trials"]["failed"] == 3
 
 
@@ -231,17 +232,17 @@ def test_a_dry_run_trains_nothing(tiny, space, call):
         (["--strategy", "random"], "'random' is not one of 'grid', 'staged', 'halving', 'bayes'."),
         (["--trials", "0"], "--trials must be 1 or more, not 0. Try --trials 30"),
         (["--dry-run", "--pack", "many"], "--pack takes a number from 1, or auto, not many. Try --pack auto"),
-        (["--out", "file"], "file exists and is no sweep. Choose another --out"),
+        (["--out", "file"], "file exists and is not a sweep directory. Choose another --out"),
     ],
 )
-def test_what_is_refused(tiny, space, call, options, error):
+def test_wrong_options_are_refused(tiny, space, call, options, error):
     Path("file").write_text("mine")
     found = call(*words(tiny, space, *options))
     assert found.code == 2 and found.error.endswith(error)
     assert Path("file").read_text() == "mine"
 
 
-def test_another_sweep_in_its_place_and_what_is_none(tiny, space, call):
+def test_directory_of_another_sweep_or_of_none_is_refused(tiny, space, call):
     assert call(*words(tiny, space, "--strategy", "grid")).code == 0
     other = call(*words(tiny, space, "--strategy", "staged"))
     assert (
@@ -250,7 +251,7 @@ def test_another_sweep_in_its_place_and_what_is_none(tiny, space, call):
     for command in ("status", "show"):
         found = call("sweep", command, "runs")
         assert found.code == 2 and found.error.endswith(
-            "runs is no sweep (it has no sweep.json). Name a directory that a sweep wrote"
+            "runs is not a sweep directory (no sweep.json). Pass the --out directory of a sweep"
         )
     Path("sweeps/s/sweep.json").write_text("[]")
     assert "sweeps/s/sweep.json is damaged (list indices must be integers" in call("sweep", "show", "sweeps/s").error
@@ -281,7 +282,7 @@ def test_packed_trials_are_the_trials_alone(tiny, space, call):
                 np.testing.assert_allclose(weights, theirs[name], rtol=0, atol=1e-4, err_msg=name)
 
 
-def test_auto_measures_and_says_what_it_takes(tiny, space, call):
+def test_auto_pack_measures_and_names_its_choice(tiny, space, call):
     found = call(*words(tiny, space, "--strategy", "grid", "--pack", "auto"))
     assert found.code == 0 and found.json["finished"] == SIX
     (line,) = [line for line in found.stderr.splitlines() if line.startswith("--pack auto: ")]
@@ -294,7 +295,7 @@ def test_auto_measures_and_says_what_it_takes(tiny, space, call):
         assert refused.error.endswith(f"--pack takes a number from 1, or auto, not {asked}. Try --pack auto")
 
 
-def test_alternatives_are_tried_with_what_stands_before_them(tiny, space, call):
+def test_alternatives_are_tried_with_the_options_before_them(tiny, space, call):
     space.write_text(
         'precision = "float32"\nmax_steps = 1\nseed = [0, 1]\n[[either]]\nmethod = "ft"\n[[either]]\nmethod = "kd"\n'
         'temperature = [5, 10]\n[[either]]\nmethod = "pkd-skip"\nbeta = 10\n'

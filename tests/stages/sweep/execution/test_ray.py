@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.config.training import TrainStudentConfig
 from stages.sweep.execution.ray import CRASHES, ray_engine
-from stages.sweep.execution.worker import Job, Outcome
+from stages.sweep.execution.worker import Job, TrialOutcome
 from tests.helpers.clusters import NODE, left_behind, two_nodes, workers_of
 from tests.helpers.paths import CLI
 
@@ -123,18 +123,18 @@ def job(cache, **options):
 def outcome(engine):
     found = []
     while not found:
-        found = [event for event in engine.events(0.5) if isinstance(event, Outcome)]
+        found = [event for event in engine.events(0.5) if isinstance(event, TrialOutcome)]
     return found[0]
 
 
 @pytest.mark.soak
-def test_what_a_node_ends_goes_on_and_what_always_dies_has_failed(tiny, cluster, in_directory):
+def test_job_ended_by_its_node_resumes_and_one_that_always_dies_fails(tiny, cluster, in_directory):
     signals, seen = [signal.SIGTERM, *[signal.SIGKILL] * CRASHES], {None}
     with ray_engine(cluster.address, 0, 1.0) as engine:
         assert engine.slots == 2 + 2  # two cores, and two jobs that wait for an autoscaler
         engine.submit(job(tiny.arrow, epochs=500, precision="float32"))
         events = []
-        while not any(isinstance(event, Outcome) for event in events):
+        while not any(isinstance(event, TrialOutcome) for event in events):
             events = engine.events(0.1)
             lease = next(map(lease_of, Path("runs").rglob("log.jsonl")), {"token": None})
             if lease["token"] not in seen:
@@ -143,10 +143,10 @@ def test_what_a_node_ends_goes_on_and_what_always_dies_has_failed(tiny, cluster,
     [found] = events
     assert not signals and list(Path("runs").rglob("checkpoint.safetensors"))  # written at SIGTERM
     assert (found.kind, found.cause) == ("failed", "process killed")
-    assert found.error == "its process was killed 3 times, on nodes that live (out of memory?)"
+    assert found.error == "its process was killed 3 times, on live nodes (out of memory?)"
 
 
-def test_a_directory_that_a_node_does_not_have(tiny, cluster, in_directory):
+def test_directory_that_a_node_does_not_share_fails_its_trials(tiny, cluster, in_directory):
     there = "Mount the directory of this call at the same path on every node, then run the same command again"
     with ray_engine(cluster.address, 1, 1.0) as engine:
         assert engine.slots == 1
@@ -191,7 +191,7 @@ def test_a_published_cache_comes_through_the_store_and_auto_is_what_the_driver_s
         (["--ray-address", "here"], "no Ray cluster answers at here (it has to be host:port)."),
     ],
 )
-def test_what_is_refused(tiny, space, call, options, error):
+def test_wrong_options_are_refused(tiny, space, call, options, error):
     found = call(*words(tiny, space, "--engine", "ray", *options))
     assert found.code == 2 and error in found.error
 

@@ -27,7 +27,7 @@ def test_constants_lists_and_ranges(tmp_path):
     )
     assert found.constants == {"cache": "data/toy", "epochs": 3.0, "seed": 1}
     assert found.choices == {"method": ("pkd-skip", "kd")}
-    assert found.ranges == {"lr": Range(1e-5, 1e-4, True), "student_layers": Range(1, 3, whole=True)}
+    assert found.ranges == {"lr": Range(1e-5, 1e-4, True), "student_layers": Range(1, 3, integer=True)}
 
 
 def test_several_caches(tmp_path):
@@ -57,7 +57,7 @@ def test_alternatives(tmp_path):
     [
         (
             "tempreature = 5",
-            "tempreature is no option of train-student. Options that can be searched: epochs, max_steps",
+            "tempreature is not an option of train-student. Options that can be searched: epochs, max_steps",
         ),
         ('out = "runs/x"', "out is not searched. Options that can be searched: epochs, max_steps"),
         ("alpha = [0.5, 2]", "--alpha must be a number from 0 to 1, not 2.0. Try --alpha 0.5"),
@@ -70,27 +70,27 @@ def test_alternatives(tmp_path):
         ("beta = []", "beta has an empty list. Name a value, or leave the line out"),
         ("lr = {low = 1e-4, high = 1e-5}", "the range of lr must rise"),
         ("beta = {low = 0, high = 10, log = true}", "the range of beta must rise, from above 0 where log = true"),
-        ("beta = {low = 0, to = 10}", "beta = {'low': 0, 'to': 10} is no range. Write beta = {low = 1e-5, high = "),
-        ("student_layers = {low = 1, high = inf}", "student_layers = {'low': 1, 'high': inf} is no range"),
-        ("student_layers = {low = 1, high = 2.9}", "student_layers = {'low': 1, 'high': 2.9} is no range"),
-        ("lr = {low = 1e-5, high = inf}", "lr = {'low': 1e-05, 'high': inf} is no range"),
-        ("method = {low = 1, high = 2}", "method = {'low': 1, 'high': 2} is no range. Write method = {low = 1e-5"),
+        ("beta = {low = 0, to = 10}", "beta = {'low': 0, 'to': 10} is not a range. Write beta = {low = 1e-5, high = "),
+        ("student_layers = {low = 1, high = inf}", "student_layers = {'low': 1, 'high': inf} is not a range"),
+        ("student_layers = {low = 1, high = 2.9}", "student_layers = {'low': 1, 'high': 2.9} is not a range"),
+        ("lr = {low = 1e-5, high = inf}", "lr = {'low': 1e-05, 'high': inf} is not a range"),
+        ("method = {low = 1, high = 2}", "method = {'low': 1, 'high': 2} is not a range. Write method = {low = 1e-5"),
         ('cache = "data/b"', "names caches of its own. Leave out --cache, or the line in the file"),
         ("either = 5", "write each alternative under a line [[either]] of its own"),
-        ("lr = 1e-5\n[[either]]\nlr = 2e-5", "lr stands under [[either]] and before it too. Leave one of them out"),
-        ("[[either]]\nlr = {low = 1e-5, high = 1e-4}", "the range of lr stands under [[either]]. Write it before that"),
+        ("lr = 1e-5\n[[either]]\nlr = 2e-5", "lr is set under [[either]] and before it too. Leave one of them out"),
+        ("[[either]]\nlr = {low = 1e-5, high = 1e-4}", "the range of lr is under [[either]]. Write it before that"),
         ("[[either]]\nout = 'x'", "out is not searched"),
         ("lr = ", "cannot be read (Invalid value (at end of document))"),
     ],
 )
-def test_what_is_refused(tmp_path, text, error):
+def test_invalid_space_is_refused(tmp_path, text, error):
     with pytest.raises(BadOption) as caught:
         space(tmp_path, text)
     assert error in str(caught.value) and "space.toml" in str(caught.value)
 
 
-def test_a_file_that_is_not_there_and_a_cache_that_nobody_named(tmp_path):
-    with pytest.raises(BadOption, match=r"^--space papre is no file. Use --space paper, or name a TOML file$"):
+def test_missing_file_and_missing_cache_are_refused(tmp_path):
+    with pytest.raises(BadOption, match=r"^--space papre is not a file. Use --space paper, or name a TOML file$"):
         read_space("papre", "data/toy")
     with pytest.raises(BadOption, match=r"^no cache to train from: give --cache DIR$"):
         read_space("paper", None)
@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_and_a_cache_that_nobody_named(tmp_path):
         read_space(str(tmp_path / "space.toml"), "data/toy")
 
 
-def test_more_settings_than_anyone_can_mean(tmp_path):
+def test_space_of_too_many_settings_is_refused(tmp_path):
     many = f"seed = {list(range(1000))}\ndata_seed = {list(range(101))}"
     with pytest.raises(BadOption, match=r"^the space has 101,000 settings. Use --strategy bayes, or lists of fewer"):
         list(space(tmp_path, many).settings())
