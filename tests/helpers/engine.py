@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from stages.sweep.execution.worker import Job, Outcome, ProgressUpdate, work
+from stages.sweep.execution.worker import Job, ProgressUpdate, TrialOutcome, work
 
 
 class ThisProcess:
@@ -17,13 +17,13 @@ class ThisProcess:
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
 
-    def events(self, seconds: float) -> list[ProgressUpdate | Outcome]:
-        events: list[ProgressUpdate | Outcome] = []
+    def events(self, seconds: float) -> list[ProgressUpdate | TrialOutcome]:
+        events: list[ProgressUpdate | TrialOutcome] = []
         if self.jobs:
             events += work(self.jobs.pop(), events.append)
         return events
 
-    def stop(self) -> list[Outcome]:
+    def stop(self) -> list[TrialOutcome]:
         return []
 
 

@@ -1,8 +1,11 @@
 """cache-teacher as real processes: started, watched, killed; and what they leave compared with what they should."""
 
 import contextlib
+import fcntl
 import json
+import signal
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -13,6 +16,7 @@ from pipeline.errors import BadCache
 from pipeline.system.digests import intact
 from pipeline.system.files import read_json
 from tests.helpers.processes import Command, start_cli
+from tests.helpers.waiting import wait_until
 
 ROWS = 4  # examples a shard, so that there are many shards
 
@@ -43,6 +47,24 @@ def kill(process: Command) -> bool:
     _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive, f"orphans: {[child.cmdline() for child in alive]}"
     return process.returncode == -9
+
+
+def pause(process: Command, out: Path) -> None:
+    """Stop a writer while it does not hold the lock under which leases are taken."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        if _is_free(out / ".partial" / "lock"):
+            return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.002)
+
+
+def _is_free(lock: Path) -> bool:
+    with lock.open() as file, contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def descendants(process: Command) -> list[psutil.Process]:
