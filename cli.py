@@ -195,14 +195,14 @@ def main() -> None:
     """
 
 
-def command(group: click.Group, stage: str, config: type) -> None:
-    """Add the command of a stage; its options and its help are those of its configuration."""
+def command(group: click.Group, name: str, stage: str, config: type) -> None:
+    """Add a command that runs a stage; its options and its help are those of its configuration."""
 
     @options_of(config)
     def call(**options: Any) -> None:
         run_stage(stage, config, options)
 
-    group.command(stage.rpartition(".")[2].replace("_", "-"), help=config.__doc__)(call)
+    group.command(name, help=config.__doc__)(call)
 
 
 @main.group(invoke_without_command=True, help=SweepConfig.__doc__)
@@ -221,24 +221,24 @@ def cache() -> None:
     """
 
 
-command(main, "finetune_teacher", FinetuneTeacherConfig)
-command(main, "cache_teacher", CacheTeacherConfig)
-command(main, "train_student", TrainStudentConfig)
-command(main, "evaluate", EvaluateConfig)
-command(main, "quickstart", QuickstartConfig)
-command(main, "benchmark", BenchmarkConfig)
-command(sweep, "sweep.status", SweepStatusConfig)
-command(sweep, "sweep.show", SweepShowConfig)
-command(sweep, "sweep.compare", SweepCompareConfig)
-command(sweep, "sweep.regret", SweepRegretConfig)
-command(cache, "cache.ls", CacheLsConfig)
-command(cache, "cache.info", CacheInfoConfig)
-command(cache, "cache.verify", CacheVerifyConfig)
-command(cache, "cache.diff", CacheDiffConfig)
-command(cache, "cache.push", CachePushConfig)
-command(cache, "cache.pull", CachePullConfig)
-command(cache, "cache.convert", CacheConvertConfig)
-command(cache, "cache.gc", CacheGcConfig)
+command(main, "finetune-teacher", "finetune_teacher", FinetuneTeacherConfig)
+command(main, "cache-teacher", "cache_teacher", CacheTeacherConfig)
+command(main, "train-student", "train_student", TrainStudentConfig)
+command(main, "evaluate", "evaluate", EvaluateConfig)
+command(main, "quickstart", "quickstart", QuickstartConfig)
+command(main, "benchmark", "benchmarks.run", BenchmarkConfig)
+command(sweep, "status", "sweep.status", SweepStatusConfig)
+command(sweep, "show", "sweep.show", SweepShowConfig)
+command(sweep, "compare", "sweep.compare", SweepCompareConfig)
+command(sweep, "regret", "sweep.regret", SweepRegretConfig)
+command(cache, "ls", "cache.ls", CacheLsConfig)
+command(cache, "info", "cache.info", CacheInfoConfig)
+command(cache, "verify", "cache.verify", CacheVerifyConfig)
+command(cache, "diff", "cache.diff", CacheDiffConfig)
+command(cache, "push", "cache.push", CachePushConfig)
+command(cache, "pull", "cache.pull", CachePullConfig)
+command(cache, "convert", "cache.convert", CacheConvertConfig)
+command(cache, "gc", "cache.gc", CacheGcConfig)
 
 
 if __name__ == "__main__":

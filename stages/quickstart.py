@@ -1,4 +1,4 @@
-"""The whole method on packaged data: a teacher, its cache, and FT, KD, PKD-Skip and PKD-Last students, as a table."""
+"""The complete method on packaged data: a teacher, its cache, and FT, KD, PKD-Skip and PKD-Last students."""
 
 import dataclasses
 import json
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.open import open_cache
+from pipeline.config.methods import METHOD_CHOICES, METHODS
 from pipeline.config.options import Options, command_line
 from pipeline.config.training import (
-    METHODS,
     CacheTeacherConfig,
     EvaluateConfig,
     FinetuneTeacherConfig,
@@ -27,20 +27,20 @@ from pipeline.system.files import read_json, write_json, write_text
 from pipeline.system.progress import note
 from pipeline.training.learner import predict
 from pipeline.training.provenance import environment
-from pipeline.training.run_directory import MODEL
+from pipeline.training.run_reader import MODEL
 from stages import cache_teacher, evaluate, finetune_teacher, train_student
 
 TASK = "movie-reviews"
 STUDENT_LAYERS = 3
 TEACHER_EPOCHS = 2.0
 ALPHA = 0.7
-FEW_EXAMPLES = 1000  # a teacher of fewer may be no better than the most frequent label
+FEW_EXAMPLES = 1000  # a teacher trained on fewer may be no better than the most frequent label
 SPEED_EXAMPLES, SPEED_ROUNDS = 512, 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `seconds` to train, `agreement` is that with the teacher."""
+    """One line of the table: `seconds` to train, `agreement` with the teacher's predictions."""
 
     model: str
     layers: int
@@ -54,36 +54,23 @@ class Row:
 
 @dataclass(frozen=True)
 class QuickstartResult:
+    """The table, and the time that it took to compute."""
+
     command: str
     out: str
     seconds: float
     rows: list[Row]
-    cache_seconds: float | None  # None: an interrupted call made the shards, and nobody timed them all
+    cache_seconds: float | None  # None: an interrupted call wrote some shards, so the total was not timed
 
 
 def run(config: QuickstartConfig) -> QuickstartResult:
-    """Do what is not done yet and print the table. What an earlier call finished is reused."""
+    """Run every command that is not finished yet, and print the table; reuse what earlier calls finished."""
     require_single_process("quickstart")
     started = time.monotonic()
     name = "quickstart-full" if config.full else f"quickstart-{config.examples}"
     name += f"-seed-{config.seed}" if config.seed else ""
-    out, examples = Path("runs") / name, 0 if config.full else config.examples
-    common: dict[str, Any] = {"seed": config.seed, "max_train_examples": examples, "resume": True}
-    teacher = FinetuneTeacherConfig(task=TASK, model="demo", epochs=TEACHER_EPOCHS, out=str(out / "teacher"), **common)
-    few = 0 < examples < FEW_EXAMPLES
-    cache = CacheTeacherConfig(task=TASK, teacher=str(out / "teacher"), cache=f"data/{name}", allow_weak_teacher=few)
-    students = [
-        TrainStudentConfig(
-            cache=f"data/{name}",
-            method=method,
-            student_layers=STUDENT_LAYERS,
-            alpha=ALPHA if method != "ft" else 0.5,
-            epochs=4.0 if config.full else 3.0,
-            out=str(out / f"{method}-{STUDENT_LAYERS}"),
-            **common,
-        )
-        for method in METHODS
-    ]
+    out = Path("runs") / name
+    teacher, cache, students = _commands(config, name, out)
     _announce("finetune-teacher", teacher)
     results: list[Any] = [finetune_teacher.run(teacher)]
     _announce("cache-teacher", cache)
@@ -105,8 +92,32 @@ def run(config: QuickstartConfig) -> QuickstartResult:
     return final
 
 
+def _commands(
+    config: QuickstartConfig, name: str, out: Path
+) -> tuple[FinetuneTeacherConfig, CacheTeacherConfig, list[TrainStudentConfig]]:
+    """Return the options of every command before the evaluation."""
+    examples = 0 if config.full else config.examples
+    common: dict[str, Any] = {"seed": config.seed, "max_train_examples": examples, "resume": True}
+    teacher = FinetuneTeacherConfig(task=TASK, model="demo", epochs=TEACHER_EPOCHS, out=str(out / "teacher"), **common)
+    few = 0 < examples < FEW_EXAMPLES
+    cache = CacheTeacherConfig(task=TASK, teacher=str(out / "teacher"), cache=f"data/{name}", allow_weak_teacher=few)
+    students = [
+        TrainStudentConfig(
+            cache=f"data/{name}",
+            method=method,
+            student_layers=STUDENT_LAYERS,
+            alpha=ALPHA if method != "ft" else 0.5,
+            epochs=4.0 if config.full else 3.0,
+            out=str(out / f"{method}-{STUDENT_LAYERS}"),
+            **common,
+        )
+        for method in METHOD_CHOICES
+    ]
+    return teacher, cache, students
+
+
 def _earlier(out: Path, made_from: list[Any]) -> QuickstartResult | None:
-    """The result of an earlier call that measured these very runs."""
+    """Return the result of an earlier call that measured these same runs, or None."""
     try:
         record = read_json(out / "table.json")
         if record["made_from"] != json.loads(json.dumps(made_from)):
@@ -149,8 +160,7 @@ def _measured(
 
 
 def _models() -> list[tuple[str, int]]:
-    names = {"ft": "FT", "kd": "KD", "pkd-skip": "PKD-Skip", "pkd-last": "PKD-Last"}
-    return [("teacher", 6), *((names[method], STUDENT_LAYERS) for method in METHODS)]
+    return [("teacher", 6), *((METHODS[method].display_name, STUDENT_LAYERS) for method in METHOD_CHOICES)]
 
 
 def _announce(command: str, config: Options) -> None:
@@ -158,7 +168,7 @@ def _announce(command: str, config: Options) -> None:
 
 
 def _inference_speeds(models: list[Path], cache: Path) -> list[float]:
-    """Examples a second of each model on dev sentences, in turn: the median of the rounds."""
+    """Return the examples per second of each model on dev sentences, in turn: the median of the rounds."""
     opened = open_cache(cache)
     split, pad_id = opened.splits["dev"], opened.manifest.model.pad_id
     accelerator = make_accelerator(resolve_precision("auto"))
@@ -176,7 +186,7 @@ def _inference_speeds(models: list[Path], cache: Path) -> list[float]:
 
 
 def _table(rows: list[Row], cached: cache_teacher.CacheResult, cache_seconds: float | None) -> str:
-    """The rows in Markdown, with what the teacher cost."""
+    """Return the rows in Markdown, with the cost of the teacher below."""
     lines = [
         "| model | layers | accuracy | agrees with teacher | parameters | inference, examples/s | trained in |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -146,7 +146,7 @@ def test_bad_input(call, in_directory, monkeypatch, words, text):
             "--student-layers 5",
             "--student-layers 5: the teacher has only 4 layers. Use --student-layers 2, or any number up to 4",
         ),
-        ("--student-layers 1", "a student of one layer has no layer for pkd-skip to match. Use --method kd"),
+        ("--student-layers 1", "a student of one layer does not have a layer for pkd-skip to match. Use --method kd"),
         (
             "--teacher-layers 4",
             "--teacher-layers 4: layer 4 is outside 1..3 (the last of the teacher's 4 layers is never matched)",
@@ -157,7 +157,7 @@ def test_bad_input(call, in_directory, monkeypatch, words, text):
         ),
         (
             "--method kd --teacher-layers 2",
-            "--teacher-layers has no meaning for --method kd. Leave it out, or use pkd-skip",
+            "--teacher-layers does not apply to --method kd. Leave it out, or use pkd-skip",
         ),
     ],
 )

@@ -10,18 +10,18 @@ from pipeline.config.methods import METHODS, Method
 from pipeline.errors import BadOption
 
 
-def skip(teacher_depth: int, student_depth: int) -> tuple[int, ...]:
+def pkd_skip(teacher_depth: int, student_depth: int) -> tuple[int, ...]:
     """Return every few layers: student layer j matches ⌊j·L/N⌋. 12 → 6: (2, 4, 6, 8, 10)."""
     return tuple(j * teacher_depth // student_depth for j in range(1, student_depth))
 
 
-def last(teacher_depth: int, student_depth: int) -> tuple[int, ...]:
+def pkd_last(teacher_depth: int, student_depth: int) -> tuple[int, ...]:
     """Return the last layers before the final one: j matches L − 1 − K + j, K = N − 1. 12 → 6: (7, 8, 9, 10, 11)."""
     return tuple(teacher_depth - student_depth + j for j in range(1, student_depth))
 
 
 # Name in a method's `layer_map` -> teacher layers of student layers 1..N-1, from L and N.
-LAYER_MAPS: Mapping[str, Callable[[int, int], tuple[int, ...]]] = {"skip": skip, "last": last}
+LAYER_MAPS: Mapping[str, Callable[[int, int], tuple[int, ...]]] = {"skip": pkd_skip, "last": pkd_last}
 CUSTOM = "custom"
 
 

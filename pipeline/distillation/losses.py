@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.cache.format.columns import LOGITS, cls_column
+from pipeline.config.methods import Method
 from pipeline.data.task_kinds import TaskKind
 
 LOSS, BY_LAYER = "loss", "_by_layer"
@@ -205,6 +206,15 @@ class Objective:
             if by_layer is not None:
                 parts.append(by_layer)
         return torch.cat([loss[None], *parts])
+
+
+def objective_of(
+    method: Method, kind: TaskKind, layers: tuple[int, ...], reduction: str, options: Mapping[str, Any]
+) -> Objective:
+    """Return the objective of a method; `options` has the numbers of its terms, and may have others."""
+    names = dict.fromkeys(name for term in method.terms for name in LOSS_TERMS[term].numbers)
+    numbers = tuple((name, float(options[name])) for name in names)
+    return Objective(kind, method.terms, layers, reduction, numbers)
 
 
 def as_record(values: Mapping[str, float]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TASK_KINDS, TaskKind
 from pipeline.data.tasks import TRAIN
 from pipeline.distillation.layer_map import resolve_layer_map, student_depth
-from pipeline.distillation.losses import LOSS_TERMS, Objective
+from pipeline.distillation.losses import LOSS_TERMS, Objective, objective_of
 from pipeline.errors import BadCache, BadModel, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision
 from pipeline.models.checkpoints import Head, load_classifier, load_config, load_tokenizer, locate
@@ -65,9 +65,7 @@ class StudentRecipe:
     @property
     def objective(self) -> Objective:
         """The loss that the student is trained for."""
-        names = dict.fromkeys(name for term in self.method.terms for name in LOSS_TERMS[term].numbers)
-        numbers = tuple((name, float(getattr(self.config, name))) for name in names)
-        return Objective(self.kind, self.method.terms, self.layers, self.config.reduction, numbers)
+        return objective_of(self.method, self.kind, self.layers, self.config.reduction, vars(self.config))
 
     def starting_from(self, inputs: Mapping[str, str]) -> "StudentRecipe":
         """Return the recipe of a student that starts from a checkpoint with these digests."""

@@ -83,9 +83,7 @@ def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray
     reached = measure(kind, (metric,), logits, labels)[metric]
     if constant is None or reached > constant or (labels == labels[0]).all():
         return
-    fact = (
-        f"on {split} the teacher's {metric} is {reached:.3f}, and the most frequent label alone gives {constant:.3f}"
-    )
+    fact = f"on {split} the teacher's {metric} is {reached:.3f}, and the most frequent label alone gives {constant:.3f}"
     order, accuracy = best_label_order(task.labels, logits, labels)
     if order != task.labels and accuracy >= np.bincount(labels).max() / len(labels) + MAP_GAIN:
         names = ",".join(order)

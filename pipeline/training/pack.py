@@ -38,7 +38,7 @@ def check_alike(students: Sequence[Mapping[str, Any]]) -> None:
         if len(values) > 1:
             shown = " and ".join(map(str, sorted(values, key=str)))
             raise BadOption(
-                "students of a pack read the same batches and are evaluated at the same steps, and these have "
+                "students of a pack have data, shape and schedule in common, and these have "
                 f"{option_name(name) if name != STEPS else name} {shown}. Train them apart"
             )
 

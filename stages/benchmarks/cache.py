@@ -1,4 +1,4 @@
-"""`cache-teacher` against the bare forward pass, and the writing of its shards against `datasets`."""
+"""Benchmark `cache`: `cache-teacher` against the bare forward pass, and its writing of shards against `datasets`."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ ROWS = {"base": 256, "demo": 1024}  # of a shard that a CPU computes in a few se
 
 
 @dataclass(frozen=True, eq=False)
-class Shape:
+class TeacherShard:
     """A teacher with random weights, and the examples of one shard."""
 
     config: Any  # of transformers
@@ -57,11 +57,12 @@ class Shape:
 
     @property
     def layers(self) -> tuple[int, ...]:
+        """Return the layers whose [CLS] vectors are kept: all but the last."""
         return tuple(range(1, depth_of(self.config)))
 
     @cached_property
     def manifest(self) -> Manifest:
-        """As much of one as the writer and the teacher ask for."""
+        """Return a manifest with the fields that the writer and the teacher read."""
         config = self.config
         record = ModelRecord(
             config.model_type, depth_of(config), config.hidden_size, len(LABELS), 0, 2, config.vocab_size
@@ -72,73 +73,75 @@ class Shape:
 
     @cached_property
     def split(self) -> Split:
-        """The examples, without what a teacher makes of them."""
+        """Return the examples, without the teacher's targets."""
         columns = RandomColumns(self.config, self.lengths, (), len(self.lengths)).rows(0, len(self.lengths))
         types = types_of(self.config, ())
         return Split("train", [{name: columns[name] for name, kind in types.items() if not kind.target}], True)
 
     @property
     def batches(self) -> list[Batch]:
-        """Those in which cache-teacher computes the shard."""
+        """Return the batches in which cache-teacher computes the shard."""
         split = self.split
-        places = by_length(np.arange(len(split)), split.lengths, TEACHER_BATCH)
-        return [collate(split, ids, self.manifest.model.pad_id) for ids in places]
+        batches = by_length(np.arange(len(split)), split.lengths, TEACHER_BATCH)
+        return [collate(split, ids, self.manifest.model.pad_id) for ids in batches]
 
     def model(self) -> Any:
+        """Return the teacher, in evaluation mode on the device."""
         torch.manual_seed(0)
         return build_classifier(self.config).eval().to(self.device)
 
 
 def measure(config: BenchmarkConfig) -> Report:
-    shape = shape_of(config)
+    """Time the computing of shards, then their writing."""
+    shard = shard_of(config)
     pace = Pace(min(2, config.rounds), 2.0) if config.quick else Pace(config.rounds, 6.0)
     with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
-        contenders = {CACHING: Contender(caching, shape, directory), BARE: Contender(bare_forward, shape)}
+        contenders = {CACHING: Contender(caching, shard, directory), BARE: Contender(bare_forward, shard)}
         if not config.quick:
-            contenders[PLAIN] = Contender(plain_torch, shape)
-        found = interleave(contenders, pace, "benchmark cache")
-    computed = [Series(what, "examples/s", found[what].values) for what in contenders]
-    kept, *others = computed
-    written = writer_contenders.measure(config, shape.config, shape.layers)
+            contenders[PLAIN] = Contender(plain_torch, shard)
+        rates = interleave(contenders, pace, "benchmark cache")
+    computed = [Series(name, "examples/s", rates[name].values) for name in contenders]
+    ours, *references = computed
+    written = writer_contenders.measure(config, shard.config, shard.layers)
     note = (
-        f"{len(shape.layers) + 1} layers, {shape.config.hidden_size} wide, {len(shape.lengths)} rows a shard, "
-        f"{shape.lengths.mean():.1f} tokens in the mean ({config.lengths}), {shape.precision}"
+        f"{len(shard.layers) + 1} layers, {shard.config.hidden_size} wide, {len(shard.lengths)} rows per shard, "
+        f"{shard.lengths.mean():.1f} tokens in the mean ({config.lengths}), {shard.precision}"
     )
-    asked = {BARE: {"at_least": 0.97}}
-    against = (ratio(f"{CACHING} / {other.what}", kept, other, **asked.get(other.what, {})) for other in others)
-    return Report((*computed, *written.series), (*against, *written.ratios), (note, *written.notes))
+    limits = {BARE: {"at_least": 0.97}}
+    ratios = (ratio(f"{CACHING} / {theirs.name}", ours, theirs, **limits.get(theirs.name, {})) for theirs in references)
+    return Report((*computed, *written.series), (*ratios, *written.ratios), (note, *written.notes))
 
 
-def shape_of(config: BenchmarkConfig) -> Shape:
-    """Raises `BadOption` for lengths that cannot be read."""
+def shard_of(config: BenchmarkConfig) -> TeacherShard:
+    """Return the shard to measure with. Raises `BadOption` for lengths that cannot be read."""
     device = resolve_device(config.device)
     rows = SHARD_ROWS if device == "cuda" else ROWS[config.model]
     lengths = token_lengths(config.lengths, rows // 2 if config.quick else rows)
-    return Shape(teacher_config(config.model), lengths, device, resolve_precision("auto"))
+    return TeacherShard(teacher_config(config.model), lengths, device, resolve_precision("auto"))
 
 
-# --- what runs in the processes of the contenders --------------------------------------------------------------
+# --- in the processes of the contenders --------------------------------------------------------------
 
 
-def caching(shape: Shape, place: str) -> Callable[[int], Measured]:
-    """The teacher over so many shards as `cache-teacher` runs it, each written below `place`, hashed and synced."""
-    accelerator = make_accelerator(shape.precision, shape.device)
-    model = prepare_for_cls(shape.model(), accelerator.device)
-    running = TeacherPass(model, accelerator, shape.manifest, available_cores())  # its threads stay warm between turns
+def caching(shard: TeacherShard, directory: str) -> Callable[[int], Measured]:
+    """Run the teacher over shards as `cache-teacher` does; each is written to `directory`, hashed and synced."""
+    accelerator = make_accelerator(shard.precision, shard.device)
+    model = prepare_for_cls(shard.model(), accelerator.device)
+    running = TeacherPass(model, accelerator, shard.manifest, available_cores())  # its threads stay warm between turns
 
     def run(shards: int) -> Measured:
-        with TemporaryDirectory(dir=place) as directory:
-            return {CACHING: cache_shards(shape, running, Path(directory) / "cache", shards)}
+        with TemporaryDirectory(dir=directory) as temporary:
+            return {CACHING: cache_shards(shard, running, Path(temporary) / "cache", shards)}
 
     return run
 
 
-def cache_shards(shape: Shape, running: TeacherPass, directory: Path, shards: int) -> tuple[int, float]:
-    """Write `shards` shards, each of the same examples, and tell the examples and the seconds."""
-    rows = len(shape.lengths)
-    writer = CacheWriter(directory, shape.manifest.fields, shape.manifest.container)
+def cache_shards(shard: TeacherShard, running: TeacherPass, directory: Path, shards: int) -> tuple[int, float]:
+    """Write `shards` shards, each of the same examples; return the examples and the seconds."""
+    rows = len(shard.lengths)
+    writer = CacheWriter(directory, shard.manifest.fields, shard.manifest.container)
     writer.start()
-    pool = in_this_process(writer, {"train": shape.split}, running, _ignored, _ignored)
+    pool = in_this_process(writer, {"train": shard.split}, running, _ignored, _ignored)
     started = time.perf_counter()
     process_shards(writer, [("train", index, 0, rows) for index in range(shards)], pool)
     seconds = time.perf_counter() - started
@@ -147,43 +150,43 @@ def cache_shards(shape: Shape, running: TeacherPass, directory: Path, shards: in
 
 
 def _ignored(_examples: int) -> None:
-    """Nobody watches."""
+    """Show no progress."""
 
 
-def bare_forward(shape: Shape) -> Callable[[int], Measured]:
-    """The same model over the same batches, one a core, ready on the device; the outputs are dropped."""
-    accelerator = make_accelerator(shape.precision, shape.device)
-    model = prepare_for_cls(shape.model(), accelerator.device)
-    return _passes(BARE, shape, lambda inputs: model(**inputs), accelerator.autocast, available_cores())
+def bare_forward(shard: TeacherShard) -> Callable[[int], Measured]:
+    """Run the same model over the same batches, one per core, ready on the device; drop the outputs."""
+    accelerator = make_accelerator(shard.precision, shard.device)
+    model = prepare_for_cls(shard.model(), accelerator.device)
+    return _passes(BARE, shard, lambda inputs: model(**inputs), accelerator.autocast, available_cores())
 
 
-def plain_torch(shape: Shape) -> Callable[[int], Measured]:
-    """As one would write it: transformers' model as it comes, one batch after the other on torch's own threads."""
-    model = shape.model()
+def plain_torch(shard: TeacherShard) -> Callable[[int], Measured]:
+    """Run transformers' model unchanged, one batch after the other on torch's own threads."""
+    model = shard.model()
 
     def autocast() -> Any:
-        return torch.autocast(shape.device, torch.bfloat16, enabled=shape.precision == "bfloat16")
+        return torch.autocast(shard.device, torch.bfloat16, enabled=shard.precision == "bfloat16")
 
-    return _passes(PLAIN, shape, lambda inputs: model(**inputs), autocast, lanes=0)
+    return _passes(PLAIN, shard, lambda inputs: model(**inputs), autocast, lanes=0)
 
 
 def _passes(
-    what: str, shape: Shape, model: Callable[[Mapping[str, Any]], Any], autocast: Callable[[], Any], lanes: int
+    name: str, shard: TeacherShard, model: Callable[[Mapping[str, Any]], Any], autocast: Callable[[], Any], lanes: int
 ) -> Callable[[int], Measured]:
-    """`model` over the batches of a shard: on `lanes` threads of one core each, or, if 0, on torch's own."""
-    batches = [batch.to(torch.device(shape.device)) for batch in shape.batches]
-    lanes = min(lanes, 1) if shape.device == "cuda" else lanes
+    """Return a turn of `model` over a shard's batches, on `lanes` threads of one core each or, if 0, on torch's."""
+    batches = [batch.to(torch.device(shard.device)) for batch in shard.batches]
+    lanes = min(lanes, 1) if shard.device == "cuda" else lanes
     pool = ThreadPoolExecutor(max(1, lanes), initializer=torch.set_num_threads, initargs=(1,)) if lanes else None
 
-    def one(batch: Batch) -> None:
+    def forward(batch: Batch) -> None:
         with torch.inference_mode(), autocast():
             model(batch.inputs)
 
     def run(shards: int) -> Measured:
-        started = synchronized_clock(shape.device)
+        started = synchronized_clock(shard.device)
         for _ in range(shards):
-            for _ in pool.map(one, batches) if pool else map(one, batches):
+            for _ in pool.map(forward, batches) if pool else map(forward, batches):
                 pass
-        return {what: (shards * len(shape.lengths), synchronized_clock(shape.device) - started)}
+        return {name: (shards * len(shard.lengths), synchronized_clock(shard.device) - started)}
 
     return run

@@ -1,29 +1,30 @@
-"""A student from the cache against transformers' Trainer and TextBrewer, which keep the teacher in the loop."""
+"""Benchmark `peers`: a student from the cache against Trainer and TextBrewer, which run the teacher live."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.config.benchmark import BenchmarkConfig
-from stages.benchmarks.contenders.student_contenders import textbrewer, trainer_live
+from stages.benchmarks.contenders.textbrewer_distiller import textbrewer
+from stages.benchmarks.contenders.transformers_trainer import trainer_live
 from stages.benchmarks.harness.measurements import Series, ratio
 from stages.benchmarks.harness.timing import Contender, Report, interleave
-from stages.benchmarks.train import PKD, from_cache, live, notes, pace, setting_of, turn, write_cache
+from stages.benchmarks.train import PKD, from_cache, live, notes, pace, setup_of, turn, write_cache
 
 TRAINER = "transformers Trainer, live teacher, dynamic padding"
 TEXTBREWER = "TextBrewer, live teacher, fixed padding, float32"
 
 
 def measure(config: BenchmarkConfig) -> Report:
-    """Raises `MissingExtra` where TextBrewer is not installed."""
-    setting = setting_of(config)
+    """Time the three students. Raises `MissingExtra` if TextBrewer is not installed."""
+    setup = setup_of(config)
     with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
         contenders = {
-            TEXTBREWER: Contender(live, textbrewer, TEXTBREWER, setting),
-            PKD: Contender(from_cache, write_cache(Path(directory), config, setting), setting, turn(config)),
-            TRAINER: Contender(live, trainer_live, TRAINER, setting),
+            TEXTBREWER: Contender(live, textbrewer, TEXTBREWER, setup),
+            PKD: Contender(from_cache, write_cache(Path(directory), config, setup), setup, turn(config)),
+            TRAINER: Contender(live, trainer_live, TRAINER, setup),
         }
-        found = interleave(contenders, pace(config), "benchmark peers")
-    series = [Series(what, "examples/s", found[what].values) for what in (PKD, TRAINER, TEXTBREWER)]
+        rates = interleave(contenders, pace(config), "benchmark peers")
+    series = [Series(name, "examples/s", rates[name].values) for name in (PKD, TRAINER, TEXTBREWER)]
     student, trainer, distiller = series
     return Report(
         tuple(series),
@@ -31,5 +32,5 @@ def measure(config: BenchmarkConfig) -> Report:
             ratio("student / Trainer with a live teacher", student, trainer, at_least=2.5),
             ratio("student / TextBrewer", student, distiller, at_least=8),
         ),
-        notes(config, setting),
+        notes(config, setup),
     )

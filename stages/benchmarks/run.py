@@ -1,4 +1,4 @@
-"""The one place where speed is measured: a table, a line of JSON, and results/benchmark-WHAT.json."""
+"""The command `benchmark`: measure speed, print a table and write results/benchmark-WHAT.json."""
 
 import os
 import time
@@ -37,19 +37,23 @@ MEASURE: Mapping[str, Callable[[BenchmarkConfig], Report]] = {
 
 @dataclass(frozen=True)
 class BenchmarkResult:
+    """Files that were written, and every number in them."""
+
     command: str
     what: str
     out: list[str]
     seconds: float
     quick: bool
     device: str
-    ratios: dict[str, dict[str, Any]]  # what -> median, low, high, and what was asked for
-    measured: dict[str, dict[str, Any]]  # what -> median, low, high, unit
+    ratios: dict[str, dict[str, Any]]  # name -> median, low, high, and the limits
+    measured: dict[str, dict[str, Any]]  # name -> median, low, high, unit
 
 
 def run(config: BenchmarkConfig) -> BenchmarkResult:
-    """Measure, print a table for each benchmark and write its results. Raises `BadOption` for a GPU that is not there,
-    or an --out that cannot be written, `MissingExtra` for a contender that is not installed.
+    """Measure, print a table for each benchmark and write its results.
+
+    Raises `BadOption` if there is no GPU for --device cuda or --out cannot be written, and `MissingExtra` for a
+    contender that is not installed.
     """
     require_single_process("benchmark")
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -58,44 +62,42 @@ def run(config: BenchmarkConfig) -> BenchmarkResult:
     paths = {name: Path(config.out) / f"benchmark-{name}.json" for name in names}
     check_out(config.out, paths.values())
     started = time.monotonic()
-    written: list[str] = []
+    machine = environment()
     ratios: dict[str, dict[str, Any]] = {}
     measured: dict[str, dict[str, Any]] = {}
-    machine = environment()
     for name, path in paths.items():
-        note(f"\nbenchmark {name}")
-        begun = time.monotonic()
-        report = MEASURE[name](config)
-        print(_text(name, report, config.quick), flush=True)
-        of_ratios = {found.what: _ratio(found) for found in report.ratios}
-        of_series = {found.what: _series(found) for found in report.series}
-        record = {
-            "command": command_line("benchmark", shareable(config)),
-            "quick": config.quick,
-            "precision": resolve_precision("auto"),
-            "seconds": round(time.monotonic() - begun, 1),
-            "ratios": of_ratios,
-            "measured": of_series,
-            "notes": report.notes,
-            "lines": {line.what: line.as_json() for line in report.lines},
-            "environment": machine,
-        }
+        record = _measured(name, config) | {"environment": machine}
         write_json(path, record)
-        written.append(str(path))
-        ratios |= of_ratios
-        measured |= of_series
+        ratios |= record["ratios"]
+        measured |= record["measured"]
     seconds = round(time.monotonic() - started, 1)
-    device = str(machine["device"])
+    written, device = [str(path) for path in paths.values()], str(machine["device"])
     return BenchmarkResult("benchmark", config.what, written, seconds, config.quick, device, ratios, measured)
 
 
+def _measured(name: str, config: BenchmarkConfig) -> dict[str, Any]:
+    """Run one benchmark, print its table and return its record for the results file."""
+    note(f"\nbenchmark {name}")
+    started = time.monotonic()
+    report = MEASURE[name](config)
+    print(_text(name, report, config.quick), flush=True)
+    return {
+        "command": command_line("benchmark", shareable(config)),
+        "quick": config.quick,
+        "precision": resolve_precision("auto"),
+        "seconds": round(time.monotonic() - started, 1),
+        "ratios": {ratio.name: _ratio(ratio) for ratio in report.ratios},
+        "measured": {series.name: _series(series) for series in report.series},
+        "notes": report.notes,
+        "lines": {line.name: line.as_json() for line in report.lines},
+    }
+
+
 def check_out(out: str, paths: Iterable[Path]) -> None:
-    """Write into the directory once, and leave everything as it was. Raises `BadOption` where files cannot be put at
-    these `paths` in it.
-    """
+    """Raise `BadOption` unless files can be written to these `paths` in the directory, which is left as it was."""
     if not out:
         raise BadOption("--out is empty. Name a directory")
-    missing = [place for place in (Path(out), *Path(out).parents) if not os.path.lexists(place)]
+    missing = [directory for directory in (Path(out), *Path(out).parents) if not os.path.lexists(directory)]
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out):
@@ -105,42 +107,46 @@ def check_out(out: str, paths: Iterable[Path]) -> None:
         reason = "a file is in the way" if is_file else error.strerror
         raise BadOption(f"--out {out} cannot be written ({reason}). Name another directory") from error
     finally:
-        for place in missing:
-            with suppress(OSError):  # not made, or another process has begun to use it
-                place.rmdir()
+        for directory in missing:
+            with suppress(OSError):  # it was not created, or another process uses it by now
+                directory.rmdir()
     for path in paths:
         if path.is_dir():
             raise BadOption(f"--out {out} cannot be written ({path.name} in it is a directory). Name another directory")
 
 
 def _series(series: Series) -> dict[str, Any]:
-    """Its numbers to four digits, as JSON."""
-    found = {"median": series.median, "low": series.low, "high": series.high}
+    """Return the numbers of a series to four digits, for JSON."""
+    spread = {"median": series.median, "low": series.low, "high": series.high}
     values = [float(f"{value:.4g}") for value in series.values]
-    return {name: float(f"{value:.4g}") for name, value in found.items()} | {"unit": series.unit, "values": values}
+    return {name: float(f"{value:.4g}") for name, value in spread.items()} | {"unit": series.unit, "values": values}
 
 
 def _ratio(ratio: Ratio) -> dict[str, Any]:
-    asked = {"at_least": ratio.at_least, "at_most": ratio.at_most, "holds": ratio.holds, "goal": ratio.goal}
-    return _series(ratio) | asked
+    limits = {"at_least": ratio.at_least, "at_most": ratio.at_most, "holds": ratio.holds, "goal": ratio.goal}
+    return _series(ratio) | limits
 
 
 def _text(name: str, report: Report, quick: bool) -> str:
-    rows = [[s.what, _number(s.median), f"{_number(s.low)} – {_number(s.high)}", s.unit, ""] for s in report.series]
-    rows += [
-        [r.what, _number(r.median), f"{_number(r.low)} – {_number(r.high)}", r.unit, _asked(r, quick)]
-        for r in report.ratios
+    """Return the table of a benchmark, with its notes below."""
+    rows = [_row(series, "") for series in report.series] + [
+        _row(ratio, _limit(ratio, quick)) for ratio in report.ratios
     ]
     lines = [table([f"benchmark {name}", "median", "spread", "", "asked for"], rows), *report.notes]
     return "\n".join(lines) + "\n"
+
+
+def _row(series: Series, limit: str) -> list[str]:
+    spread = f"{_number(series.low)} – {_number(series.high)}"
+    return [series.name, _number(series.median), spread, series.unit, limit]
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _asked(ratio: Ratio, quick: bool) -> str:
-    """What was asked for, and whether it holds: a quick measurement is too small to tell."""
+def _limit(ratio: Ratio, quick: bool) -> str:
+    """Return the limit, and whether it holds: not for a quick measurement, which is too small to show it."""
     if ratio.holds is None:
         return ""
     limit = f"at least {ratio.at_least:g}" if ratio.at_least is not None else f"at most {ratio.at_most:g}"

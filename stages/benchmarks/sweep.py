@@ -1,4 +1,4 @@
-"""A sweep of twelve trials against as many trainings with the teacher in the loop; and what the sweep itself costs."""
+"""Benchmark `sweep`: a sweep of twelve trials against as many live trainings, and the cost of the sweep itself."""
 
 import json
 import subprocess
@@ -15,8 +15,9 @@ from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.models.accelerator import resolve_device, resolve_precision
 from pipeline.models.encoders import depth_of
 from pipeline.system.progress import note
-from stages.benchmarks.contenders.student_contenders import Setting, authors_way
-from stages.benchmarks.harness.measurements import Ratio, Series
+from stages.benchmarks.contenders.authors_way import authors_way
+from stages.benchmarks.contenders.live_training import StudentSetup
+from stages.benchmarks.harness.measurements import Ratio, Series, ratio
 from stages.benchmarks.harness.synthetic import synthetic_cache, teacher_config, token_lengths, token_rows
 from stages.benchmarks.harness.timing import Contender, Measured, Report
 
@@ -32,60 +33,61 @@ PROGRAM = Path(__file__).parents[2] / "cli.py"
 
 
 def measure(config: BenchmarkConfig) -> Report:
-    """The live trainings are extrapolated from their steps."""
+    """Time sweeps and live trainings in turn; the live ones are extrapolated from some steps."""
     shape = teacher_config(config.model)
     count = QUICK_EXAMPLES if config.quick else EXAMPLES
     lengths = token_lengths(config.lengths, count)
-    tokens = token_rows(lengths, shape.vocab_size)
-    setting = Setting(
-        shape,
-        depth_of(shape) // 2,
-        [tokens[row] for row in range(count)],
-        np.random.default_rng(0).integers(0, shape.num_labels, count),
-        batch_size=BATCH,
-        device=resolve_device(config.device),
-        precision=resolve_precision("auto"),
-    )
+    setup = _setup(config, shape, lengths)
     live: list[float] = []
-    whole: list[float] = []
-    share: list[float] = []
+    swept: list[float] = []
+    overhead: list[float] = []
     trained: list[float] = []
-    with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
-        place = Path(directory)
-        synthetic_cache(place / "cache", shape, lengths, layers=setting.matched)
+    with TemporaryDirectory(prefix="pkd-benchmark-") as temporary:
+        directory = Path(temporary)
+        synthetic_cache(directory / "cache", shape, lengths, layers=setup.matched)
         for number in range(1 if config.quick else min(2, config.rounds)):
-            with Contender(live_steps, setting) as contender:
+            with Contender(live_steps, setup) as contender:
                 examples, seconds = contender(QUICK_STEPS if config.quick else LIVE_STEPS)[LIVE]
             live.append(TRIALS * EPOCHS * count * seconds / examples)
             started = time.perf_counter()
-            found = sweep(place / "cache", place / f"round-{number}")
-            whole.append(time.perf_counter() - started)
-            share.append(whole[-1] / found["training_seconds"] - 1)
-            trained.append(found["examples_trained"])
-            note(f"round {number + 1}: sweep {whole[-1]:.0f} s, live {live[-1]:.0f} s")
-    ours = Series(f"{TRIALS} trials by halving", "s", tuple(whole))
+            result = sweep(directory / "cache", directory / f"round-{number}")
+            swept.append(time.perf_counter() - started)
+            overhead.append(swept[-1] / result["training_seconds"] - 1)
+            trained.append(result["examples_trained"])
+            note(f"round {number + 1}: sweep {swept[-1]:.0f} s, live {live[-1]:.0f} s")
+    ours = Series(f"{TRIALS} trials by halving", "s", tuple(swept))
     theirs = Series(f"{TRIALS} {LIVE} (extrapolated)", "s", tuple(live))
     return Report(
         (ours, theirs, Series("examples trained by the sweep", "examples", tuple(trained))),
         (
-            Ratio(f"{TRIALS} live trainings / the sweep", values=_quotients(live, whole), at_least=12),
-            Ratio("the sweep beside its trials / its trials", values=tuple(share), at_most=0.02),
+            ratio(f"{TRIALS} live trainings / the sweep", theirs, ours, at_least=12),
+            Ratio("the sweep beside its trials / its trials", values=tuple(overhead), at_most=0.02),
         ),
         (
-            f"{depth_of(shape)} → {setting.student_layers} layers, {shape.hidden_size} wide, {count:,} examples of "
+            f"{depth_of(shape)} → {setup.student_layers} layers, {shape.hidden_size} wide, {count:,} examples of "
             f"{lengths.mean():.1f} tokens in the mean, {EPOCHS:g} epochs, batch {BATCH}, random weights; the live "
             f"trainings are extrapolated from {LIVE_STEPS} measured steps each round",
         ),
     )
 
 
-def _quotients(above: list[float], below: list[float]) -> tuple[float, ...]:
-    return tuple(a / b for a, b in zip(above, below, strict=True))
+def _setup(config: BenchmarkConfig, shape: Any, lengths: np.ndarray) -> StudentSetup:
+    """Return the student of half the layers and its examples of these lengths."""
+    tokens = token_rows(lengths, shape.vocab_size)
+    return StudentSetup(
+        shape,
+        depth_of(shape) // 2,
+        [tokens[row] for row in range(len(lengths))],
+        np.random.default_rng(0).integers(0, shape.num_labels, len(lengths)),
+        batch_size=BATCH,
+        device=resolve_device(config.device),
+        precision=resolve_precision("auto"),
+    )
 
 
-def live_steps(setting: Setting) -> Callable[[int], Measured]:
-    """Steps of the authors' way, after one that is not timed."""
-    train = authors_way(setting)
+def live_steps(setup: StudentSetup) -> Callable[[int], Measured]:
+    """Return a turn of steps in the authors' way, after one step that is not timed."""
+    train = authors_way(setup)
     train(1)
 
     def run(steps: int) -> Measured:
@@ -94,12 +96,12 @@ def live_steps(setting: Setting) -> Callable[[int], Measured]:
     return run
 
 
-def sweep(cache: Path, place: Path) -> dict[str, Any]:
-    """The result of a whole sweep, a command of its own in a directory of its own. Raises RuntimeError if it fails."""
-    place.mkdir()
-    (place / "space.toml").write_text(SPACE + f"epochs = {EPOCHS}\n")
+def sweep(cache: Path, directory: Path) -> dict[str, Any]:
+    """Run the command `sweep` in a new directory and return its result. Raises RuntimeError if it fails."""
+    directory.mkdir()
+    (directory / "space.toml").write_text(SPACE + f"epochs = {EPOCHS}\n")
     words = ["sweep", "--cache", str(cache), "--space", "space.toml", "--strategy", "halving", "--workers", "1"]
-    done = subprocess.run([sys.executable, str(PROGRAM), *words], cwd=place, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(PROGRAM), *words], cwd=directory, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the sweep failed: {done.stderr[-500:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

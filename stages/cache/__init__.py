@@ -1,0 +1,1 @@
+"""Commands on caches: ls, info, verify, diff, push, pull, convert and gc."""

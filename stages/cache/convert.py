@@ -1,7 +1,6 @@
-"""Write a copy of a cache in another container, or a narrower one. The teacher is not run.
+"""The command `cache convert`: copy a cache into another container, dtype or selection of layers.
 
-The bytes are those that cache-teacher would have written with these options: casting and choosing are all that
-differs between them.
+The teacher is not run. The bytes are those that cache-teacher would have written with these options.
 """
 
 import shutil
@@ -33,6 +32,8 @@ from pipeline.training.provenance import environment, shareable
 
 @dataclass(frozen=True)
 class ConvertResult:
+    """The new cache, and the identity of the cache that it was converted from."""
+
     command: str
     out: str
     seconds: float
@@ -50,9 +51,9 @@ class NotFinite(BadCache):
 
 
 def run(config: CacheConvertConfig) -> ConvertResult:
-    """Write the copy, or go on with an interrupted one; a finished one is left as it is.
+    """Write the copy, or continue an interrupted one; leave a finished one as it is.
 
-    Every byte is verified before it is copied. Raises a `DistillError`; what is in OUT of another identity is refused.
+    Every byte is verified before it is copied. Raises a `DistillError`, also if OUT holds another identity.
     """
     started = time.monotonic()
     source, out = open_cache(config.cache), Path(config.out)
@@ -67,7 +68,7 @@ def run(config: CacheConvertConfig) -> ConvertResult:
     source.check_teacher(manifest.model.depth)
     writer.start()
     try:
-        if (finished := writer.finished()) is not None:  # by another process, since this one looked
+        if (finished := writer.finished()) is not None:  # another process finished it since the first check
             return _result(out, finished, source, started)
         manifest = replace(manifest, splits=_splits(writer, source, manifest), teacher_files=_teacher(writer, source))
         made = {"seconds": round(time.monotonic() - started, 2), "environment": environment()}
@@ -84,7 +85,7 @@ def run(config: CacheConvertConfig) -> ConvertResult:
 
 
 def _manifest(config: CacheConvertConfig, source: Cache) -> Manifest:
-    """What the copy will be, without its files. Raises `BadOption` for what the source does not hold."""
+    """Return the copy's manifest without its files. Raises `BadOption` for what the source does not hold."""
     manifest, dtype = source.manifest, config.dtype or source.manifest.dtype
     if dtype == "float32" and manifest.dtype == "float16":
         raise BadOption(
@@ -111,16 +112,16 @@ def _manifest(config: CacheConvertConfig, source: Cache) -> Manifest:
 
 
 def _bytes_needed(writer: CacheWriter, source: Manifest, target: Manifest) -> int:
-    """The source's bytes less those of the columns that shrink or go, and of the shards that are written already."""
+    """Return the bytes to write: the source's, less columns that shrink or go and shards that are written already."""
     widths = [
         sum(kind.bytes(1) for kind in manifest.column_types().values() if kind.width is not None)
         for manifest in (source, target)
     ]
     rows = sum(split.examples for split in source.splits.values())
     teacher = sum(record.bytes for record in source.teacher_files.values())
-    places = [(name, index) for name, split in source.splits.items() for index in range(len(split.shards))]
-    there = sum(record.bytes for place in places if (record := writer.recorded(*place)))
-    return max(0, source.bytes + teacher - rows * (widths[0] - widths[1]) - there)
+    shards = [(name, index) for name, split in source.splits.items() for index in range(len(split.shards))]
+    written = sum(record.bytes for shard in shards if (record := writer.recorded(*shard)))
+    return max(0, source.bytes + teacher - rows * (widths[0] - widths[1]) - written)
 
 
 def _teacher(writer: CacheWriter, source: Cache) -> Mapping[str, Any]:
@@ -138,7 +139,8 @@ def _teacher(writer: CacheWriter, source: Cache) -> Mapping[str, Any]:
 
 
 def _splits(writer: CacheWriter, source: Cache, manifest: Manifest) -> dict[str, SplitRecord]:
-    types, found = manifest.column_types(), {}
+    """Write the shards that are missing; return the record of every split."""
+    types, splits = manifest.column_types(), {}
     with bar(sum(split.examples for split in manifest.splits.values()), f"convert {manifest.task.name}", "ex") as moved:
         for name, split in source.splits.items():
             records: list[ShardRecord] = []
@@ -150,12 +152,12 @@ def _splits(writer: CacheWriter, source: Cache, manifest: Manifest) -> dict[str,
                     record = writer.write_shard(name, index, _columns(shard, types), types)
                 records.append(record)
                 moved.update(record.rows)
-            found[name] = SplitRecord(split.labelled, tuple(records))
-    return found
+            splits[name] = SplitRecord(split.labelled, tuple(records))
+    return splits
 
 
 def _columns(shard: Shard, types: Mapping[str, ColumnType]) -> dict[str, Column]:
-    """The columns to keep, in their type. Raises `NotFinite` naming the first example that does not fit it."""
+    """Return the columns to keep, in their new type. Raises `NotFinite` for the first example that does not fit it."""
     columns: dict[str, Column] = {}
     for name, kind in types.items():
         column = shard[name]

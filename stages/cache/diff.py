@@ -1,4 +1,4 @@
-"""Compare two caches: what they were made from, their rows, and the numbers of the rows that they share."""
+"""The command `cache diff`: compare what two caches were made from, their rows, and the targets of common rows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class NumbersDiff:
-    """One column over the examples with the same tokens: share of rows that are equal, and |a − b|."""
+    """Differences in one column over examples with the same tokens: share of equal rows, and |a − b|."""
 
     equal: float
     largest: float
@@ -29,7 +29,7 @@ class NumbersDiff:
 
 @dataclass(frozen=True)
 class SplitDiff:
-    """Rows by example id: `same` have the same tokens and label; `differ` do not, or are in one cache only."""
+    """Row counts by example id: `same` have the same tokens and label; `differ` do not, or are in one cache only."""
 
     a: int
     b: int
@@ -40,6 +40,8 @@ class SplitDiff:
 
 @dataclass(frozen=True)
 class DiffResult:
+    """Result of the comparison; `fields` are lines of 'name: A ≠ B'."""
+
     command: str
     a: str
     b: str
@@ -51,7 +53,7 @@ class DiffResult:
 
 
 def run(config: CacheDiffConfig) -> DiffResult:
-    """Caches of equal identity and content are not read: their digests say it. Raises `BadCache`."""
+    """Compare and print; caches of equal identity and content are not read. Raises `BadCache`."""
     a, b = open_cache(config.a), open_cache(config.b)
     same_identity = a.manifest.identity == b.manifest.identity
     same_content = a.manifest.content == b.manifest.content
@@ -70,14 +72,14 @@ def run(config: CacheDiffConfig) -> DiffResult:
 
 
 def _fields(a: Cache, b: Cache) -> list[str]:
-    """What differs, as 'name: A ≠ B'; of these, container and files of teacher/ are no part of the identity."""
+    """Return the differences as 'name: A ≠ B': identity fields, container, task and files of teacher/."""
     lines = different_fields(b.manifest.fields.as_json(), a.manifest.fields.as_json())
-    for name, left, right in (
+    for name, value_a, value_b in (
         ("container", a.manifest.container, b.manifest.container),
         ("task", a.manifest.task.name, b.manifest.task.name),
     ):
-        if left != right:
-            lines.append(f"{name}: {left} ≠ {right}")
+        if value_a != value_b:
+            lines.append(f"{name}: {value_a} ≠ {value_b}")
     ours, theirs = a.manifest.teacher_files, b.manifest.teacher_files
     for name in sorted(set(ours) | set(theirs)):
         digests = [files[name].sha256[:8] + "…" if name in files else "absent" for files in (ours, theirs)]
@@ -87,7 +89,7 @@ def _fields(a: Cache, b: Cache) -> list[str]:
 
 
 def _columns(a: Cache, b: Cache) -> list[str]:
-    """Those with numbers that both have and that mean the same."""
+    """Return the columns of targets that both caches hold with the same meaning."""
     shared = [cls_column(layer) for layer in a.manifest.layers if layer in b.manifest.layers]
     if a.manifest.model.hidden != b.manifest.model.hidden:
         shared = []
@@ -95,7 +97,7 @@ def _columns(a: Cache, b: Cache) -> list[str]:
 
 
 def _label_order(a: Cache, b: Cache) -> np.ndarray | None:
-    """Which class of B each class of A is, by name; None where the two have other classes."""
+    """Return the class of B for each class of A, by name; None if their classes differ."""
     ours, theirs = a.manifest.task.labels, b.manifest.task.labels
     if ours is None and theirs is None:
         return np.zeros(1, np.int64)
@@ -105,23 +107,24 @@ def _label_order(a: Cache, b: Cache) -> np.ndarray | None:
 
 
 def _compare(a: Cache, b: Cache, columns: list[str]) -> dict[str, SplitDiff]:
-    """Every split of either; what is read is verified."""
+    """Compare every split of either cache, verifying every byte that is read."""
     empty = Split("", [], False)
     names = [*a.splits, *(name for name in b.splits if name not in a.splits)]
     read = {name: columns for name in a.splits if name in b.splits}
-    found = {}
+    splits = {}
     with a.check_in_background(read) as first, b.check_in_background(read) as second:
         with bar(sum(len(a.splits[name]) for name in read), "compare", "ex") as progress:
             for name in names:
-                found[name] = _split(
+                splits[name] = _split(
                     a, b, a.splits.get(name, empty), b.splits.get(name, empty), columns, progress.update
                 )
         first.wait()
         second.wait()
-    return found
+    return splits
 
 
 def _split(a: Cache, b: Cache, ours: Split, theirs: Split, columns: list[str], advance: Any) -> SplitDiff:
+    """Compare one split in chunks of rows. Raises `BadCache` for targets that are not finite."""
     order, same, joined = _label_order(a, b), 0, 0
     equal, largest, total = (dict.fromkeys(columns, 0.0) for _ in range(3))
     both = min(len(ours), len(theirs))
@@ -134,10 +137,7 @@ def _split(a: Cache, b: Cache, ours: Split, theirs: Split, columns: list[str], a
         ids = ids[tokens]
         joined += len(ids)
         for column in columns if len(ids) else []:
-            left, right = (split.gather(column, ids).astype(np.float64) for split in (ours, theirs))
-            if column == "logits":
-                right = right[:, order]
-            distance = np.abs(left - right)
+            distance = _distance(ours, theirs, column, ids, order)
             if not np.isfinite(distance).all():
                 raise BadCache(
                     f"{a.location} or {b.location}: {column} of split {ours.name} is not finite. Verify both"
@@ -153,8 +153,14 @@ def _split(a: Cache, b: Cache, ours: Split, theirs: Split, columns: list[str], a
     return SplitDiff(len(ours), len(theirs), same, max(len(ours), len(theirs)) - same, numbers)
 
 
+def _distance(ours: Split, theirs: Split, column: str, ids: np.ndarray, order: np.ndarray | None) -> np.ndarray:
+    """Return |a − b| of a column, float64 [rows, width]."""
+    a, b = (split.gather(column, ids).astype(np.float64) for split in (ours, theirs))
+    return np.abs(a - (b[:, order] if column == "logits" else b))
+
+
 def _same_labels(ours: np.ndarray, theirs: np.ndarray, order: np.ndarray | None) -> np.ndarray:
-    """Per row, by the labels' names; -1, no label, is itself. Other classes have no label in common."""
+    """Compare labels per row by name; −1, no label, equals itself. False for other classes."""
     if order is None:
         return np.zeros(len(ours), bool)
     if ours.dtype.kind == "f":
@@ -163,17 +169,17 @@ def _same_labels(ours: np.ndarray, theirs: np.ndarray, order: np.ndarray | None)
 
 
 def _print(result: DiffResult) -> None:
-    said = {True: "same", False: "differs"}
-    print(f"identity {said[result.same_identity]}, content {said[result.same_content]}")
+    words = {True: "same", False: "differs"}
+    print(f"identity {words[result.same_identity]}, content {words[result.same_content]}")
     for line in result.fields:
         print(printable(line))
     rows = [(name, s.a, s.b, s.same, s.differ) for name, s in result.splits.items()]
     print()
     print(table(("split", "rows of A", "rows of B", "same", "differ"), rows))
     numbers = [
-        (name, column, f"{found.equal:.2%}", f"{found.largest:.3g}", f"{found.mean:.3g}")
+        (name, column, f"{difference.equal:.2%}", f"{difference.largest:.3g}", f"{difference.mean:.3g}")
         for name, split in result.splits.items()
-        for column, found in split.columns.items()
+        for column, difference in split.columns.items()
     ]
     if numbers:
         print()

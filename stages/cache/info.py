@@ -1,4 +1,4 @@
-"""Say what a cache holds, and what each of its layers has to teach."""
+"""The command `cache info`: describe a cache, and measure what a student can learn from each layer."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ from pipeline.system.progress import bar
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """`variation` is of the training split, 0 to 1; `probe` the task's first metric on a dev split."""
+    """Measurements of one layer: `variation` of the training split, 0 to 1; `probe`, the first metric on dev."""
 
     layer: int
     variation: float | None
@@ -32,7 +32,7 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class Compared:
-    """What the probes were trained and measured on, and what to compare them with."""
+    """Data of the probes, and the scores to compare them with."""
 
     metric: str
     split: str
@@ -43,6 +43,8 @@ class Compared:
 
 @dataclass(frozen=True)
 class InfoResult:
+    """The manifest in short, and the measurements of every layer."""
+
     command: str
     cache: str
     identity: str
@@ -65,10 +67,10 @@ class InfoResult:
 
 
 def run(config: CacheInfoConfig) -> InfoResult:
-    """Every byte that is read is verified. Raises `BadCache`."""
+    """Describe a cache and print it; every byte that is read is verified. Raises `BadCache`."""
     cache = open_cache(config.cache)
     manifest = cache.manifest
-    train, dev = _judges(cache)
+    train, dev = _probe_splits(cache)
     columns = [cls_column(layer) for layer in manifest.layers]
     examples = min(config.probe_examples, len(train)) if train and train.labelled and dev else 0
     read = {train.name: columns} if train else {}
@@ -83,10 +85,16 @@ def run(config: CacheInfoConfig) -> InfoResult:
                 progress.update()
         compared = _compared(manifest, dev, examples) if dev and examples else None
         verification.wait()
+    result = _result(config.cache, manifest, layers, compared)
+    _print(result, manifest.kind)
+    return result
+
+
+def _result(location: str, manifest: Manifest, layers: list[LayerInfo], compared: Compared | None) -> InfoResult:
     teacher = manifest.made.get("teacher")
-    result = InfoResult(
+    return InfoResult(
         "cache info",
-        config.cache,
+        location,
         manifest.identity,
         manifest.content,
         manifest.task.name,
@@ -108,19 +116,17 @@ def run(config: CacheInfoConfig) -> InfoResult:
         layers,
         compared,
     )
-    _print(result, manifest.kind)
-    return result
 
 
-def _judges(cache: Cache) -> tuple[Split | None, Split | None]:
-    """The training split, and the first labelled dev split, where there are rows in them."""
+def _probe_splits(cache: Cache) -> tuple[Split | None, Split | None]:
+    """Return the training split and the first labelled dev split; None for one without rows."""
     filled = {name: split for name, split in cache.splits.items() if len(split)}
     chosen = selection_split(filled)
     return filled.get(TRAIN), filled[chosen] if chosen else None
 
 
 def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, examples: int) -> LayerInfo:
-    """Raises `BadCache` for values that are not finite."""
+    """Measure one layer. Raises `BadCache` for values that are not finite."""
     column, manifest = cls_column(layer), cache.manifest
     metrics = manifest.task.metrics[:1]
     score = None
@@ -128,11 +134,11 @@ def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, exa
         varies = variation(chunks(train, column)) if train else None
         if train and dev and examples:
             ids = probe_rows(len(train), examples)
-            others = dev.whole(column)
-            if not np.isfinite(others).all():
+            vectors = dev.whole(column)
+            if not np.isfinite(vectors).all():
                 raise ValueError("values that are not finite")
             labels, classes = train.gather("label", ids), manifest.model.classes
-            outputs = probe(manifest.kind, train.gather(column, ids), labels, others, classes)
+            outputs = probe(manifest.kind, train.gather(column, ids), labels, vectors, classes)
             score = measure(manifest.kind, metrics, outputs, dev.labels)[metrics[0]]
     except ValueError as error:
         raise BadCache(f"{cache.location}: layer {layer} holds {error}. Make the cache again") from error
@@ -140,6 +146,7 @@ def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, exa
 
 
 def _compared(manifest: Manifest, dev: Split, examples: int) -> Compared:
+    """Return the scores of the teacher and of the most frequent label on the probes' dev split."""
     metric, kind = manifest.task.metrics[0], manifest.kind
     teacher = measure(kind, [metric], dev.whole("logits"), dev.labels)[metric]
     majority = constant_score(kind, metric, dev.labels, manifest.model.classes)
@@ -147,7 +154,7 @@ def _compared(manifest: Manifest, dev: Split, examples: int) -> Compared:
 
 
 def _bytes(manifest: Manifest) -> dict[str, int]:
-    """Of each group of columns over all shards, of the containers around them, and of teacher/."""
+    """Return the bytes of each group of columns, of the containers around them, and of teacher/."""
     groups = dict.fromkeys(["rows", "tokens", "logits", "[CLS]"], 0)
     for _, shard in manifest.shards():
         for part, extent in shard.parts.items():
@@ -185,24 +192,23 @@ def _print(result: InfoResult, kind: TaskKind) -> None:
     if result.layers:
         print()
         print(
-            table(("layer", "variation", "probe"), [(la.layer, _2(la.variation), _3(la.probe)) for la in result.layers])
+            table(
+                ("layer", "variation", "probe"),
+                [(la.layer, _digits(la.variation, ".2g"), _digits(la.probe, ".3f")) for la in result.layers],
+            )
         )
         print(_how_to_read(result.probes))
 
 
 def _scores(metrics: Mapping[str, Mapping[str, float]]) -> str:
     return "; ".join(
-        f"{split} " + ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-        for split, found in metrics.items()
+        f"{split} " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        for split, scores in metrics.items()
     )
 
 
-def _2(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2g}"
-
-
-def _3(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _digits(value: float | None, digits: str) -> str:
+    return "–" if value is None else format(value, digits)
 
 
 def _how_to_read(compared: Compared | None) -> str:

@@ -1,4 +1,4 @@
-"""List the caches in a directory, or published at a URL: itself, and what lies directly in it."""
+"""The command `cache ls`: list a directory or URL and everything directly in it that is a cache."""
 
 import re
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ DAY = 86400
 
 @dataclass(frozen=True)
 class Listed:
-    """One cache; what is not known of an unfinished or damaged one is None or empty."""
+    """One cache; facts that an unfinished or damaged cache does not provide are None or empty."""
 
     place: str
     state: str
-    note: str = ""  # who is writing it, or what is wrong with it
+    note: str = ""  # its writer, or its damage
     identity: str | None = None
     content: str | None = None
     task: str | None = None
@@ -42,33 +42,37 @@ class Listed:
 
 @dataclass(frozen=True)
 class LsResult:
+    """The caches at a location."""
+
     command: str
     location: str
     caches: list[Listed]
 
 
 def run(config: CacheLsConfig) -> LsResult:
-    """An empty place is no error. Raises `BadCache` for a file, a directory that somebody names and that is not there,
-    or a URL that cannot be listed.
+    """List the caches and print them; there may be none.
+
+    Raises `BadCache` for a file, a missing directory other than the default, or a URL that cannot be listed.
     """
-    found = list(_published(config.location) if "://" in config.location else _local(Path(config.location)))
-    if found:
-        print(table(HEADER, [_row(cache) for cache in found]))
-        for cache in found:
+    caches = list(_published(config.location) if "://" in config.location else _local(Path(config.location)))
+    if caches:
+        print(table(HEADER, [_row(cache) for cache in caches]))
+        for cache in caches:
             if cache.note:
                 print(f"{printable(cache.place)}: {printable(cache.note)}")
     else:
         print(
             f"{printable(config.location)}: no caches here. Make one: {shell_line('cache-teacher', '--task', 'TASK')}"
         )
-    return LsResult("cache ls", config.location, found)
+    return LsResult("cache ls", config.location, caches)
 
 
 def _local(directory: Path) -> Iterator[Listed]:
+    """Yield the caches at a directory and directly in it."""
     if directory.is_file():
         raise BadCache(f"{directory} is a file, no cache. Name a directory or a URL")
     if not directory.is_dir():
-        if directory == Path(CacheLsConfig().location):  # where caches will land
+        if directory == Path(CacheLsConfig().location):  # where cache-teacher will write
             return
         raise BadCache(f"{directory} is not there. Name a directory or a URL")
     inside = sorted(entry for entry in directory.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -83,15 +87,15 @@ def _local(directory: Path) -> Iterator[Listed]:
 
 
 def _published(url: str) -> Iterator[Listed]:
-    """The cache at the URL and those one level below it. Raises `BadPlace` where nothing can be listed."""
+    """Yield the caches at a URL and one level below it. Raises `BadPlace` if it cannot be listed."""
     from pipeline.cache.remote.published import BLOBS, Published
 
     place = Published(url)
     for name in ["", *(name for name in place.remote.directories() if name not in (BLOBS, MANIFEST))]:
         at = f"{place.url}/{name}".rstrip("/")
         try:
-            if (found := Published(at).find()) is not None:
-                yield _complete(at, found[0])
+            if (published := Published(at).find()) is not None:
+                yield _complete(at, published[0])
         except BadCache as error:
             yield Listed(at, DAMAGED, str(error))
 
@@ -117,11 +121,15 @@ def _complete(place: str, manifest: Manifest) -> Listed:
 
 
 def _unfinished(place: Path) -> Listed:
-    """What is known of a cache in the making: from what it is made for, and who is making it."""
+    """Return the facts of an unfinished cache: its identity so far, and the process that writes it."""
     partial = place / PARTIAL
     holder = directory_lease(place).holder()
     shards = sum(re.fullmatch(r"[a-z]\w*-\d{5}\.json", entry.name) is not None for entry in partial.iterdir())
-    writing = f"being written by {holder}" if holder else "nobody is writing it: the command that began it goes on"
+    writing = (
+        f"being written by {holder}"
+        if holder
+        else "no process is writing it: run the command that started it to continue"
+    )
     listed = Listed(str(place), UNFINISHED, f"unfinished, {shards} shards so far; {writing}")
     try:
         value: Any = read_json(partial / "identity.json")

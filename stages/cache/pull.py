@@ -1,4 +1,4 @@
-"""Copy a published cache into a directory: only the files that are not there yet; the manifest last."""
+"""The command `cache pull`: download the missing files of a published cache; the manifest last."""
 
 import time
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ from pipeline.teacher.preflight import check_space
 
 @dataclass(frozen=True)
 class PullResult:
+    """The downloaded cache, and the bytes that were moved."""
+
     command: str
     out: str
     url: str
@@ -31,9 +33,9 @@ class PullResult:
 
 
 def run(config: CachePullConfig) -> PullResult:
-    """Every byte is compared with the manifest before it counts. An interrupted call goes on where it stopped.
+    """Download a cache, comparing every byte with the manifest; an interrupted call continues where it stopped.
 
-    Raises a `DistillError`; a directory that holds something else is not touched.
+    Raises a `DistillError`; a directory that holds something else is not changed.
     """
     started = time.monotonic()
     published, directory = Published(config.url), Path(config.cache)
@@ -68,7 +70,7 @@ def run(config: CachePullConfig) -> PullResult:
 
 
 def _fetch(published: Published, manifest: Manifest, directory: Path, writer: CacheWriter) -> int:
-    """Fetch what is missing or not intact; returns the bytes fetched."""
+    """Download the files that are missing or damaged; return the bytes downloaded."""
     records = manifest.files()
     shards = {
         shard.file: (split, index, shard)

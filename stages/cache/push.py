@@ -1,4 +1,4 @@
-"""Publish a cache at a URL: files by their digests, only those that are not there yet; the manifest last."""
+"""The command `cache push`: upload the missing files of a cache by their digests; the manifest last."""
 
 import time
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from pipeline.system.progress import bar, note
 
 @dataclass(frozen=True)
 class PushResult:
+    """The published cache, and the bytes that were moved."""
+
     command: str
     url: str
     seconds: float
@@ -28,10 +30,10 @@ class PushResult:
 
 
 def run(config: CachePushConfig) -> PushResult:
-    """Every file is compared with the manifest before it is sent, and what arrived after. Raises a `DistillError`.
+    """Upload a cache, comparing every file with the manifest before and after. Raises a `DistillError`.
 
-    Published caches do not change: another cache at the URL is refused. The same one is left as it is, but for files
-    of it that are missing or damaged there: these are sent again.
+    Published caches do not change: another cache at the URL is refused. Of the same cache, only files that are missing
+    or damaged there are uploaded.
     """
     started = time.monotonic()
     directory = Path(config.cache)
@@ -40,13 +42,13 @@ def run(config: CachePushConfig) -> PushResult:
         raise problem
     data = (directory / MANIFEST).read_bytes()
     published = Published(config.url)
-    found = published.find()
-    if found:
-        _refuse_other(published, found[0], manifest)
+    earlier = published.find()
+    if earlier:
+        _refuse_other(published, earlier[0], manifest)
     records = manifest.files()
     total = sum(record.bytes for record in records.values())
     moved = 0
-    if found is None or found[1] == data:
+    if earlier is None or earlier[1] == data:
         with bar(total, "push", "B") as progress:
             transfers = Transfers()
 
@@ -57,7 +59,7 @@ def run(config: CachePushConfig) -> PushResult:
 
             transfers.run(send, records)
             moved = transfers.moved
-    if found is None:
+    if earlier is None:
         moved += _publish(published, manifest, data)
     elif not moved:
         note(f"{published.url} is already this cache, complete")
@@ -87,12 +89,13 @@ def _publish(published: Published, manifest: Manifest, data: bytes) -> int:
 
 
 def _refuse_other(published: Published, theirs: Manifest, ours: Manifest) -> None:
-    for name, there, here in (
+    """Raise `BadCache` unless both manifests are of one cache."""
+    for name, remote, local in (
         ("identity", theirs.identity, ours.identity),
         ("content", theirs.content, ours.content),
     ):
-        if there != here:
+        if remote != local:
             raise BadCache(
-                f"{published.url} holds another cache ({name} {there[:12]}… ≠ {here[:12]}…), and what is published "
+                f"{published.url} holds another cache ({name} {remote[:12]}… ≠ {local[:12]}…), and what is published "
                 "does not change. Choose another URL"
             )

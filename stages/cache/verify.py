@@ -1,4 +1,4 @@
-"""Check every byte of a cache against its manifest, and repair what is damaged."""
+"""The command `cache verify`: check every byte of a cache against its manifest, and repair damaged files."""
 
 import shutil
 import time
@@ -23,6 +23,8 @@ from pipeline.teacher.spot_check import Sample, sample
 
 @dataclass(frozen=True)
 class VerifyResult:
+    """Files that were checked, repaired, or are not in the manifest; differences of the sampled rows."""
+
     command: str
     out: str
     seconds: float
@@ -36,37 +38,20 @@ class VerifyResult:
 
 
 def run(config: CacheVerifyConfig) -> VerifyResult:
-    """Raises `BadCache` naming the damaged files, after a line for each, unless all of them were repaired."""
+    """Check every file, and repair damaged ones if asked to.
+
+    Raises `BadCache` that names the damaged files, after a line for each, unless all of them were repaired.
+    """
     require_single_process("cache verify")
     started = time.monotonic()
     directory = Path(config.cache)
     if config.from_ and not config.repair:
         raise BadOption("--from names a copy to repair from: add --repair")
-    repaired = []
-    try:
-        manifest = read_manifest(directory)
-    except BadCache as error:
-        if not (config.repair and config.from_ and (directory / MANIFEST).is_file()):
-            raise
-        manifest = _other_manifest(config.from_)
-        note(f"{MANIFEST}: {error}")
-        repaired.append(MANIFEST)
-    with bar(sum(record.bytes for record in manifest.files().values()), f"verify {directory}", "B") as progress:
-        damaged = damage(directory, manifest, progress.update)
-    if repaired and all(shard.file in damaged for _, shard in manifest.shards()):
-        raise BadCache(  # nothing here says that the copy is of this cache
-            f"{directory} shares no shard with {config.from_}, and nothing was changed. Name another copy with --from"
-        )
-    for file, reason in damaged.items():
-        print(f"{file}: {reason}")
-    if damaged and not config.repair:
-        raise BadCache(
-            f"{directory}: {len(damaged)} of {len(manifest.files())} files are damaged "
-            f"({', '.join(list(damaged)[:5])}{', …' if len(damaged) > 5 else ''}). "
-            f"Run: {shell_line('cache', 'verify', directory, '--repair')}"
-        )
-    if damaged or repaired:
-        repaired += _repair(config, directory, manifest, damaged, bool(repaired))
+    manifest, manifest_too = _manifest(config, directory)
+    damaged = _damaged(config, directory, manifest, manifest_too)
+    repaired = [MANIFEST] if manifest_too else []
+    if damaged or manifest_too:
+        repaired += _repair(config, directory, manifest, damaged, manifest_too)
     unknown = unknown_files(directory, manifest)
     if unknown:
         note(
@@ -86,24 +71,56 @@ def run(config: CacheVerifyConfig) -> VerifyResult:
     )
 
 
-def _sampled(config: CacheVerifyConfig, directory: Path) -> Sample:
-    found = sample(open_cache(directory), directory, config.sample, config.seed)
-    print(
-        f"{found.rows} rows: logits differ by {found.logits:.2g}, normalised [CLS] by {found.cls:.2g} at most; "
-        f"the tolerance is {found.tolerance:g}"
-    )
-    if not found.agrees:
-        raise BadCache(
-            f"{directory}: the teacher in this cache says something else of {found.worst} than is stored (by "
-            f"{max(found.logits, found.cls):.3g}, tolerance {found.tolerance:g}). Make it again with cache-teacher"
+def _manifest(config: CacheVerifyConfig, directory: Path) -> tuple[Manifest, bool]:
+    """Return the manifest, and whether it is damaged and comes from the other copy."""
+    try:
+        return read_manifest(directory), False
+    except BadCache as error:
+        if not (config.repair and config.from_ and (directory / MANIFEST).is_file()):
+            raise
+        manifest = _other_manifest(config.from_)
+        note(f"{MANIFEST}: {error}")
+        return manifest, True
+
+
+def _damaged(config: CacheVerifyConfig, directory: Path, manifest: Manifest, manifest_too: bool) -> dict[str, str]:
+    """Return the reason for each damaged file, after printing it. Raises `BadCache` if they are not to be repaired."""
+    with bar(sum(record.bytes for record in manifest.files().values()), f"verify {directory}", "B") as progress:
+        damaged = damage(directory, manifest, progress.update)
+    if manifest_too and all(shard.file in damaged for _, shard in manifest.shards()):
+        raise BadCache(  # nothing here says that the copy is of this cache
+            f"{directory} shares no shard with {config.from_}, and nothing was changed. Name another copy with --from"
         )
-    return found
+    for file, reason in damaged.items():
+        print(f"{file}: {reason}")
+    if damaged and not config.repair:
+        raise BadCache(
+            f"{directory}: {len(damaged)} of {len(manifest.files())} files are damaged "
+            f"({', '.join(list(damaged)[:5])}{', …' if len(damaged) > 5 else ''}). "
+            f"Run: {shell_line('cache', 'verify', directory, '--repair')}"
+        )
+    return damaged
+
+
+def _sampled(config: CacheVerifyConfig, directory: Path) -> Sample:
+    """Run the teacher on sampled rows and print the differences. Raises `BadCache` if they exceed the tolerance."""
+    result = sample(open_cache(directory), directory, config.sample, config.seed)
+    print(
+        f"{result.rows} rows: logits differ by {result.logits:.2g}, normalised [CLS] by {result.cls:.2g} at most; "
+        f"the tolerance is {result.tolerance:g}"
+    )
+    if not result.agrees:
+        raise BadCache(
+            f"{directory}: the teacher in this cache says something else of {result.worst} than is stored (by "
+            f"{max(result.logits, result.cls):.3g}, tolerance {result.tolerance:g}). Make it again with cache-teacher"
+        )
+    return result
 
 
 def _repair(
     config: CacheVerifyConfig, directory: Path, manifest: Manifest, damaged: dict[str, str], manifest_too: bool
 ) -> list[str]:
-    """Replace the damaged files. Raises `BadCache` for those that could not be, after all others were."""
+    """Replace the damaged files. Raises `BadCache` for those that cannot be repaired, after repairing all others."""
     lease = directory_lease(directory)
     if (holder := lease.acquire()) is not None:
         raise BadCache(f"{directory} is being written by {holder}. Wait for it, then run the same command again")
@@ -133,6 +150,7 @@ def _repair(
 
 
 def _other_manifest(copy: str) -> Manifest:
+    """Return the manifest of another copy, a directory or a URL."""
     if "://" not in copy:
         return read_manifest(Path(copy))
     from pipeline.cache.remote.published import Published
@@ -141,7 +159,7 @@ def _other_manifest(copy: str) -> Manifest:
 
 
 def _fetch(copy: str) -> Fetch:
-    """How a file is had from another copy, a directory or a URL."""
+    """Return a function that copies a file from another copy of the cache, a directory or a URL."""
     if "://" in copy:
         from pipeline.cache.remote.published import fetch_file
 

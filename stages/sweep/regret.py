@@ -15,12 +15,13 @@ from pipeline.cache.open import open_cache
 from pipeline.config.options import command_line, option_name
 from pipeline.config.sweep import SweepRegretConfig
 from pipeline.data.metrics import measure
+from pipeline.data.task_kinds import TaskKind
 from pipeline.errors import BadOption, BadRun
 from pipeline.system.files import write_json
 from pipeline.system.formatting import printable, table
 from pipeline.system.progress import bar, note
 from pipeline.training.provenance import environment
-from pipeline.training.run_directory import read_predictions
+from pipeline.training.run_reader import read_predictions
 from stages.sweep.search.directory import SweepDirectory
 from stages.sweep.search.record import FINISHED, SweepRecord, TrialRecord
 
@@ -74,9 +75,10 @@ def run(config: SweepRegretConfig) -> RegretResult:
             f"{config.grid} is a sweep of several caches, whose dev examples differ. Pass a sweep of one cache"
         )
     split = _selection_split(grid)
-    labels = open_cache(location).splits[split].labels
+    cache = open_cache(location)
+    kind, labels = cache.manifest.kind, cache.splits[split].labels
     logits = {trial.out: _logits(trial, split) for record in (grid, *compared.values()) for trial in _done(record)}
-    scores = halves(logits, labels, grid.metric, config.resamples, config.seed)
+    scores = halves(kind, logits, labels, grid.metric, config.resamples, config.seed)
     best = winners(scores, [trial.out for trial in _done(grid)])
     budget = sum(trial.examples for trial in grid.trials)
     regret = {}
@@ -98,7 +100,12 @@ def run(config: SweepRegretConfig) -> RegretResult:
 
 
 def halves(
-    logits: Mapping[str, np.ndarray], labels: np.ndarray, metric: str, resamples: int, seed: int
+    kind: TaskKind,
+    logits: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    metric: str,
+    resamples: int,
+    seed: int,
 ) -> dict[str, np.ndarray]:
     """Return {run: float64 [resamples, 2]}: its score on each of two random halves of the examples, per resample."""
     draw = np.random.default_rng(seed)
@@ -108,7 +115,7 @@ def halves(
             order = draw.permutation(len(labels))
             for half, ids in enumerate(np.array_split(order, 2)):
                 for out, values in logits.items():
-                    scores[out][number, half] = measure((metric,), values[ids], labels[ids])[metric]
+                    scores[out][number, half] = measure(kind, (metric,), values[ids], labels[ids])[metric]
             progress.update()
     return scores
 

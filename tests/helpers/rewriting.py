@@ -40,7 +40,7 @@ def rewritten(source: Path, out: Path, change: Callable[[str, int, dict], None],
     digests = {name: "".join(record.rows_digest for record in split.shards) for name, split in splits.items()}
     fields = {n: hashlib.sha256(text.encode()).hexdigest() for n, text in digests.items()}
     shutil.copytree(source / "teacher", out / "teacher")
-    replace(manifest, fields={**manifest.fields, "splits": fields}, splits=splits, **changes).write(out)
+    replace(manifest, fields=replace(manifest.fields, splits=fields), splits=splits, **changes).write(out)
     return out
 
 
@@ -49,9 +49,9 @@ def without_split(source: Path, out: Path, name: str) -> Path:
     shutil.copytree(source, out)
     shutil.rmtree(out / name)
     manifest = open_cache(source).manifest
-    fields = {n: digest for n, digest in manifest.fields["splits"].items() if n != name}
+    fields = {n: digest for n, digest in manifest.fields.splits.items() if n != name}
     splits = {n: split for n, split in manifest.splits.items() if n != name}
-    replace(manifest, fields={**manifest.fields, "splits": fields}, splits=splits).write(out)
+    replace(manifest, fields=replace(manifest.fields, splits=fields), splits=splits).write(out)
     return out
 
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 
 from pipeline.cache.format.columns import column_types
 from pipeline.cache.format.containers import layout
+from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import FileRecord, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.ragged import Ragged
 from pipeline.data.splits import row_hash
+from pipeline.data.task_kinds import implied_kind
 from pipeline.system.digests import json_digest
 
 LABELS = ("no", "yes", "perhaps")
@@ -42,10 +45,26 @@ def write_cache(
 ) -> Manifest:
     """A finished cache of random columns whose teacher is a record only."""
     types = column_types(
-        classes=3, regression=False, token_types=True, layers=range(1, layers + 1), hidden=hidden, dtype="float16"
+        num_logits=3, label_dtype="int64", token_types=True, layers=range(1, layers + 1), hidden=hidden, dtype="float16"
     )
     files = {f"layer-{n:02d}.safetensors": FileRecord(8, "0" * 64) for n in range(1, layers + 2)}
-    writer = CacheWriter(directory, {}, container_name)
+    identity = CacheIdentity(
+        format=2,
+        teacher_weights="1" * 64,
+        teacher_config="2" * 64,
+        teacher_tokenizer="3" * 64,
+        splits={},
+        max_length=16,
+        layers=tuple(range(1, layers + 1)),
+        labels=LABELS,
+        shard_rows=shard_rows,
+        dtype="float16",
+        compute="float32",
+        batching="by length, 64, last layer for [CLS]",
+        sequences=1,
+        kind="single-label",
+    )
+    writer = CacheWriter(directory, identity, container_name)
     writer.start()
     records = {}
     for name, rows in splits.items():
@@ -57,23 +76,9 @@ def write_cache(
             for n, start in enumerate(starts)
         ]
         records[name] = SplitRecord(True, tuple(shards))
-    fields = {
-        "format": 2,
-        "teacher_weights": "1" * 64,
-        "teacher_config": "2" * 64,
-        "teacher_tokenizer": "3" * 64,
-        "splits": {name: split_digest([shard.rows_digest for shard in r.shards]) for name, r in records.items()},
-        "max_length": 16,
-        "layers": list(range(1, layers + 1)),
-        "labels": list(LABELS),
-        "shard_rows": shard_rows,
-        "dtype": "float16",
-        "compute": "float32",
-        "batching": "by length, 64, last layer for [CLS]",
-        "sequences": 1,
-    }
+    digests = {name: split_digest([shard.rows_digest for shard in r.shards]) for name, r in records.items()}
     manifest = Manifest(
-        fields,
+        replace(identity, splits=digests),
         container_name,
         TaskRecord("toy", LABELS, ("accuracy",)),
         ModelRecord("bert", layers + 1, hidden, 3, 0, 2, 32),
@@ -159,8 +164,8 @@ def seal_shard(cache: Path, file: str, moved: bool = True) -> None:
 
 def _types(value: Any) -> Any:
     return column_types(
-        classes=value["model"]["classes"],
-        regression=value["task"]["labels"] is None,
+        num_logits=value["model"]["classes"],
+        label_dtype=implied_kind(value["task"]["labels"] or ()).label_dtype,
         token_types=value["model"]["token_types"] > 0,
         layers=value["fields"]["layers"],
         hidden=value["model"]["hidden"],

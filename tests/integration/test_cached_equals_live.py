@@ -10,8 +10,8 @@ from pipeline.cache.teacher_files import student_from_bundle
 from pipeline.config.training import CacheTeacherConfig, TrainStudentConfig
 from pipeline.data.sources import load_rows
 from pipeline.data.tokenize import tokenize
-from pipeline.distillation.recipe import canonical, objective
-from pipeline.distillation.targets import CachedTargets, LiveTargets, passes
+from pipeline.distillation.recipe import resolve_recipe
+from pipeline.distillation.targets import CachedTargets, LiveTargets, teacher_forwards
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import load_classifier, locate
 from pipeline.training.learner import EncoderLearner, seed_everything
@@ -30,16 +30,16 @@ def losses(tiny, cache_directory, live, out, method):
     accelerator = make_accelerator("float32")
     seed_everything(config.seed)
     student = student_from_bundle(cache.teacher, 2, 4)
-    split, signals = cache.splits["train"], CachedTargets(cache.splits["train"])
+    split, targets = cache.splits["train"], CachedTargets(cache.splits["train"])
     if live:  # the task's own rows and the teacher run on every batch: no byte of the shards is used
         teacher = load_classifier(locate(str(tiny.teacher)))
         rows = load_rows(CacheTeacherConfig(**tiny.rows))
         split = tokenize("train", rows.splits["train"], tokenizer_of(tiny), 128)
-        signals = LiveTargets(teacher, accelerator)
-    learner = EncoderLearner(student, objective(canonical(config, cache.manifest)), config, accelerator, 0)
+        targets = LiveTargets(teacher, accelerator)
+    learner = EncoderLearner(student, resolve_recipe(config, cache.manifest).objective, config, accelerator, 0)
     run = RunDirectory(out, "test", {}, {})
     with run.claimed(accelerator, resume=False):
-        Training(learner, split, signals, None, ("accuracy",), config, accelerator, run, "test").train()
+        Training(learner, split, targets, None, ("accuracy",), config, accelerator, run, "test").train()
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines]
 
@@ -70,15 +70,15 @@ def test_a_target_of_another_example_is_refused(tiny):
         batch, rows=split.rows(batch.rows.ids + 1)
     )  # as after a shuffle that the targets missed
     with pytest.raises(BadCache) as error:
-        CachedTargets(split).for_batch(strayed, (1,))
+        CachedTargets(split).for_batch(strayed, ("logits", "cls_01"))
     assert str(error.value).startswith(
         "split train, example 1: the stored row belongs to other tokens (example_id 1, row_hash "
     )
 
 
 def test_passes_of_a_teacher_are_counted(tiny, tmp_path):
-    before = passes.teacher
+    before = teacher_forwards.count
     losses(tiny, tiny.arrow, False, tmp_path / "cached", "kd")
-    assert passes.teacher == before
+    assert teacher_forwards.count == before
     losses(tiny, tiny.arrow, True, tmp_path / "live", "kd")
-    assert passes.teacher == before + STEPS
+    assert teacher_forwards.count == before + STEPS

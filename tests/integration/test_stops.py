@@ -128,7 +128,7 @@ def test_two_workers_of_cache_teacher(tiny, tmp_path):
         ("train-student --cache c", "train_student", "Run the same command with --resume to go on"),
         ("finetune-teacher --task t --model m", "finetune_teacher", "Run the same command with --resume to go on"),
         ("cache-teacher --task t", "cache_teacher", GO_ON),
-        ("sweep", "sweep", GO_ON),
+        ("sweep", "sweep.run", GO_ON),
         ("quickstart", "quickstart", GO_ON),
         ("cache pull u c", "cache_tools.pull", GO_ON),
         ("evaluate r", "evaluate", AGAIN),

@@ -244,7 +244,7 @@ def test_the_published_teacher_out_of_reach(in_directory, monkeypatch):
     with pytest.raises(HubUnreachable) as error:
         cache_teacher.run(CacheTeacherConfig(task="rte", data_dir="RTE"))
     assert str(error.value) == (
-        "there is no teacher in runs/rte/teacher, and textattack/bert-base-uncased-RTE cannot be had from the hub. "
+        "there is no teacher in runs/rte/teacher, and textattack/bert-base-uncased-RTE could not be downloaded from the hub. "
         "Make one: python cli.py finetune-teacher --task rte --data-dir RTE --model demo (or any BERT-like encoder)"
     )
 
@@ -255,10 +255,10 @@ def test_the_users_own_line_without_a_hub(in_directory, monkeypatch):
     with pytest.raises(HubUnreachable) as error:
         cache_teacher.run(CacheTeacherConfig(task="mnli"))
     assert str(error.value) == (
-        "there is no teacher in runs/mnli/teacher, and textattack/bert-base-uncased-MNLI cannot be had from the hub. "
+        "there is no teacher in runs/mnli/teacher, and textattack/bert-base-uncased-MNLI could not be downloaded from the hub. "
         "Make one: python cli.py finetune-teacher --task mnli --data-dir DIR --model demo (or any BERT-like encoder)"
     )
-    with pytest.raises(HubUnreachable, match=r"the data set nyu-mll/glue \(mnli\) cannot be had from the hub"):
+    with pytest.raises(HubUnreachable, match=r"the data set nyu-mll/glue \(mnli\) could not be downloaded"):
         cache_teacher.run(CacheTeacherConfig(task="mnli", teacher="anything"))
     assert list(in_directory.iterdir()) == []
 

@@ -8,7 +8,7 @@ import transformers
 
 from pipeline.cache.open import open_cache
 from pipeline.config.training import TrainStudentConfig
-from pipeline.data.splits import Rows
+from pipeline.data.splits import ExampleRows
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, TrainingDiverged
 from stages import train_student
 from tests.helpers.encoders import save_pretrained_encoder
@@ -39,13 +39,13 @@ def test_the_same_seeds_give_the_same_bytes_from_both_containers(tiny, tmp_path)
 
 def test_another_seed_changes_dropout_but_not_the_order(tiny, tmp_path, monkeypatch):
     seen = {}
-    check = Rows.check
+    check = ExampleRows.check
 
     def watch(self, hashes):
         seen.setdefault(name, []).append(self.ids.tolist())
         return check(self, hashes)
 
-    monkeypatch.setattr("pipeline.data.splits.Rows.check", watch)
+    monkeypatch.setattr("pipeline.data.splits.ExampleRows.check", watch)
     for name, options in {"a": {}, "b": {"seed": 1}, "c": {"data_seed": 1}}.items():
         train(tiny.arrow, tmp_path / name, **options)
     assert seen["a"] == seen["b"] != seen["c"]
@@ -207,7 +207,7 @@ def test_a_cache_without_a_dev_split(tiny, tmp_path):
     with pytest.raises(BadOption) as error:
         train(tmp_path / "cache", tmp_path / "run")
     assert str(error.value) == (
-        f"--select best judges on a dev split, and {tmp_path / 'cache'} has none. Use --select last"
+        f"--select best needs a labelled dev split, and {tmp_path / 'cache'} does not have one. Use --select last"
     )
     assert train(tmp_path / "cache", tmp_path / "run", select="last").metrics == {}
 

@@ -1,0 +1,1 @@
+"""Work that benchmarks time, each in a process of its own."""

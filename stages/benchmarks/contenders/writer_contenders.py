@@ -1,4 +1,4 @@
-"""The part of `benchmark cache` that computes nothing: a shard written, against `datasets` writing the same rows."""
+"""Writing of a shard in benchmark `cache`: this project's writer against `datasets`, on the same rows."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.data.ragged import Column
 from stages.benchmarks.harness.measurements import Series, ratio
-from stages.benchmarks.harness.synthetic import SHARD_ROWS, RandomColumns, token_lengths, types_of
+from stages.benchmarks.harness.synthetic import SHARD_ROWS, RandomColumns, identity_of, token_lengths, types_of
 from stages.benchmarks.harness.timing import Contender, Measured, Pace, Report, interleave
 
 OURS = {"arrow": "a shard written, hashed and synced, Arrow", "hdf5": "the same, HDF5"}
@@ -23,6 +23,7 @@ FEW_ROWS, MANY_ROWS = 500, 5000  # of one call of `datasets`, about half a secon
 
 
 def measure(config: BenchmarkConfig, teacher: Any, layers: Sequence[int]) -> Report:
+    """Time the writing of rows with the [CLS] vectors of these layers."""
     rows = SHARD_ROWS // 4 if config.quick else SHARD_ROWS
     lengths = token_lengths(config.lengths, rows)
     pace = Pace(min(2, config.rounds) if config.quick else config.rounds, 1.0)
@@ -32,8 +33,8 @@ def measure(config: BenchmarkConfig, teacher: Any, layers: Sequence[int]) -> Rep
             DECLARED: Contender(from_generator, DECLARED, directory, teacher, lengths[:FEW_ROWS], layers),
             ONE_ARRAY: Contender(from_generator, ONE_ARRAY, directory, teacher, lengths[:MANY_ROWS], layers),
         }
-        found = interleave(contenders, pace, "benchmark cache, writing")
-    named = {what: Series(what, "rows/s", found[what].values) for what in (*OURS.values(), DECLARED, ONE_ARRAY)}
+        rates = interleave(contenders, pace, "benchmark cache, writing")
+    named = {name: Series(name, "rows/s", rates[name].values) for name in (*OURS.values(), DECLARED, ONE_ARRAY)}
     ours = named[OURS["arrow"]]
     return Report(
         tuple(named.values()),
@@ -42,34 +43,34 @@ def measure(config: BenchmarkConfig, teacher: Any, layers: Sequence[int]) -> Rep
             ratio("rows written / Dataset.from_generator, one array", ours, named[ONE_ARRAY]),
         ),
         (
-            f"written: {rows:,} rows a shard of [CLS] of {len(layers)} layers in float16, tokens, label and logits. "
+            f"written: {rows:,} rows per shard of [CLS] of {len(layers)} layers in float16, tokens, label and logits. "
             "`datasets` neither hashes nor syncs; with one array of all layers it can read no layer alone",
         ),
     )
 
 
-# --- what runs in the processes of the contenders --------------------------------------------------------------
+# --- in the processes of the contenders --------------------------------------------------------------
 
 
-def shards(place: str, teacher: Any, lengths: np.ndarray, layers: Sequence[int]) -> Callable[[int], Measured]:
-    """So many shards written below `place` by the `CacheWriter` of each container, from rows in memory."""
+def shards(directory: str, teacher: Any, lengths: np.ndarray, layers: Sequence[int]) -> Callable[[int], Measured]:
+    """Return a turn that writes shards with the `CacheWriter` of each container, from rows in memory."""
     columns = RandomColumns(teacher, lengths, layers, len(lengths)).rows(0, len(lengths))
     types = types_of(teacher, layers)
 
     def run(times: int) -> Measured:
         seconds = dict.fromkeys(OURS.values(), 0.0)
         for _ in range(times):
-            for container, what in OURS.items():
-                with TemporaryDirectory(dir=place) as directory:
-                    seconds[what] += write_one(Path(directory) / "cache", container, columns, types)
-        return {what: (times * len(lengths), taken) for what, taken in seconds.items()}
+            for container, name in OURS.items():
+                with TemporaryDirectory(dir=directory) as temporary:
+                    seconds[name] += write_one(Path(temporary) / "cache", container, columns, types)
+        return {name: (times * len(lengths), taken) for name, taken in seconds.items()}
 
     return run
 
 
 def write_one(directory: Path, container: str, columns: Mapping[str, Column], types: Mapping[str, ColumnType]) -> float:
-    """Seconds for one shard and its record."""
-    writer = CacheWriter(directory, {}, container)
+    """Write one shard and its record; return the seconds."""
+    writer = CacheWriter(directory, identity_of((), len(columns["label"])), container)
     writer.start()
     started = time.perf_counter()
     writer.write_shard("train", 0, columns, types)
@@ -79,30 +80,33 @@ def write_one(directory: Path, container: str, columns: Mapping[str, Column], ty
 
 
 def from_generator(
-    what: str, place: str, teacher: Any, lengths: np.ndarray, layers: Sequence[int]
+    name: str, directory: str, teacher: Any, lengths: np.ndarray, layers: Sequence[int]
 ) -> Callable[[int], Measured]:
-    """`Dataset.from_generator` over the same rows, which lie in memory; each time into a new directory in `place`."""
+    """Return a turn of `Dataset.from_generator` over the same rows in memory, each time into a new directory."""
     from datasets import disable_progress_bars
 
     disable_progress_bars()
     columns = RandomColumns(teacher, lengths, layers, len(lengths)).rows(0, len(lengths))
-    one_array = what == ONE_ARRAY
+    one_array = name == ONE_ARRAY
     rows, features = rows_of(columns, layers, one_array), features_of(teacher, layers, one_array)
 
     def run(times: int) -> Measured:
         seconds = 0.0
         for _ in range(times):
-            with TemporaryDirectory(dir=place) as directory:
+            with TemporaryDirectory(dir=directory) as temporary:
                 started = time.perf_counter()
-                dataset_of(rows, features, Path(directory))
+                dataset_of(rows, features, Path(temporary))
                 seconds += time.perf_counter() - started
-        return {what: (times * len(rows), seconds)}
+        return {name: (times * len(rows), seconds)}
 
     return run
 
 
 def dataset_of(rows: Sequence[Mapping[str, Any]], features: Any, directory: Path) -> Any:
-    """Written into `directory`. Named, so that no time goes into pickling the rows to find a name for them."""
+    """Write the rows into `directory` with `datasets`.
+
+    The fingerprint is given, because `datasets` would hash all rows to compute one.
+    """
     from datasets import Dataset
 
     def generator() -> Iterator[Mapping[str, Any]]:
@@ -112,7 +116,7 @@ def dataset_of(rows: Sequence[Mapping[str, Any]], features: Any, directory: Path
 
 
 def rows_of(columns: Mapping[str, Column], layers: Sequence[int], one_array: bool) -> list[dict[str, Any]]:
-    """The rows as dicts of numpy values; `one_array` joins their [CLS] vectors into "cls", [K, H]."""
+    """Return the rows as dicts of numpy values; `one_array` joins their [CLS] vectors into "cls", [K, H]."""
     count = len(columns["label"])
     rows: list[dict[str, Any]] = [{name: column[row] for name, column in columns.items()} for row in range(count)]
     for row in rows:
@@ -123,13 +127,13 @@ def rows_of(columns: Mapping[str, Column], layers: Sequence[int], one_array: boo
 
 
 def features_of(teacher: Any, layers: Sequence[int], one_array: bool) -> Any:
-    """What `datasets` has to know of these rows."""
+    """Return the `Features` of these rows."""
     from datasets import Array2D, Features, List, Value
 
-    found: dict[str, Any] = {}
+    features: dict[str, Any] = {}
     for name, kind in types_of(teacher, () if one_array else layers).items():
-        found[name] = Value(kind.dtype) if kind.width == 0 else List(Value(kind.dtype), length=kind.width or -1)
-    found["row_hash"] = Value("binary")
+        features[name] = Value(kind.dtype) if kind.width == 0 else List(Value(kind.dtype), length=kind.width or -1)
+    features["row_hash"] = Value("binary")
     if one_array:
-        found["cls"] = Array2D((len(layers), teacher.hidden_size), "float16")
-    return Features(found)
+        features["cls"] = Array2D((len(layers), teacher.hidden_size), "float16")
+    return Features(features)

@@ -1,4 +1,4 @@
-"""How something grows: what was measured at several sizes of the work, and the straight line through it."""
+"""Growth with the amount of work: a measurement at each of several sizes, and the straight line through them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,54 +16,55 @@ _SCALES = {
 
 @dataclass(frozen=True)
 class Line:
-    """One series for each amount of work. At least two of the amounts are `straight_from` or more.
+    """One series for each amount of work, of which at least two are `straight_from` or more.
 
-    `work` names one unit of the work, as "example"; `unit` is "s" or "bytes".
+    `work` names one unit of the work, such as "example"; `unit` is "s" or "bytes".
     """
 
-    what: str
+    name: str
     unit: str
     work: str
     points: tuple[tuple[float, Series], ...]
-    straight_from: float = 0  # the line is that of the points from here on
+    straight_from: float = 0  # smaller amounts of work are not part of the fit
 
     @cached_property
     def fit(self) -> tuple[float, float]:
-        """Intercept and slope by least squares through the medians."""
+        """Return intercept and slope by least squares through the medians."""
         x, y = self._straight()
         slope, intercept = np.polyfit(x, y, 1)
         return float(intercept), float(slope)
 
     @property
     def deviation(self) -> float:
-        """The largest distance of a median from the line, as a share of the median."""
+        """Return the largest distance of a median from the line, as a share of the median."""
         x, y = self._straight()
         intercept, slope = self.fit
         return float(np.max(np.abs(y - intercept - slope * x) / np.abs(y)))
 
     def _straight(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return amounts of work and medians of the points that the fit uses, float64 each."""
         straight = [(x, series.median) for x, series in self.points if x >= self.straight_from]
         x, y = np.array(straight, np.float64).T
         return x, y
 
     def sentence(self) -> str:
-        """The line in words."""
+        """Return the line in words, for below the table."""
         intercept, slope = self.fit
         start = f", from {self.straight_from:g} on" if self.straight_from else ""
         sign, article = "−" if slope < 0 else "+", "an" if self.work[0] in "aeiou" else "a"
         formula = f"{_amount(intercept, self.unit)} {sign} {_amount(abs(slope), self.unit)} {article} {self.work}"
-        return f"{self.what}: {formula}{start}; largest deviation {100 * self.deviation:.1f} %"
+        return f"{self.name}: {formula}{start}; largest deviation {100 * self.deviation:.1f} %"
 
     def as_json(self) -> dict[str, Any]:
-        """Points as [work, median], and the line, to five digits."""
+        """Return points as [work, median], and the line, to five digits."""
         intercept, slope = self.fit
-        found = {"intercept": intercept, "slope": slope, "largest_deviation": self.deviation}
+        fit = {"intercept": intercept, "slope": slope, "largest_deviation": self.deviation}
         return {
             "unit": self.unit,
             "against": f"{self.work}s",
             "points": [[x, _digits(series.median)] for x, series in self.points],
             "straight_from": self.straight_from,
-        } | {name: _digits(value) for name, value in found.items()}
+        } | {name: _digits(value) for name, value in fit.items()}
 
 
 def _digits(value: float) -> float:
@@ -71,8 +72,8 @@ def _digits(value: float) -> float:
 
 
 def _amount(value: float, unit: str) -> str:
-    """Seconds or bytes for people, in three digits."""
+    """Return seconds or bytes as text of three digits and a unit."""
     scales, value = _SCALES[unit], float(f"{value:.3g}")
     factor, name = next((scale for scale in scales if abs(value) >= scale[0]), scales[-1])
-    whole = len(str(int(abs(value / factor))))
-    return f"{value / factor:.{max(0, 3 - whole)}f} {name}".replace("-", "−")
+    digits = len(str(int(abs(value / factor))))
+    return f"{value / factor:.{max(0, 3 - digits)}f} {name}".replace("-", "−")

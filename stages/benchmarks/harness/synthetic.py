@@ -1,4 +1,4 @@
-"""Caches of random numbers in the shape of real ones, to measure with: speed does not depend on the values."""
+"""Caches of random numbers in the shape of real ones; speed does not depend on the values."""
 
 import copy
 import os
@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.cache.format.columns import ColumnType, cls_column, column_types
 from pipeline.cache.format.identity import CacheIdentity
-from pipeline.cache.format.manifest import FORMAT_VERSION, Manifest, ModelRecord, SplitRecord, TaskRecord
+from pipeline.cache.format.manifest import FORMAT_VERSION, Manifest, ModelRecord, ShardRecord, SplitRecord, TaskRecord
 from pipeline.cache.teacher_files import write_bundle
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.ragged import Column, Ragged
@@ -26,7 +26,7 @@ from pipeline.teacher.forward import BATCHING
 
 LABELS = ("entailment", "neutral", "contradiction")
 MAX_LENGTH = 128
-POSITIONS = 512  # of a BERT: the tokens that it can take
+POSITIONS = 512  # tokens that a BERT accepts
 MNLI_ROWS = 392_702
 SHARD_ROWS = 16_384
 DEV_ROWS = 64
@@ -40,7 +40,7 @@ CORPORA = ("mnli", "rte")
 
 
 def token_lengths(source: str, count: int, seed: int = 0) -> np.ndarray:
-    """int64 [count]: tokens of examples as in "rte", "mnli", or a file with one number a line; cut at 128.
+    """Draw the tokens of examples, int64 [count], as in "rte", "mnli", or a file of one number per line; cut at 128.
 
     Raises `BadOption` for a file that holds anything but numbers from 1 to 512.
     """
@@ -55,15 +55,16 @@ def token_lengths(source: str, count: int, seed: int = 0) -> np.ndarray:
 
 
 def _read(source: str) -> np.ndarray:
+    """Return the lengths in a file, one per line. Raises `BadOption` for anything else."""
     path = Path(source)
-    if not os.path.isfile(source):  # "" is no path; a name that is too long is none either
+    if not os.path.isfile(source):  # Path("") is a directory, and Path.is_file raises for a name that is too long
         meant = source.lower() if source.lower() in CORPORA else "mnli"
-        reason = "is a directory" if os.path.isdir(source) else "is no file"
+        reason = "is a directory" if os.path.isdir(source) else "is not a file"
         raise BadOption(f"--lengths {source or repr(source)} {reason}. Try --lengths {meant}")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise BadOption(f"--lengths {path} cannot be read ({reason}). Try --lengths mnli") from error
     lengths = [_length(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not lengths:
@@ -72,18 +73,19 @@ def _read(source: str) -> np.ndarray:
 
 
 def _length(path: Path, number: int, line: str) -> int:
+    """Return the length in one line of the file. Raises `BadOption` unless it is one."""
     with suppress(ValueError):
         if 1 <= (length := int(line)) <= POSITIONS:
             return length
-    shown = one_line(line, 40) or "no number"
+    text = one_line(line, 40) or "no number"
     raise BadOption(
-        f"--lengths {path} holds {shown} in line {number}; lengths are whole numbers from 1 to {POSITIONS}, one a "
+        f"--lengths {path} holds {text} in line {number}; lengths are whole numbers from 1 to {POSITIONS}, one per "
         "line. Change it, or try --lengths mnli"
     )
 
 
 def teacher_config(model: str) -> Any:
-    """The transformers configuration of a teacher: "base" is BERT-base, "demo" the packaged six-layer BERT."""
+    """Return the configuration of a teacher: "base" is BERT-base, "demo" the packaged six-layer BERT."""
     from transformers import BertConfig
 
     config = BertConfig() if model == "base" else load_config(locate("demo"))
@@ -92,14 +94,14 @@ def teacher_config(model: str) -> Any:
 
 
 def narrow(config: Any) -> Any:
-    """The same width with few tokens and narrow feed-forwards, so that a cache is hardly more than its shards."""
+    """Return a copy with few tokens and narrow feed-forwards, so that the teacher adds little to a cache's size."""
     config = copy.deepcopy(config)
     config.update({"vocab_size": 2000, "intermediate_size": 64})
     return config
 
 
 def token_rows(lengths: Sequence[int] | np.ndarray, vocabulary: int, seed: int = 0) -> Ragged:
-    """Random tokens behind a [CLS], so many a row."""
+    """Return random tokens after a [CLS] token: one row for each of the lengths."""
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     values = np.random.default_rng(seed).integers(LOWEST_TOKEN, vocabulary, offsets[-1], np.int32)
     values[offsets[:-1]] = FIRST_TOKEN
@@ -107,7 +109,7 @@ def token_rows(lengths: Sequence[int] | np.ndarray, vocabulary: int, seed: int =
 
 
 def types_of(config: Any, layers: Sequence[int]) -> dict[str, ColumnType]:
-    """The columns that `RandomColumns` makes for this teacher."""
+    """Return the types of the columns that `RandomColumns` makes for this teacher."""
     return column_types(
         num_logits=len(LABELS),
         label_dtype=SINGLE_LABEL.label_dtype,
@@ -139,7 +141,7 @@ def identity_of(layers: Sequence[int], shard_rows: int) -> CacheIdentity:
 
 
 class RandomColumns:
-    """The columns of shards of random numbers; those of [CLS] are one block of them, turned from layer to layer."""
+    """Columns of random numbers for shards; [CLS] vectors are one block, rotated by a row from layer to layer."""
 
     def __init__(self, config: Any, lengths: np.ndarray, layers: Sequence[int], shard_rows: int):
         self.config, self.lengths, self.layers = config, lengths, layers
@@ -147,7 +149,7 @@ class RandomColumns:
         self.block = draw.uniform(-1, 1, (min(shard_rows, len(lengths)), config.hidden_size)).astype(np.float16)
 
     def rows(self, start: int, stop: int) -> dict[str, Column]:
-        """Of the examples start..stop-1."""
+        """Return the columns of examples start to stop − 1."""
         count = stop - start
         draw = np.random.default_rng(start)
         tokens = token_rows(self.lengths[start:stop], self.config.vocab_size, start)
@@ -175,43 +177,48 @@ def synthetic_cache(
     layers: Sequence[int] | None = None,
     shard_rows: int = SHARD_ROWS,
 ) -> Manifest:
-    """Write a whole cache, its teacher/ with random weights of `config` included; a student can be trained from it.
+    """Write a complete cache, with a teacher/ of random weights; a student can be trained from it.
 
-    Training examples have these lengths; the dev split has the first 64 of them, or lengths of its own. The tokenizer
-    is the packaged BERT's: raises `MissingExtra` without it.
+    Training examples have these lengths; the dev split has the first 64 of them, or `dev_lengths`. The tokenizer is
+    that of the packaged BERT. Raises `MissingExtra` if it is not installed.
     """
     tokenizer, model = load_tokenizer(locate("demo")), build_classifier(config)
     depth = depth_of(config)
     layers = tuple(range(1, depth)) if layers is None else tuple(layers)
-    record = ModelRecord(config.model_type, depth, config.hidden_size, len(LABELS), 0, 2, config.vocab_size)
-    types = types_of(config, layers)
     identity = identity_of(layers, shard_rows)
     writer = CacheWriter(directory, identity, container)
     writer.start()
-    splits = {}
-    for name, of_split in (("train", lengths), ("dev", lengths[:DEV_ROWS] if dev_lengths is None else dev_lengths)):
-        columns = RandomColumns(config, of_split, layers, shard_rows)
-        shards = [
-            writer.write_shard(name, index, columns.rows(*extent), types)
-            for index, extent in enumerate(shard_ranges(len(of_split), shard_rows))
-        ]
-        splits[name] = SplitRecord(True, tuple(shards))
+    lengths_by_split = {"train": lengths, "dev": lengths[:DEV_ROWS] if dev_lengths is None else dev_lengths}
+    splits = {
+        name: SplitRecord(True, _write_split(writer, name, config, split_lengths, layers, shard_rows))
+        for name, split_lengths in lengths_by_split.items()
+    }
     identity = replace(
         identity,
         teacher_weights=weights_digest(model.state_dict()),
         teacher_config=config_digest(config),
         teacher_tokenizer=tokenizer_digest(tokenizer),
-        splits={name: digest_of([shard.rows_digest for shard in record.shards]) for name, record in splits.items()},
+        splits={name: digest_of([shard.rows_digest for shard in split.shards]) for name, split in splits.items()},
     )
-    files = writer.write_teacher(lambda to: write_bundle(to, model, tokenizer))
     manifest = Manifest(
         identity,
         container,
         TaskRecord("mnli", LABELS, ("accuracy",)),
-        record,
+        ModelRecord(config.model_type, depth, config.hidden_size, len(LABELS), 0, 2, config.vocab_size),
         splits,
-        files,
+        writer.write_teacher(lambda teacher: write_bundle(teacher, model, tokenizer)),
         made={"command": "benchmark"},
     )
     writer.finish(manifest)
     return manifest
+
+
+def _write_split(
+    writer: CacheWriter, name: str, config: Any, lengths: np.ndarray, layers: Sequence[int], shard_rows: int
+) -> tuple[ShardRecord, ...]:
+    """Write the shards of a split of random columns; return their records."""
+    columns, types = RandomColumns(config, lengths, layers, shard_rows), types_of(config, layers)
+    return tuple(
+        writer.write_shard(name, index, columns.rows(start, stop), types)
+        for index, (start, stop) in enumerate(shard_ranges(len(lengths), shard_rows))
+    )

@@ -1,7 +1,7 @@
-"""Timing that a noisy machine cannot turn: every contender in a process of its own, a round of each in turn.
+"""Timing that is robust on a noisy machine: each contender has its own process, and they take turns in every round.
 
-A ratio is taken between neighbours of the same round, and told as the median of the rounds with the smallest and the
-largest.
+A ratio compares two contenders within one round, and is reported as the median of the rounds with the smallest and
+the largest.
 """
 
 import multiprocessing
@@ -20,12 +20,12 @@ from pipeline.system.progress import bar
 from stages.benchmarks.harness.lines import Line
 from stages.benchmarks.harness.measurements import Ratio, Series
 
-Measured = Mapping[str, tuple[float, float]]  # what was timed -> (work done, seconds)
+Measured = Mapping[str, tuple[float, float]]  # name -> (work done, seconds)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What one benchmark found. `notes` are sentences for below the table, `lines` are for the results file alone."""
+    """Results of one benchmark; `notes` are sentences for below the table, `lines` are only for the results file."""
 
     series: tuple[Series, ...]
     ratios: tuple[Ratio, ...]
@@ -34,10 +34,10 @@ class Report:
 
 
 class Contender:
-    """A process, while the with-block is open: it calls `build(*arguments)` once, and what that returned, with an
-    amount of work, each round.
+    """A process that calls `build(*arguments)` once, and the returned function with an amount of work in each round.
 
-    `build` is a function of a module: the process imports it anew. What goes wrong there is raised here.
+    It runs while the with-block is open. `build` is a function of a module, which the process imports. Errors of the
+    process are raised here.
     """
 
     def __init__(self, build: Callable[..., Callable[[int], Measured]], *arguments: Any):
@@ -45,13 +45,13 @@ class Contender:
 
     def __enter__(self) -> "Contender":
         context = multiprocessing.get_context("spawn")
-        self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         try:
             with _signals_held():
                 self._process.start()
-            other.close()
-            with suppress(OSError):  # it has ended already: its first turn tells
+            theirs.close()
+            with suppress(OSError):  # it has ended already: its first turn raises
                 self._connection.send((self._build, self._arguments))
         except BaseException as error:
             if self._process.pid is not None:
@@ -60,8 +60,11 @@ class Contender:
         return self
 
     def __call__(self, work: int) -> Measured:
-        """Raises the contender's own `DistillError`, `ProcessEnded`, and RuntimeError for everything else."""
-        with suppress(OSError):  # it has ended: what it said before is still to be read
+        """Run one turn with this amount of work and return what it measured.
+
+        Raises the contender's own `DistillError`, `ProcessEnded` if it died, and RuntimeError for everything else.
+        """
+        with suppress(OSError):  # it has ended: what it sent before is still to be read
             self._connection.send(work)
         try:
             result = self._connection.recv()
@@ -88,6 +91,7 @@ class Contender:
 
 
 def _end(code: int | None) -> str:
+    """Return how a process ended, in words, from its exit code."""
     if code is None or code >= 0:
         return f"ended with exit code {code}"
     return f"was killed ({signal.Signals(-code).name})"
@@ -95,7 +99,7 @@ def _end(code: int | None) -> str:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Ctrl-C and SIGTERM come when the block is left. A process that is started in it does not hear them."""
+    """Hold back Ctrl-C and SIGTERM until the block is left; a process that is started in it ignores them."""
     resource_tracker.ensure_running()  # starting it would let them through
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -105,7 +109,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def _serve(connection: Connection) -> None:
-    """The contender's process: silent, so that its own bars do not run through the benchmark's."""
+    """Run the contender in its process; silently, so that its progress bars do not mix with the benchmark's."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # Ctrl-C is for the parent, which ends this one
     sys.stderr = sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
@@ -123,16 +127,16 @@ def _serve(connection: Connection) -> None:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to measure: rounds, and the seconds that a contender is given in each."""
+    """Duration of a measurement: rounds, and the seconds that each contender gets per round."""
 
     rounds: int
     seconds: float
 
 
 def interleave(contenders: Mapping[str, Contender], pace: Pace, description: str) -> dict[str, Series]:
-    """The rate of everything that the contenders time, one number a round, in work a second.
+    """Return the rate of everything that the contenders time, in work per second, one number per round.
 
-    A first round, which is not counted, warms them up and tells how much work fills a contender's seconds.
+    A first round, which is not counted, warms them up and shows how much work fills a contender's seconds.
     """
     rates: dict[str, list[float]] = {}
     work: dict[str, int] = {}
@@ -146,7 +150,7 @@ def interleave(contenders: Mapping[str, Contender], pace: Pace, description: str
                     taken = sum(seconds for _, seconds in measured.values())
                     work[name] = max(1, int(pace.seconds / taken))
                 else:
-                    for what, (done, seconds) in measured.items():
-                        rates.setdefault(what, []).append(done / seconds)
+                    for timed, (done, seconds) in measured.items():
+                        rates.setdefault(timed, []).append(done / seconds)
                 progress.update()
-    return {what: Series(what, "", tuple(values)) for what, values in rates.items()}
+    return {timed: Series(timed, "", tuple(values)) for timed, values in rates.items()}

@@ -155,7 +155,7 @@ def _serve(connection: Connection, index: int, threads: int | None) -> None:
     from tqdm import tqdm
 
     tqdm.set_lock(threading.RLock())  # its own would be a semaphore of the system, which a killed process leaves
-    from stages import train_student  # noqa: F401
+    import pipeline.training.student  # noqa: F401
 
     if torch.cuda.is_available():
         torch.cuda.set_device(index % torch.cuda.device_count())

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BusyRun, DistillError, Interrupted, one_line
-from pipeline.training.run_directory import read_curve
+from pipeline.training.run_reader import read_curve
 from pipeline.training.training_state import Evaluation, PausedTraining, Progress
 
 DONE, STOPPED, FAILED, BUSY, INTERRUPTED = "done", "stopped", "failed", "busy", "interrupted"
@@ -61,10 +61,10 @@ class TrialOutcome:
 
 def work(job: Job, report: Callable[[ProgressUpdate], None]) -> list[TrialOutcome]:
     """Train the trials of a job and return their outcomes; errors are outcomes too."""
-    from pipeline.distillation.targets import passes
-    from stages import train_student
+    from pipeline.distillation.targets import teacher_forwards
+    from pipeline.training.student import advance_pack
 
-    before, started = passes.teacher, time.monotonic()
+    before, started = teacher_forwards.count, time.monotonic()
     last: dict[str, ProgressUpdate] = {}
     due = 0.0
 
@@ -81,10 +81,10 @@ def work(job: Job, report: Callable[[ProgressUpdate], None]) -> list[TrialOutcom
             due = time.monotonic() + UPDATE_SECONDS
 
     try:
-        results: list[Any] = train_student.advance_pack(job.configs, job.until, watch)
+        results: list[Any] = advance_pack(job.configs, job.until, watch)
     except Exception as error:
         results = [error] * len(job.keys)
-    forwards = passes.teacher - before
+    forwards = teacher_forwards.count - before
     seconds = (time.monotonic() - started) / len(job.keys)
     results = [_at_rung(result, config, job.until) for result, config in zip(results, job.configs, strict=True)]
     return [

@@ -11,6 +11,7 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from pipeline.config.methods import METHODS
 from stages.sweep.report import leaderboard
 from stages.sweep.report.drawing import (
     STYLE,
@@ -29,7 +30,7 @@ from stages.sweep.report.drawing import (
 from stages.sweep.report.svg import BEST, INK, POINT, svg
 from stages.sweep.search.record import FINISHED, RUNNING, SweepRecord, TrialRecord
 
-METHODS = {"pkd-skip": "PKD-Skip", "pkd-last": "PKD-Last", "pkd-custom": "PKD-custom", "kd": "KD", "ft": "FT"}
+DISPLAY_NAMES = {m.name: m.display_name for m in sorted(METHODS.values(), key=lambda m: -len(m.terms))}
 CURVE_POINTS = 20_000  # of all learning curves together, so that the page of a large sweep stays small
 MOST_CATEGORIES = 24
 
@@ -138,15 +139,15 @@ def _progress(record: SweepRecord, scores: Scores) -> Picture:
 
 def _methods(record: SweepRecord, scores: Scores) -> Picture:
     """Draw scores by method, Skip and Last first: every trial, and quartiles of the finished ones."""
-    tried = [method for method in METHODS if any(trial.method == method for trial in record.trials)]
-    tried += sorted({trial.method for trial in record.trials} - set(METHODS))
+    tried = [method for method in DISPLAY_NAMES if any(trial.method == method for trial in record.trials)]
+    tried += sorted({trial.method for trial in record.trials} - set(DISPLAY_NAMES))
     title = "PKD-Skip against PKD-Last" if set(tried) >= {"pkd-skip", "pkd-last"} else "Methods"
-    names = [METHODS.get(method, method) for method in tried]
+    names = [DISPLAY_NAMES.get(method, method) for method in tried]
     if len(tried) < 2:
         only = f"Every trial is of one method, {names[0]}" if tried else "No trials yet"
         return Picture(title, f"{only}: there is nothing to compare.")
     members = {method: [trial for trial in scores.trials if trial.method == method] for method in tried}
-    groups = {METHODS.get(method, method): trials for method, trials in members.items() if trials}
+    groups = {DISPLAY_NAMES.get(method, method): trials for method, trials in members.items() if trials}
     if len(groups) < 2:
         return Picture(title, f"{' and '.join(names)} were tried; fewer than two of them have scores yet.")
     figure, axes = new_axes("method", scores.label)

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from pipeline.system.files import write_text
 from pipeline.system.formatting import printable
 from stages.sweep.report import leaderboard
-from stages.sweep.report.figures import METHODS, pictures
+from stages.sweep.report.figures import DISPLAY_NAMES, pictures
 from stages.sweep.search.record import SweepRecord
 
 
@@ -32,7 +32,7 @@ def write_page(record: SweepRecord, path: Path) -> None:
         trials=ranked + rest,
         failures=leaderboard.failures(record),
         text=leaderboard,
-        method_names=METHODS,
+        method_names=DISPLAY_NAMES,
         **pictures(record),
     )
     write_text(path, page)

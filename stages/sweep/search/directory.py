@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from pipeline.errors import BadRun, one_line, shell_line
 from pipeline.system.files import read_json, write_json
 from pipeline.system.lease import directory_lease, is_free, leave_directory
-from pipeline.training.run_directory import read_curve
+from pipeline.training.run_reader import read_curve
 from stages.sweep.execution.worker import ProgressUpdate
 from stages.sweep.search.record import FINISHED, RUNNING, SweepRecord, TrialRecord
 from stages.sweep.search.study import JOURNAL, Study, refuse_damage, state_of

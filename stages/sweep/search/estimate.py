@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.cache.format.columns import cls_column
 from pipeline.cache.reader import Cache
 from pipeline.data.tasks import TRAIN
 from pipeline.system.formatting import duration, size, table
@@ -38,7 +37,7 @@ def estimate(tried: Mapping[str, tuple[Trial, float]], trials: Trials, repeats: 
     examples = seconds = read = 0.0
     for trial, share in incomplete:
         cache = trials.cache(trial.config.cache)
-        kind = (*trial.batches, trial.settings["method"])
+        kind = (*trial.batches, trial.recipe.method.name)
         if kind not in speeds:
             speeds[kind] = trial.config.batch_size / measure_pack(cache, trial.config, (1,))[1]
         of_trial = repeats * trial.examples(0, trial.steps(share))
@@ -54,9 +53,11 @@ def estimate(tried: Mapping[str, tuple[Trial, float]], trials: Trials, repeats: 
 def row_bytes(trial: Trial, cache: Cache) -> float:
     """Return the mean number of bytes of a training example that a trial reads."""
     types, split = cache.manifest.column_types(), cache.splits[TRAIN]
-    names = [] if trial.settings["method"] == "ft" else ["logits"]
-    names += [cls_column(layer) for layer in trial.settings["teacher_layers"] or ()]
-    return sum(types[name].bytes(1) for name in names) + ROW_BYTES + TOKEN_BYTES * float(split.lengths.mean())
+    return (
+        sum(types[name].bytes(1) for name in trial.recipe.objective.columns)
+        + ROW_BYTES
+        + TOKEN_BYTES * float(split.lengths.mean())
+    )
 
 
 def estimate_text(listed: Sequence[Trial], cost: Estimate) -> str:

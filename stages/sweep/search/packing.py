@@ -10,7 +10,7 @@ from pipeline.cache.reader import Cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import collate
 from pipeline.data.tasks import TRAIN
-from pipeline.distillation.recipe import canonical, initial_student, objective
+from pipeline.distillation.recipe import initial_student, resolve_recipe
 from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator, synchronized_clock
@@ -76,13 +76,13 @@ def measure_pack(
     each does not count.
     All of their students are in memory at once.
     """
-    settings, split = canonical(config, cache.manifest), cache.splits[TRAIN]
-    accelerator, pad_id = make_accelerator(settings["precision"]), cache.manifest.model.pad_id
+    recipe, split = resolve_recipe(config, cache.manifest), cache.splits[TRAIN]
+    accelerator, pad_id = make_accelerator(recipe.precision), cache.manifest.model.pad_id
     device = accelerator.device.type
 
     def learner() -> EncoderLearner:
-        model, _ = initial_student(config.init, cache, settings["student_layers"], settings["method"])
-        return EncoderLearner(model, objective(settings), config, accelerator, pad_id)
+        model, _ = initial_student(recipe, cache)
+        return EncoderLearner(model, recipe.objective, config, accelerator, pad_id)
 
     packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
     targets, order = CachedTargets(split), Schedule.of(config, split.lengths).order
@@ -91,6 +91,6 @@ def measure_pack(
         for size, pack in packs.items():
             started = synchronized_clock(device)
             batch = collate(split, order.batch(step), pad_id).to(accelerator.device)
-            pack.step([Part(batch, targets.for_batch(batch, pack.layers), 1.0)], step, 1 + steps)
+            pack.step([Part(batch, targets.for_batch(batch, pack.columns), 1.0)], step, 1 + steps)
             seconds[size].append((synchronized_clock(device) - started) / size)
     return {size: statistics.median(measured[1:]) for size, measured in seconds.items()}

@@ -53,14 +53,14 @@ def staged(trials: Sequence[Trial], make: Callable[[Mapping[str, Any]], Trial]) 
     first: dict[str, Trial] = {}  # every KD trial, in order
     groups: dict[tuple[Any, ...], dict[str, list[Trial]]] = {}  # what else differs -> KD key -> its PKD trials
     for trial in trials:
-        if not trial.settings["method"].startswith("pkd"):
+        if not trial.recipe.method.matches_layers:
             first.setdefault(trial.key, trial)
             continue
         options = {name: getattr(trial.config, name) for name in trial.config.identity_options()}
         options |= {"cache": trial.config.cache, "method": "kd", "teacher_layers": None}
         kd = make(options)
         first.setdefault(kd.key, kd)
-        aside = {n: v for n, v in trial.settings.items() if n not in (*STAGED, "beta")}
+        aside = {n: v for n, v in trial.recipe.options.items() if n not in (*STAGED, "beta")}
         group = (trial.config.cache, *map(str, aside.values()))
         groups.setdefault(group, {}).setdefault(kd.key, []).append(trial)
 

@@ -12,24 +12,27 @@ from pipeline.cache.reader import Cache
 from pipeline.config.options import command_line
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import TrainStudentConfig
-from pipeline.data.tasks import DEV, role_of
-from pipeline.distillation.recipe import canonical, default_out, initial_student, training_split
+from pipeline.data.splits import selection_split
+from pipeline.distillation.recipe import StudentRecipe, initial_student, resolve_recipe, training_split
 from pipeline.errors import BadCache, BadOption
-from pipeline.system.digests import json_digest
 from pipeline.training.loop import Schedule
-from pipeline.training.run_directory import RunDirectory, checkpoint_step
+from pipeline.training.run_directory import RunDirectory
+from pipeline.training.run_reader import checkpoint_step
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One training. `key` is the digest of its canonical configuration and of what it starts from."""
+    """One training: its recipe, the options that start it, and its length."""
 
-    key: str
+    recipe: StudentRecipe
     config: TrainStudentConfig  # --out and --resume included
-    settings: Mapping[str, Any]  # canonical: None for what has no meaning
-    inputs: Mapping[str, str]  # digests
     schedule: Schedule
     selection_split: str  # the dev split whose metric is its score
+
+    @property
+    def key(self) -> str:
+        """The digest of its options and of what it starts from."""
+        return self.recipe.digest
 
     @property
     def command(self) -> str:
@@ -38,15 +41,15 @@ class Trial:
 
     @property
     def option_values(self) -> dict[str, Any]:
-        """Every option as displays and Optuna show it: canonical, except for teacher layers, which --method implies."""
-        return {**self.settings, "cache": self.config.cache, "teacher_layers": self.config.teacher_layers}
+        """Every option as displays and Optuna show it: resolved, except for teacher layers, which --method implies."""
+        return {**self.recipe.options, "cache": self.config.cache, "teacher_layers": self.config.teacher_layers}
 
     @property
     def as_json(self) -> dict[str, Any]:
         """The attributes that a study keeps of it."""
         return {
             "shown": self.option_values,
-            "method": self.settings["method"],
+            "method": self.recipe.method.name,
             "command": self.command,
             "out": self.config.out,
             "total": self.total,
@@ -58,7 +61,8 @@ class Trial:
 
     def result(self) -> dict[str, Any] | None:
         """Return the result of its run if that is complete. Raises `BadRun` if something else is in its place."""
-        return RunDirectory(Path(self.config.out or ""), "train-student", self.settings, self.inputs).finished()
+        directory = Path(self.config.out or "")
+        return RunDirectory(directory, "train-student", self.recipe.options, self.recipe.inputs).finished()
 
     @property
     def total(self) -> int:
@@ -78,9 +82,7 @@ class Trial:
     @cached_property
     def batches(self) -> tuple[Any, ...]:
         """The values that trials share if they read the same rows in the same order, step by step."""
-        names = ("batch_size", "grad_accumulation", "data_seed", "max_train_examples", "eval_every", "precision")
-        values = (self.settings[name] for name in (*names, "student_layers", "init"))
-        return self.config.cache, self.total, *values
+        return self.total, *self.recipe.alike_in_pack.values()
 
 
 class Trials:
@@ -89,7 +91,7 @@ class Trials:
     def __init__(self, config: SweepConfig):
         self.store: dict[str, Any] = {"store": config.store, "store_bytes": config.store_bytes}
         self.caches: dict[str, Cache] = {}
-        self._inputs: dict[tuple[Any, ...], dict[str, str]] = {}
+        self._inputs: dict[tuple[Any, ...], Mapping[str, str]] = {}
 
     def cache(self, location: str) -> Cache:
         """Return the open cache at a location."""
@@ -102,25 +104,25 @@ class Trials:
         """Return the trial of some options. Raises a `DistillError` for options that do not fit their cache."""
         config = TrainStudentConfig(**{**self.store, **options, "resume": True})
         cache = self.cache(config.cache)
-        train = training_split(cache, config.cache)
-        dev_splits = [name for name, split in cache.splits.items() if role_of(name) == DEV and split.labelled]
-        if not dev_splits:
-            raise BadCache(f"{config.cache} has no labelled dev split to compare trials on. Cache one with --dev-file")
-        settings = canonical(config, cache.manifest)
-        defaults = TrainStudentConfig(cache=config.cache)
-        config = replace(config, **{n: getattr(defaults, n) for n, value in settings.items() if value is None})
-        start = (config.cache, config.init, settings["student_layers"], settings["method"].startswith("pkd"))
+        train = training_split(cache)
+        if (dev := selection_split(cache.splits)) is None:
+            raise BadCache(
+                f"{config.cache} does not have a labelled dev split to compare trials on. Cache one with --dev-file"
+            )
+        recipe = resolve_recipe(config, cache.manifest)
+        recipe = recipe.starting_from(self._initial_digests(recipe, cache))
+        config = replace(recipe.config, out=recipe.default_out(cache.manifest.task.name))
+        return Trial(recipe, config, Schedule.of(config, train.lengths), dev)
+
+    def _initial_digests(self, recipe: StudentRecipe, cache: Cache) -> Mapping[str, str]:
+        """Return the digests of the checkpoint that a student starts from, which is loaded once."""
+        config = recipe.config
+        if config.init == "teacher":
+            return {}
+        start = (config.cache, config.init, recipe.depth, recipe.method.matches_layers)
         if start not in self._inputs:
-            self._inputs[start] = {"cache": cache.manifest.identity}
-            if config.init != "teacher":
-                depth, method = settings["student_layers"], settings["method"]
-                self._inputs[start] |= initial_student(config.init, cache, depth, method)[1]
-        inputs = self._inputs[start]
-        out = default_out(cache.manifest.task.name, settings, inputs)
-        schedule = Schedule.of(config, train.lengths)
-        return Trial(
-            json_digest([settings, inputs]), replace(config, out=out), settings, inputs, schedule, dev_splits[0]
-        )
+            self._inputs[start] = initial_student(recipe, cache)[1].inputs
+        return self._inputs[start]
 
     def distinct(self, settings: Iterable[Mapping[str, Any]]) -> list[Trial]:
         """Return the trials of settings, in order; settings that mean the same are one trial.

@@ -218,7 +218,7 @@ def test_without_a_hub_the_message_is_one_line_that_names_the_way_out(tmp_path):
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hub")}
     done = subprocess.run([sys.executable, "-c", script], env=os.environ | nowhere, capture_output=True, text=True)
     assert done.stdout == (
-        "the data set nyu-mll/glue (rte) cannot be had from the hub (ConnectionError). "
+        "the data set nyu-mll/glue (rte) could not be downloaded (ConnectionError). "
         "Check the connection, or give --data-dir DIR with the official rte files of GLUE\n"
     )
 

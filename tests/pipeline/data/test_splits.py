@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.cache.open import open_cache
 from pipeline.cache.shards import LocalSource
 from pipeline.data.batching import collate
-from pipeline.data.splits import Rows, Split, row_hash
+from pipeline.data.splits import ExampleRows, Split, row_hash
 from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadCache
 from tests.helpers.sealing import write_cache
@@ -36,8 +36,6 @@ def test_any_ids_in_any_order(split, ids):
         assert np.array_equal(rows.gather(name), expected) and rows.gather(name).dtype == expected.dtype
         out = np.empty_like(expected)
         assert np.array_equal(rows.gather(name, out), expected) and np.array_equal(out, expected)
-    layers = [split.whole(name)[ids] for name in ("cls_02", "cls_01")]
-    assert np.array_equal(rows.stacked(["cls_02", "cls_01"]), np.stack(layers))
     tokens = [row for shard in split.shards for row in (shard["input_ids"][n] for n in range(len(shard["input_ids"])))]
     gathered = rows.ragged("input_ids")
     assert len(gathered) == len(ids)
@@ -63,10 +61,10 @@ def test_a_batch_of_any_ids(split, ids):
         assert batch.inputs["token_type_ids"][place].tolist() == [*types, *[0] * padding]
         assert batch.inputs["attention_mask"][place].tolist() == [1] * len(tokens) + [0] * padding
         assert batch.row_hashes[place] == row_hash(tokens) and batch.labels[place] == shard["label"][row]
-    targets = CachedTargets(split).for_batch(batch, (2, 1))
-    for at, name in enumerate(("cls_02", "cls_01")):
-        assert np.array_equal(targets.cls[:, at].numpy(), split.whole(name)[ids])
-    assert np.array_equal(targets.logits.numpy(), split.whole("logits")[ids])
+    targets = CachedTargets(split).for_batch(batch, ("cls_02", "logits", "cls_01"))
+    for name in ("cls_02", "cls_01"):
+        assert np.array_equal(targets[name].numpy(), split.whole(name)[ids])
+    assert np.array_equal(targets["logits"].numpy(), split.whole("logits")[ids])
 
 
 def test_located_rows_are_those_that_were_checked(split):
@@ -157,18 +155,18 @@ def test_verification_reads_through_a_mapping_of_its_own(wide):
 
 
 def test_a_batch_is_compared_with_the_split_of_its_targets_once(split, monkeypatch):
-    looked, gather = [], Rows.gather
+    looked, gather = [], ExampleRows.gather
 
     def watch(self, name, out=None):
         looked.append((name, id(self.split)))
         return gather(self, name, out)
 
-    monkeypatch.setattr(Rows, "gather", watch)
+    monkeypatch.setattr(ExampleRows, "gather", watch)
     batch = collate(split, np.array([30, 4]), 0)
-    CachedTargets(split).for_batch(batch, (1,))
+    CachedTargets(split).for_batch(batch, ("logits", "cls_01"))
     assert looked.count(("row_hash", id(split))) == looked.count(("example_id", id(split))) == 1
     targets = Split("train", split.shards, True)  # equal, and another: nothing is known of it
-    CachedTargets(targets).for_batch(batch, (1,))
+    CachedTargets(targets).for_batch(batch, ("logits", "cls_01"))
     assert looked.count(("row_hash", id(targets))) == looked.count(("example_id", id(targets))) == 1
 
 
@@ -180,14 +178,14 @@ def test_targets_of_another_split_are_compared_with_its_own_rows(split, column):
     damaged = CachedTargets(Split("train", shards, True))
     for _ in range(2):  # a refusal is not remembered as a check
         with pytest.raises(BadCache, match="split train, example 9: the stored row belongs to other tokens"):
-            damaged.for_batch(batch, (1,))
+            damaged.for_batch(batch, ("logits", "cls_01"))
 
 
 def test_other_rows_or_hashes_in_a_checked_batch_are_compared_again(split):
     batch, other = collate(split, np.array([1, 9]), 0), collate(split, np.array([2, 10]), 0)
     for strayed in (replace(batch, row_hashes=other.row_hashes), replace(batch, rows=other.rows)):
         with pytest.raises(BadCache, match="the stored row belongs to other tokens"):
-            CachedTargets(split).for_batch(strayed, (1,))
+            CachedTargets(split).for_batch(strayed, ("logits", "cls_01"))
 
 
 def test_the_text_of_a_row_that_belongs_to_others(split):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.shared import RowsConfig
-from pipeline.data.metrics import measure
+from pipeline.data.metrics import METRICS, measure
 from pipeline.data.sources import load_rows
 from pipeline.data.tasks import TASKS, SplitSource, Task, find_task
 from pipeline.errors import BadOption, BadRows
@@ -17,7 +17,7 @@ GLUE = {
     "cola": (("unacceptable", "acceptable"), ("matthews_correlation",), "CoLA"),
     "sst2": (("negative", "positive"), ("accuracy",), "SST-2"),
     "mrpc": (("not_equivalent", "equivalent"), ("f1", "accuracy"), "MRPC"),
-    "stsb": (None, ("pearson", "spearman"), "STS-B"),
+    "stsb": ((), ("pearson", "spearman"), "STS-B"),
     "qqp": (("not_duplicate", "duplicate"), ("f1", "accuracy"), "QQP"),
     "mnli": (("entailment", "neutral", "contradiction"), ("accuracy",), "MNLI"),
     "qnli": (ENTAILMENT, ("accuracy",), "QNLI"),
@@ -46,20 +46,20 @@ def test_the_reviews_are_the_one_task_outside_glue():
 
 @every_task
 def test_labels_columns_and_name_cannot_be_confused(task: Task):
-    labels = task.labels or ()
-    assert find_task(task.name) is task and task.regression is (task.labels is None)
-    assert task.regression or len(set(labels)) == len(labels) >= 2
-    assert task.classes == max(len(labels), 1)
+    labels = task.labels
+    assert find_task(task.name) is task and task.kind.has_classes is bool(labels)
+    assert not task.kind.has_classes or len(set(labels)) == len(labels) >= 2
+    assert task.num_logits == max(len(labels), 1)
     assert not any(label.isdigit() for label in labels)  # digits stand for the classes themselves
     assert 1 <= len(set(task.text_columns)) == len(task.text_columns) <= 2
 
 
 @every_task
 def test_metrics_are_known_and_one_for_a_perfect_model(task: Task):
-    labels = np.linspace(0, 5, 6) if task.regression else np.arange(6) % task.classes
-    logits = labels[:, None] if task.regression else np.eye(task.classes)[labels]
-    assert task.metrics
-    assert measure(task.metrics, logits, labels) == {name: pytest.approx(1) for name in task.metrics}
+    labels = np.arange(6) % task.num_logits if task.kind.has_classes else np.linspace(0, 5, 6)
+    logits = task.kind.as_logits(labels, task.num_logits)
+    assert task.metrics and set(task.metrics) <= set(task.kind.metrics(task.num_logits)) <= set(METRICS)
+    assert measure(task.kind, task.metrics, logits, labels) == {name: pytest.approx(1) for name in task.metrics}
 
 
 @every_glue_task
@@ -153,7 +153,7 @@ def refusal(config: RowsConfig) -> str:
 
 def four_labels(name: str, spelling: str = "names") -> list[str]:
     labels = GLUE[name][0]
-    if labels is None:
+    if not labels:
         return ["5.000", "0", "3.80", "2.5"]
     return [labels[i % len(labels)] if spelling == "names" else str(i % len(labels)) for i in range(4)]
 
@@ -165,7 +165,7 @@ def test_official_files_are_read(tmp_path, name, spelling):
     assert rows.task is TASKS[name]
     assert list(rows.splits) == list(LAYOUTS[name])
     assert rows.origin == f"files {', '.join(f'{split}.tsv' for split in LAYOUTS[name])}"
-    classes = len(GLUE[name][0] or ())
+    classes = len(GLUE[name][0])
     labels = [i % classes for i in range(4)] if classes else [5, 0, np.float32(3.8), 2.5]
     for split, part in rows.splits.items():
         assert part.texts == ((ONE,) if name in ("cola", "sst2") else (ONE, TWO))

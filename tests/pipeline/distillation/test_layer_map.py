@@ -42,7 +42,8 @@ def test_default_depth_is_half():
 
 
 def choose(method="pkd-skip", by_hand=None, student=3, kept=(1, 2, 3, 4, 5)):
-    return resolve_layer_map(method, by_hand, student, 6, kept)
+    resolved, layers = resolve_layer_map(method, by_hand, student, 6, kept)
+    return resolved.name, layers
 
 
 def test_the_method_is_called_by_its_map():
@@ -56,7 +57,7 @@ def test_the_method_is_called_by_its_map():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (dict(student=1), "a student of one layer has no layer for pkd-skip to match. Use --method kd"),
+        (dict(student=1), "a student of one layer does not have a layer for pkd-skip to match. Use --method kd"),
         (
             dict(by_hand="2,6"),
             "--teacher-layers 2,6: layer 6 is outside 1..5 (the last of the teacher's 6 layers is never matched)",
@@ -74,7 +75,7 @@ def test_the_method_is_called_by_its_map():
         ),
         (
             dict(method="kd", by_hand="2,4"),
-            "--teacher-layers has no meaning for --method kd. Leave it out, or use pkd-skip",
+            "--teacher-layers does not apply to --method kd. Leave it out, or use pkd-skip",
         ),
         (
             dict(kept=(4, 5)),

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.distillation.layer_probes import normalised, one_hot, probe, probe_rows, variation
+from pipeline.data.task_kinds import REGRESSION, SINGLE_LABEL
+from pipeline.distillation.layer_probes import normalised, probe, probe_rows, variation
 
 
 def test_variation_by_hand():
@@ -52,11 +53,11 @@ def test_a_probe_of_classes_finds_a_direction_and_not_a_length():
     labels = draw.integers(0, 3, 300)
     vectors = draw.normal(size=(300, 12)) * 0.1 + np.eye(12)[labels]
     vectors *= draw.uniform(0.1, 50, size=(300, 1))
-    outputs = probe(vectors[:200], labels[:200], vectors[200:], 3)
+    outputs = probe(SINGLE_LABEL, vectors[:200], labels[:200], vectors[200:], 3)
     assert outputs.shape == (100, 3)
     assert (outputs.argmax(1) == labels[200:]).all()
     lengths = np.ones((300, 12)) * (1 + labels[:, None])
-    assert (probe(lengths[:200], labels[:200], lengths[200:], 3).argmax(1) == labels[200:]).mean() < 0.6
+    assert (probe(SINGLE_LABEL, lengths[:200], labels[:200], lengths[200:], 3).argmax(1) == labels[200:]).mean() < 0.6
 
 
 def test_a_probe_sees_what_hardly_varies():
@@ -65,18 +66,18 @@ def test_a_probe_sees_what_hardly_varies():
     labels = draw.integers(0, 2, 300)
     vectors = np.ones((300, 12)) + draw.normal(size=(300, 12)) * 1e-4
     vectors[:, 4] += 1e-3 * labels
-    assert (probe(vectors[:200], labels[:200], vectors[200:], 2).argmax(1) == labels[200:]).all()
+    assert (probe(SINGLE_LABEL, vectors[:200], labels[:200], vectors[200:], 2).argmax(1) == labels[200:]).all()
 
 
 def test_a_probe_of_one_class_only_says_that_class():
-    outputs = probe(np.eye(4), np.array([2, 2, 2, 2]), np.eye(4)[:3], 3)
-    assert outputs.tolist() == one_hot(np.array([2, 2, 2]), 3).tolist()
+    outputs = probe(SINGLE_LABEL, np.eye(4), np.array([2, 2, 2, 2]), np.eye(4)[:3], 3)
+    assert outputs.tolist() == SINGLE_LABEL.as_logits(np.array([2, 2, 2]), 3).tolist()
 
 
 def test_a_probe_of_scores():
     draw = np.random.default_rng(2)
     vectors = draw.normal(size=(400, 8))
     scores = (normalised(vectors)[:, 3] * 5).astype(np.float32)
-    outputs = probe(vectors[:300], scores[:300], vectors[300:], 1)
+    outputs = probe(REGRESSION, vectors[:300], scores[:300], vectors[300:], 1)
     assert outputs.shape == (100, 1)
     assert np.corrcoef(outputs[:, 0], scores[300:])[0, 1] > 0.999

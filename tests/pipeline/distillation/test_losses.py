@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from pipeline.distillation.losses import Objective, Targets, label_loss, logit_loss, patience_by_layer, patience_loss
+from pipeline.config.methods import METHODS
+from pipeline.data.task_kinds import REGRESSION, SINGLE_LABEL
+from pipeline.distillation.losses import Objective, as_record, patience_by_layer, patience_loss
 
 REDUCTIONS = ("reference", "paper")
 
@@ -26,8 +28,8 @@ def example(classes):
 def test_numbers_written_down_once():
     """T = 1, one row, two classes: q = (0.5, 0.5), p = (0.75, 0.25); KL = 0.75 ln 1.5 + 0.25 ln 0.5 = 0.130812."""
     z_s, z_t = torch.zeros(1, 2), torch.tensor([[math.log(3.0), 0.0]])
-    assert logit_loss(z_s, z_t, 1.0, "reference").item() == pytest.approx(0.130812 / 2, abs=1e-6)
-    assert logit_loss(z_s, z_t, 1.0, "paper").item() == pytest.approx(math.log(2), abs=1e-6)
+    assert SINGLE_LABEL.logit_loss(z_s, z_t, 1.0, "reference").item() == pytest.approx(0.130812 / 2, abs=1e-6)
+    assert SINGLE_LABEL.logit_loss(z_s, z_t, 1.0, "paper").item() == pytest.approx(math.log(2), abs=1e-6)
     # h_s = (3, 4) / 5, h_t = (1, 0): squared distance (−0.4)² + 0.8² = 0.8
     h_s, h_t = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[2.0, 0.0]]])
     assert patience_by_layer(h_s, h_t, "paper").tolist() == pytest.approx([0.8])
@@ -38,7 +40,7 @@ def test_numbers_written_down_once():
 def test_label_loss_and_gradient(classes):
     rows, _ = example(classes)
     z_s, y = torch.tensor(rows, requires_grad=True), [1, 0]
-    loss = label_loss(z_s, torch.tensor(y))
+    loss = SINGLE_LABEL.label_loss(z_s, torch.tensor(y))
     loss.backward()
     q = [softmax(row) for row in rows]
     assert loss.item() == pytest.approx(-(math.log(q[0][1]) + math.log(q[1][0])) / 2, rel=1e-6)
@@ -52,7 +54,7 @@ def test_label_loss_and_gradient(classes):
 def test_logit_loss_and_gradient(classes, temperature, reduction):
     student, teacher = example(classes)
     z_s = torch.tensor(student, requires_grad=True)
-    loss = logit_loss(z_s, torch.tensor(teacher), temperature, reduction)
+    loss = SINGLE_LABEL.logit_loss(z_s, torch.tensor(teacher), temperature, reduction)
     loss.backward()
     value, gradient = 0.0, []
     for row_s, row_t in zip(student, teacher, strict=True):
@@ -72,10 +74,10 @@ def test_logit_loss_and_gradient(classes, temperature, reduction):
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_regression_is_squared_error_and_temperature_means_nothing(reduction):
     z_s = torch.tensor([[1.0], [3.0]], requires_grad=True)
-    assert label_loss(z_s, torch.tensor([2.0, 5.0])).item() == pytest.approx((1 + 4) / 2)
-    losses = [logit_loss(z_s, torch.tensor([[0.0], [6.0]]), t, reduction).item() for t in (1.0, 20.0)]
+    assert REGRESSION.label_loss(z_s, torch.tensor([2.0, 5.0])).item() == pytest.approx((1 + 4) / 2)
+    losses = [REGRESSION.logit_loss(z_s, torch.tensor([[0.0], [6.0]]), t, reduction).item() for t in (1.0, 20.0)]
     assert losses == pytest.approx([(1 + 9) / 2] * 2)
-    logit_loss(z_s, torch.tensor([[0.0], [6.0]]), 5.0, reduction).backward()
+    REGRESSION.logit_loss(z_s, torch.tensor([[0.0], [6.0]]), 5.0, reduction).backward()
     assert z_s.grad.tolist() == [[1.0], [-3.0]]
 
 
@@ -115,24 +117,36 @@ def test_the_reductions_differ_by_the_stated_constants(layers):
 def test_terms_and_their_weights():
     z_s, z_t, y = torch.randn(3, 2), torch.randn(3, 2), torch.tensor([0, 1, 1])
     h_s, h_t = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
-    objective = Objective(alpha=0.7, beta=100.0, temperature=5.0, layers=(2, 4))
-    loss, ce, kd, pt, *by_layer = objective(z_s, y, h_s, Targets(z_t, h_t)).tolist()
-    assert ce == pytest.approx(label_loss(z_s, y).item())
-    assert kd == pytest.approx(logit_loss(z_s, z_t, 5.0, "reference").item())
-    assert pt == pytest.approx(sum(by_layer) / 2)
-    assert loss == pytest.approx(0.3 * ce + 0.7 * kd + 100 * pt, rel=1e-5)
-    assert Objective()(z_s, y, None, None).tolist() == pytest.approx([ce, ce, 0, 0])
+    numbers = (("alpha", 0.7), ("temperature", 5.0), ("beta", 100.0))
+    objective = Objective(SINGLE_LABEL, METHODS["pkd-skip"].terms, (2, 4), "reference", numbers)
+    assert objective.columns == ("logits", "cls_02", "cls_04")
+    targets = {"logits": z_t, "cls_02": h_t[:, 0], "cls_04": h_t[:, 1]}
+    values = dict(zip(objective.names, objective(z_s, y, h_s, targets).tolist(), strict=True))
+    assert values["ce"] == pytest.approx(SINGLE_LABEL.label_loss(z_s, y).item())
+    assert values["kd"] == pytest.approx(SINGLE_LABEL.logit_loss(z_s, z_t, 5.0, "reference").item())
+    by_layer = patience_by_layer(h_s, h_t, "reference").tolist()
+    assert [values["pt_by_layer.2"], values["pt_by_layer.4"]] == pytest.approx(by_layer)
+    assert values["pt"] == pytest.approx(sum(by_layer) / 2)
+    assert values["loss"] == pytest.approx(0.3 * values["ce"] + 0.7 * values["kd"] + 100 * values["pt"], rel=1e-5)
+    labels_alone = Objective(SINGLE_LABEL)
+    assert labels_alone.names == ("loss", "ce") and labels_alone.columns == ()
+    assert labels_alone(z_s, y, None, {}).tolist() == pytest.approx([values["ce"]] * 2)
+
+
+def test_values_of_layers_are_logged_as_one_object():
+    values = {"loss": 3.0, "pt": 1.0, "pt_by_layer.2": 0.5, "pt_by_layer.4": 1.5}
+    assert as_record(values) == {"loss": 3.0, "pt": 1.0, "pt_by_layer": {"2": 0.5, "4": 1.5}}
 
 
 def test_losses_are_float32_whatever_the_model_computes_in():
     half = torch.randn(3, 2).bfloat16()
-    assert label_loss(half, torch.tensor([0, 1, 1])).dtype == torch.float32
-    assert logit_loss(half, half, 5.0, "paper").dtype == torch.float32
+    assert SINGLE_LABEL.label_loss(half, torch.tensor([0, 1, 1])).dtype == torch.float32
+    assert SINGLE_LABEL.logit_loss(half, half, 5.0, "paper").dtype == torch.float32
     assert patience_by_layer(half[:, None], half[:, None], "paper").dtype == torch.float32
 
 
 def test_a_student_without_matched_layers_is_refused():
-    with pytest.raises(ValueError, match="no matched layer"):
+    with pytest.raises(ValueError, match="there is no matched layer"):
         patience_by_layer(torch.zeros(2, 0, 3), torch.zeros(2, 0, 3), "reference")
 
 

@@ -255,7 +255,7 @@ def test_regression_is_not_refused(call, tmp_path):
     warning = "warning: on dev the teacher's scores do not rise with the labels. Check the teacher"
     assert (warning in said.stderr) is (pearson <= 0)
     mapped = call("cache-teacher", "--task=stsb", f"--data-dir={glue}", f"--teacher={encoder}", "--label-map=a,b")
-    assert mapped.error == "Error: --label-map names classes, and stsb has none: leave it out"
+    assert mapped.error == "Error: --label-map names classes, and stsb does not have any: leave it out"
 
 
 def test_outputs_that_are_not_finite_name_their_example(call, tiny, tmp_path):

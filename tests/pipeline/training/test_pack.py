@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pipeline.cache.format.columns import cls_column
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import Batch
-from pipeline.distillation.losses import Objective, Targets
+from pipeline.data.task_kinds import SINGLE_LABEL
+from pipeline.distillation.losses import Objective
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import build_classifier
@@ -17,8 +19,11 @@ from pipeline.training.pack import PackLearner
 from tests.helpers.encoders import MODELS
 
 STEPS, TEACHER_LAYERS = 20, 3
-SKIP, LAST = Objective(0.5, 100.0, 5.0, "reference", (1, 2)), Objective(0.2, 10.0, 10.0, "paper", (2, 3))
-KD, FT = Objective(0.7, 0.0, 20.0), Objective()
+PKD = ("label", "logit", "patience")
+SKIP = Objective(SINGLE_LABEL, PKD, (1, 2), "reference", (("alpha", 0.5), ("temperature", 5.0), ("beta", 100.0)))
+LAST = Objective(SINGLE_LABEL, PKD, (2, 3), "paper", (("alpha", 0.2), ("temperature", 10.0), ("beta", 10.0)))
+KD = Objective(SINGLE_LABEL, ("label", "logit"), numbers=(("alpha", 0.7), ("temperature", 20.0)))
+FT = Objective(SINGLE_LABEL)
 STUDENTS = [
     (SKIP, dict(lr=1e-3, warmup=0.1, seed=1)),
     (KD, dict(lr=3e-4, warmup=0.5, seed=2)),
@@ -42,8 +47,8 @@ def learners(accelerator, kind="bert", students=STUDENTS, layers=3, dropout=Fals
     return found
 
 
-def part(number, layers, weight=1.0, examples=6):
-    """A batch with targets of these teacher layers; a function of its number."""
+def part(number, columns, weight=1.0, examples=6):
+    """Return a batch with these target columns; a function of its number."""
     draw = torch.Generator().manual_seed(number)
     lengths = torch.randint(3, 12, (examples,), generator=draw)
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
@@ -51,13 +56,9 @@ def part(number, layers, weight=1.0, examples=6):
     labels = torch.randint(0, 2, (examples,), generator=draw)
     logits = torch.randn(examples, 2, generator=draw)
     cls = torch.randn(examples, TEACHER_LAYERS, 32, generator=draw)
-    chosen = cls[:, [layer - 1 for layer in layers]] if layers else None
+    every = {"logits": logits} | {cls_column(layer): cls[:, layer - 1] for layer in range(1, TEACHER_LAYERS + 1)}
     inputs = {"input_ids": ids, "attention_mask": mask.long()}
-    return Part(Batch(SimpleNamespace(), (), inputs, labels), Targets(logits, chosen), weight)
-
-
-def two_parts(step, layers):
-    return [part(2 * step, layers, 0.75), part(2 * step + 1, layers, 0.25, examples=2)]
+    return Part(Batch(SimpleNamespace(), (), inputs, labels), {name: every[name] for name in columns}, weight)
 
 
 def largest_difference(learner, other):
@@ -72,16 +73,14 @@ def test_packed_is_alone(kind):
     accelerator = make_accelerator("float32")
     alone, packed = learners(accelerator, kind), learners(accelerator, kind)
     pack = PackLearner(packed)
-    assert pack.layers == (1, 2, 3)
+    assert set(pack.columns) == {"logits", "cls_01", "cls_02", "cls_03"}
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of vmap, where it has no rule and loops over the students
         for step in range(STEPS):
-            rows = pack.step([part(step, pack.layers)], step, STEPS)
+            rows = pack.step([part(step, pack.columns)], step, STEPS)
             for learner, row in zip(alone, rows, strict=True):
-                kd_of_ft = learner.objective is FT  # is computed, counts for nothing, and is not logged
-                expected = learner.step([part(step, learner.layers)], step, STEPS)
-                keep = [i for i in range(len(expected)) if not (kd_of_ft and i == 2)]
-                torch.testing.assert_close(row[keep], expected[keep], rtol=1e-4, atol=1e-5)
+                expected = learner.step([part(step, learner.columns)], step, STEPS)
+                torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
     assert [largest_difference(*pair) < 1e-5 for pair in zip(alone, packed, strict=True)] == [True] * 4
     assert largest_difference(packed[0], packed[2]) > 1e-3  # and they differ from each other
 
@@ -92,10 +91,10 @@ def test_accumulated_batches_count_by_their_shares():
     pack = PackLearner(packed)
     for step in range(4):
         rows = pack.step(
-            [part(2 * step, pack.layers, 0.75), part(2 * step + 1, pack.layers, 0.25, examples=2)], step, 4
+            [part(2 * step, pack.columns, 0.75), part(2 * step + 1, pack.columns, 0.25, examples=2)], step, 4
         )
         for learner, row in zip(alone, rows, strict=True):
-            both = [part(2 * step, learner.layers, 0.75), part(2 * step + 1, learner.layers, 0.25, examples=2)]
+            both = [part(2 * step, learner.columns, 0.75), part(2 * step + 1, learner.columns, 0.25, examples=2)]
             assert float(row[0]) == pytest.approx(float(learner.step(both, step, 4)[0]), rel=1e-5)
     assert [largest_difference(*pair) < 1e-5 for pair in zip(alone, packed, strict=True)] == [True] * 4
 
@@ -107,12 +106,12 @@ def test_a_pack_that_is_left_and_joined():
     for step, groups in enumerate([[[0, 1, 2, 3]]] * 3 + [[[3, 1], [0]]] * 3 + [[[0, 1, 3]]] * 3):
         for group in groups:
             pack = PackLearner([packed[place] for place in group])
-            pack.step([part(step, pack.layers)], step, STEPS)
+            pack.step([part(step, pack.columns)], step, STEPS)
             for place in group:
-                alone[place].step([part(step, alone[place].layers)], step, STEPS)
+                alone[place].step([part(step, alone[place].columns)], step, STEPS)
     differences = [largest_difference(*pair) for pair in zip(alone, packed, strict=True)]
     assert max(differences) < 1e-5
-    frozen, _ = packed[2].state(), packed[0].step([part(9, packed[0].layers)], 9, STEPS)
+    frozen, _ = packed[2].state(), packed[0].step([part(9, packed[0].columns)], 9, STEPS)
     assert all(torch.equal(a, b) for a, b in zip(frozen.values(), packed[2].state().values(), strict=True))
 
 
@@ -125,9 +124,9 @@ def test_one_layer_has_no_cls_to_match():
     )
     pack = PackLearner(packed)
     for step in range(3):
-        pack.step([part(step, ())], step, 3)
+        pack.step([part(step, pack.columns)], step, 3)
         for learner in alone:
-            learner.step([part(step, ())], step, 3)
+            learner.step([part(step, learner.columns)], step, 3)
     pairs = zip(alone, packed, strict=True)
     assert all(torch.allclose(a.bare.classifier.weight, b.bare.classifier.weight, atol=1e-5) for a, b in pairs)
 
@@ -139,7 +138,7 @@ def test_dropout_is_another_for_each_student_and_the_same_again(kind):
     def trained(seed=0):
         packed = learners(accelerator, kind, [(SKIP, dict(lr=1e-3, warmup=0.0, seed=seed))] * 3, dropout=True)
         pack = PackLearner(packed)
-        rows = [pack.step([part(step, pack.layers)], step, STEPS) for step in range(2)]
+        rows = [pack.step([part(step, pack.columns)], step, STEPS) for step in range(2)]
         return packed, rows
 
     packed, rows = trained()
@@ -158,9 +157,9 @@ def test_a_gradient_that_is_not_finite_stays_with_its_student():
         learners_[2].bare.classifier.weight.data.fill_(float("nan"))
     pack = PackLearner(packed)
     for step in range(3):
-        rows = pack.step([part(step, pack.layers)], step, STEPS)
+        rows = pack.step([part(step, pack.columns)], step, STEPS)
         for learner in alone:
-            learner.step([part(step, learner.layers)], step, STEPS)
+            learner.step([part(step, learner.columns)], step, STEPS)
     assert [bool(torch.isfinite(row[0])) for row in rows] == [True, True, False, True]
     assert [largest_difference(alone[place], packed[place]) < 1e-5 for place in (0, 1, 3)] == [True] * 3
 
@@ -170,9 +169,9 @@ def test_in_bfloat16_they_differ_by_its_rounding():
     alone, packed = learners(accelerator), learners(accelerator)
     pack = PackLearner(packed)
     for step in range(3):
-        rows = pack.step([part(step, pack.layers)], step, STEPS)
+        rows = pack.step([part(step, pack.columns)], step, STEPS)
         for learner, row in zip(alone, rows, strict=True):
-            expected = learner.step([part(step, learner.layers)], step, STEPS)
+            expected = learner.step([part(step, learner.columns)], step, STEPS)
             assert float(row[0]) == pytest.approx(float(expected[0]), rel=2e-2)
             assert float(row[-1]) == pytest.approx(float(expected[-1]), rel=5e-2)  # the norm of the gradient
 

@@ -26,7 +26,7 @@ def measured(monkeypatch) -> list[str]:
     return names
 
 
-def test_the_table_judges_and_a_quick_one_does_not(call, in_directory, measured):
+def test_table_says_whether_limits_hold_except_with_quick(call, in_directory, measured):
     out = call("benchmark", "startup").stdout
     assert "at least 2.5: holds" in out and "at most 1 (goal): MISSED" in out
     quick = call("benchmark", "startup", "--quick").stdout
@@ -48,7 +48,7 @@ def test_the_table_judges_and_a_quick_one_does_not(call, in_directory, measured)
         ("", "is empty. Name a directory"),
     ],
 )
-def test_where_nothing_can_be_written_nothing_is_measured(call, in_directory, measured, out, reason):
+def test_out_that_cannot_be_written_is_refused_before_measuring(call, in_directory, measured, out, reason):
     Path("file").touch()
     Path("taken/benchmark-train.json").mkdir(parents=True)
     result = call("benchmark", "all", "--out", out)
@@ -56,14 +56,14 @@ def test_where_nothing_can_be_written_nothing_is_measured(call, in_directory, me
     assert measured == [] and {path.name for path in in_directory.iterdir()} == {"file", "taken"}
 
 
-def test_a_directory_is_made_when_there_is_something_to_write(call, in_directory, measured):
+def test_out_directory_is_created_only_for_results(call, in_directory, measured):
     assert call("benchmark", "train", "--lengths", "none", "--device", "cpu", "--out", "a/b").code == 0
     assert Path("a/b/benchmark-train.json").is_file()
     run.check_out("c/d", [Path("c/d/benchmark-train.json")])
     assert not Path("c").exists()
 
 
-def test_the_help_says_where_reader_measures_and_what_rounds_are(call):
+def test_help_explains_reader_directory_and_rounds(call):
     words = " ".join(call("benchmark", "--help").stdout.split())
     assert "into data/ of the current directory if there is one, else into TMPDIR" in words
     assert "rounds that are counted, at most (some benchmarks take fewer)" in words

@@ -15,18 +15,18 @@ def test_every_command_is_timed_from_any_directory(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("options", "rounds"), [({"rounds": 3}, 3), ({"quick": True}, 2), ({"rounds": 1}, 1)])
-def test_as_many_rounds_as_are_asked_for(monkeypatch, options, rounds):
+def test_startup_counts_the_requested_rounds(monkeypatch, options, rounds):
     monkeypatch.setattr("stages.benchmarks.startup.COMMANDS", dict.fromkeys((NOTHING, "again"), (("-c", "pass"), 0)))
     report = measure(BenchmarkConfig(what="startup", **options))
     assert [len(one.values) for one in (*report.series, *report.ratios)] == [rounds] * 3
 
 
-def test_another_exit_code_is_no_measurement():
+def test_seconds_of_raises_for_another_exit_code():
     with pytest.raises(RuntimeError, match=r"^-c import sys; sys\.exit\('no'\) ended with exit code 1: no"):
         seconds_of(("-c", "import sys; sys.exit('no')"), 0)
 
 
-def test_a_difference_keeps_its_unit_and_its_demand():
+def test_difference_keeps_its_unit_and_limit():
     late, nothing = Series("late", "s", (0.5, 0.2, 0.9)), Series("nothing", "s", (0.1, 0.1, 0.1))
     found = difference("late, more than nothing", late, nothing, at_most=0.3)
     assert found.unit == "s" and found.values == pytest.approx((0.4, 0.1, 0.8))

@@ -8,13 +8,13 @@ from stages.sweep.search.space import read_space
 from stages.sweep.search.trials import Trials
 
 
-def test_twelve_trials(tiny, tmp_path):
+def test_space_of_the_benchmark_has_twelve_trials(tiny, tmp_path):
     (tmp_path / "space.toml").write_text(sweep.SPACE)
     settings = read_space(str(tmp_path / "space.toml"), str(tiny.arrow)).settings()
     assert len(Trials(SweepConfig(cache=str(tiny.arrow))).distinct(settings)) == sweep.TRIALS
 
 
-def test_the_sweep_is_a_command_in_a_directory_of_its_own(tiny, tmp_path, monkeypatch):
+def test_sweep_runs_the_command_in_a_new_directory(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "SPACE", 'precision = "float32"\nalpha = [0.2, 0.7]\n')
     monkeypatch.setattr(sweep, "EPOCHS", 0.5)
     found = sweep.sweep(tiny.arrow, tmp_path / "round-0")

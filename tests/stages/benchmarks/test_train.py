@@ -13,7 +13,7 @@ from pipeline.data.batching import BatchOrder
 from pipeline.errors import BadOption
 from stages import train_student
 from stages.benchmarks import train
-from stages.benchmarks.contenders.student_contenders import Setting
+from stages.benchmarks.contenders.live_training import StudentSetup
 from stages.benchmarks.harness.synthetic import RTE, synthetic_cache, teacher_config, token_lengths
 
 SHAPE = transformers.BertConfig(
@@ -33,7 +33,7 @@ def cache(tmp_path_factory, lengths):
     return path
 
 
-def test_lengths_are_those_of_the_corpora(tmp_path):
+def test_token_lengths_match_the_corpora(tmp_path):
     mnli, rte = token_lengths("mnli", 100_000), token_lengths("rte", 100_000)
     assert abs(mnli.mean() - 40) < 0.5 and abs(np.quantile(mnli, 0.95) - 76) < 2 and mnli.max() == 128
     assert abs(rte.mean() - 66.6) < 1 and (rte.min(), rte.max()) == (RTE[0], 128)
@@ -55,12 +55,12 @@ def test_lengths_are_those_of_the_corpora(tmp_path):
         ("7 9\n", "7 9", 1),
     ],
 )
-def test_a_file_of_other_than_lengths_is_refused(in_directory, lines, shown, number):
+def test_lengths_file_with_other_content_is_refused_by_line(in_directory, lines, shown, number):
     Path("own.txt").write_text(lines)
     with pytest.raises(BadOption) as caught:
         token_lengths("own.txt", 50)
     assert str(caught.value) == (
-        f"--lengths own.txt holds {shown} in line {number}; lengths are whole numbers from 1 to 512, one a line. "
+        f"--lengths own.txt holds {shown} in line {number}; lengths are whole numbers from 1 to 512, one per line. "
         "Change it, or try --lengths mnli"
     )
 
@@ -68,16 +68,16 @@ def test_a_file_of_other_than_lengths_is_refused(in_directory, lines, shown, num
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("MNLI", "MNLI is no file. Try --lengths mnli"),
-        ("Rte", "Rte is no file. Try --lengths rte"),
-        ("missing.txt", "missing.txt is no file. Try --lengths mnli"),
-        ("", "'' is no file. Try --lengths mnli"),
+        ("MNLI", "MNLI is not a file. Try --lengths mnli"),
+        ("Rte", "Rte is not a file. Try --lengths rte"),
+        ("missing.txt", "missing.txt is not a file. Try --lengths mnli"),
+        ("", "'' is not a file. Try --lengths mnli"),
         (".", ". is a directory. Try --lengths mnli"),
         ("empty", "empty is empty. Try --lengths mnli"),
-        ("image", "image cannot be read (it is no text). Try --lengths mnli"),
+        ("image", "image cannot be read (it is not text). Try --lengths mnli"),
     ],
 )
-def test_lengths_that_are_no_file_of_numbers(in_directory, source, text):
+def test_lengths_that_are_not_a_readable_file_are_refused(in_directory, source, text):
     Path("empty").write_text("\n\n")
     Path("image").write_bytes(b"\x89PNG")
     with pytest.raises(BadOption) as caught:
@@ -85,14 +85,14 @@ def test_lengths_that_are_no_file_of_numbers(in_directory, source, text):
     assert str(caught.value) == f"--lengths {text}"
 
 
-def test_a_synthetic_cache_trains_a_student(cache, tmp_path, lengths):
+def test_synthetic_cache_trains_a_student(cache, tmp_path, lengths):
     opened = open_cache(cache)
     assert len(opened.splits["train"]) == 300 and np.array_equal(opened.splits["train"].lengths, lengths)
     config = TrainStudentConfig(cache=str(cache), max_steps=2, select="last", out=str(tmp_path / "run"))
     assert train_student.run(config).teacher_layers == [2]
 
 
-def test_the_batches_of_a_turn_stand_for_the_epoch():
+def test_batches_of_a_turn_represent_the_epoch():
     lengths = token_lengths("mnli", 8192)
     order = BatchOrder(np.arange(8192), lengths, 32, 0)
     chosen = order.representative(train.REPRESENTATIVE)
@@ -100,7 +100,7 @@ def test_the_batches_of_a_turn_stand_for_the_epoch():
     assert abs(lengths[np.concatenate(chosen)].mean() / lengths.mean() - 1) < 0.02
 
 
-def test_flops_of_a_step_by_hand():
+def test_training_flops_match_hand_calculation():
     config = transformers.BertConfig(hidden_size=4, num_attention_heads=1, intermediate_size=8, num_labels=3)
     # One layer: 4 products of 4 x 4 and 2 of 4 x 8 weights = 128. Two layers, one example of 5 tokens: the first is
     # used by 5 tokens; of the last, keys and values (32) by 5 and the other 96 by one; pooler 16, head 12.
@@ -109,9 +109,9 @@ def test_flops_of_a_step_by_hand():
     assert train.training_flops(config, 2, np.array([5])) == 6 * weights + 3 * 4 * 4 * attention
 
 
-def test_a_turn_trains_both_students_on_the_same_batches(cache):
-    setting = Setting(SHAPE, 2, [], np.zeros(0, np.int64), batch_size=16, precision="float32")
-    turn = train.from_cache(str(cache), setting, 4)
+def test_turn_trains_both_students_on_the_same_batches(cache):
+    setup = StudentSetup(SHAPE, 2, [], np.zeros(0, np.int64), batch_size=16, precision="float32")
+    turn = train.from_cache(str(cache), setup, 4)
     measured = turn(2)
     assert {what: done for what, (done, _) in measured.items() if what in (train.PKD, train.FT)} == {
         train.PKD: 2 * 4 * 16,
@@ -121,11 +121,11 @@ def test_a_turn_trains_both_students_on_the_same_batches(cache):
     assert measured[train.FLOPS][1] == measured[train.PKD][1]
 
 
-def test_the_shapes_that_are_measured():
+def test_teacher_shapes_and_setup_are_those_of_the_models():
     base = teacher_config("base")
     assert (base.num_hidden_layers, base.hidden_size, base.num_labels) == (12, 768, 3)
     demo = teacher_config("demo")
     assert (demo.num_hidden_layers, demo.hidden_size, demo.num_labels) == (6, 384, 3)
-    setting = train.setting_of(BenchmarkConfig(what="train", quick=True, lengths="rte"))
-    assert setting.student_layers == 6 and setting.batch_size == 8 and setting.matched == (2, 4, 6, 8, 10)
-    assert [len(tokens) for tokens in setting.examples[:5]] == token_lengths("rte", train.EXAMPLES)[:5].tolist()
+    setup = train.setup_of(BenchmarkConfig(what="train", quick=True, lengths="rte"))
+    assert setup.student_layers == 6 and setup.batch_size == 8 and setup.matched == (2, 4, 6, 8, 10)
+    assert [len(tokens) for tokens in setup.examples[:5]] == token_lengths("rte", train.EXAMPLES)[:5].tolist()

@@ -37,7 +37,7 @@ def facts(manifest: bytes) -> dict:
         ("arrow", {}),
     ],
 )
-def test_the_bytes_are_those_that_cache_teacher_writes(tiny, tmp_path, source, options):
+def test_convert_writes_the_bytes_of_cache_teacher(tiny, tmp_path, source, options):
     """Also the manifest, but for how it was made."""
     result = convert.run(CacheConvertConfig(cache=str(getattr(tiny, source)), out=str(tmp_path / "out"), **options))
     held = {"dtype": "float16"} if source == "float16" else {"dtype": "float32"}
@@ -49,7 +49,7 @@ def test_the_bytes_are_those_that_cache_teacher_writes(tiny, tmp_path, source, o
     assert ours == theirs
 
 
-def test_where_it_comes_from(call, tiny, tmp_path):
+def test_convert_records_its_source(call, tiny, tmp_path):
     remember_rows(open_cache(tiny.arrow).manifest.identity, CacheTeacherConfig(**tiny.rows))
     out = tmp_path / "out"
     found = call("cache", "convert", tiny.arrow, out, "--layers", "1,3", "--dtype", "float16").json
@@ -69,7 +69,7 @@ def test_where_it_comes_from(call, tiny, tmp_path):
     assert not (out / ".partial").exists()
 
 
-def test_what_is_there_already_is_left_alone(call, tiny, tmp_path):
+def test_convert_leaves_finished_copy_unchanged(call, tiny, tmp_path):
     out = tmp_path / "out"
     call("cache", "convert", tiny.arrow, out, "--layers", "2")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
@@ -80,7 +80,7 @@ def test_what_is_there_already_is_left_alone(call, tiny, tmp_path):
     assert (result.code, result.error) == (0, f"{tiny.arrow} is already this cache, complete")
 
 
-def test_bad_inputs(call, tiny, tmp_path):
+def test_convert_refuses_bad_options(call, tiny, tmp_path):
     cases = {
         (tiny.float16, "out", "--dtype", "float32"): (
             f"{tiny.float16} holds float16, and as float32 that would not be what the teacher said. "
@@ -111,7 +111,7 @@ def test_bad_inputs(call, tiny, tmp_path):
     assert contents(tmp_path) == before and not (tmp_path / "out").exists()
 
 
-def test_a_layer_that_the_source_does_not_hold(call, tiny, tmp_path):
+def test_convert_refuses_layer_missing_in_source(call, tiny, tmp_path):
     call("cache", "convert", tiny.arrow, tmp_path / "narrow", "--layers", "1,3")
     result = call("cache", "convert", tmp_path / "narrow", tmp_path / "out", "--layers", "2,3")
     assert (result.code, result.error) == (
@@ -120,7 +120,7 @@ def test_a_layer_that_the_source_does_not_hold(call, tiny, tmp_path):
     )
 
 
-def test_a_converted_cache_can_be_converted_again(call, tiny, tmp_path):
+def test_converted_cache_can_be_converted_again(call, tiny, tmp_path):
     first = call("cache", "convert", tiny.arrow, tmp_path / "a", "--layers", "1,3").json
     call("cache", "convert", tmp_path / "a", tmp_path / "b", "--layers", "3", "--dtype", "float16")
     call("cache", "convert", tiny.arrow, tmp_path / "c", "--dtype", "float16", "--layers", "3")
@@ -130,7 +130,7 @@ def test_a_converted_cache_can_be_converted_again(call, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("part", ["input_ids/values", "logits", "cls_02"])
-def test_a_damaged_source_is_not_copied(call, tiny, tmp_path, part):
+def test_convert_refuses_damaged_shard(call, tiny, tmp_path, part):
     source = shutil.copytree(tiny.arrow, tmp_path / "source")
     shard = open_cache(source).manifest.splits["dev"].shards[1]
     flip_byte(source / shard.file, shard.parts[part].offset + 1)
@@ -151,7 +151,7 @@ def test_a_damaged_source_is_not_copied(call, tiny, tmp_path, part):
         ("link", "it is no plain file"),
     ],
 )
-def test_a_damaged_teacher_is_not_copied(call, tiny, tmp_path, kind, reason):
+def test_convert_refuses_damaged_teacher(call, tiny, tmp_path, kind, reason):
     source = shutil.copytree(tiny.arrow, tmp_path / "source")
     file = source / "teacher" / "layer-04.safetensors"
     if kind == "flipped":
@@ -168,7 +168,7 @@ def test_a_damaged_teacher_is_not_copied(call, tiny, tmp_path, kind, reason):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_teacher_that_is_damaged_after_it_was_checked(tiny, tmp_path, monkeypatch):
+def test_convert_refuses_teacher_damaged_after_its_check(tiny, tmp_path, monkeypatch):
     source = shutil.copytree(tiny.arrow, tmp_path / "source")
     copy = shutil.copyfile
 
@@ -183,7 +183,7 @@ def test_a_teacher_that_is_damaged_after_it_was_checked(tiny, tmp_path, monkeypa
     assert str(error.value).startswith(f"{source}/teacher/config.json is damaged (")
 
 
-def test_values_that_float16_cannot_hold(call, tiny, tmp_path):
+def test_convert_refuses_values_beyond_float16(call, tiny, tmp_path):
     def change(split, index, columns):
         if (split, index) == ("train", 2):
             columns["cls_02"][5, 1] = 1e6
@@ -200,7 +200,7 @@ def test_values_that_float16_cannot_hold(call, tiny, tmp_path):
     assert call("cache", "convert", source, tmp_path / "same").code == 0
 
 
-def test_an_interrupted_conversion_goes_on(tiny, tmp_path, monkeypatch):
+def test_convert_continues_after_interruption(tiny, tmp_path, monkeypatch):
     config = CacheConvertConfig(cache=str(tiny.arrow), out=str(tmp_path / "out"), dtype="float16", layers="1,2")
     write, written = CacheWriter.write_shard, []
 
@@ -225,7 +225,7 @@ def test_an_interrupted_conversion_goes_on(tiny, tmp_path, monkeypatch):
     assert ours == whole
 
 
-def test_somebody_else_is_writing_there(call, tiny, tmp_path):
+def test_convert_refuses_directory_of_another_writer(call, tiny, tmp_path):
     out = begun(tiny.arrow, tmp_path / "out", 2)
     manifest = open_cache(tiny.arrow).manifest
     writer = CacheWriter(out, manifest.fields, "arrow")
@@ -241,7 +241,7 @@ def test_somebody_else_is_writing_there(call, tiny, tmp_path):
     )
 
 
-def test_a_copy_inside_its_source_is_refused(call, tiny, in_directory):
+def test_convert_refuses_copy_inside_its_source(call, tiny, in_directory):
     shutil.copytree(tiny.arrow, "toy")
     result = call("cache", "convert", "toy", "toy/train/../copy", "--dtype", "float16")
     assert (result.code, result.error) == (

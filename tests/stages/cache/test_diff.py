@@ -12,7 +12,7 @@ EQUAL = {"equal": 1.0, "largest": 0.0, "mean": 0.0}
 COLUMNS = ["logits", "cls_01", "cls_02", "cls_03"]
 
 
-def test_one_cache_in_two_containers(call, tiny, monkeypatch):
+def test_diff_of_two_containers_is_equal(call, tiny, monkeypatch):
     monkeypatch.setattr(diff, "_compare", None)  # their digests say it: nothing is read
     result = call("cache", "diff", tiny.arrow, tiny.hdf5)
     assert result.code == 0
@@ -33,7 +33,7 @@ def test_one_cache_in_two_containers(call, tiny, monkeypatch):
     )
 
 
-def test_two_types(call, tiny):
+def test_diff_of_two_dtypes_reports_distances(call, tiny):
     result = call("cache", "diff", tiny.arrow, tiny.float16)
     found = result.json
     assert not found["same"] and not found["same_identity"] and not found["same_content"]
@@ -48,13 +48,13 @@ def test_two_types(call, tiny):
         assert numbers["equal"] == (distance == 0).all(axis=1).mean()
 
 
-def test_another_teacher_of_the_same_numbers(call, tiny):
+def test_diff_names_another_teacher(call, tiny):
     found = call("cache", "diff", tiny.arrow, tiny.no_dropout).json
     assert (found["same"], found["same_identity"], found["same_content"]) == (False, False, True)
     assert [line.partition(":")[0] for line in found["fields"]] == ["teacher_config", "teacher/config.json"]
 
 
-def test_rows_and_numbers(call, tiny, tmp_path):
+def test_diff_counts_rows_and_distances(call, tiny, tmp_path):
     """One row with other tokens, one with another label, one number changed in each of two columns."""
 
     def change(split, index, columns):
@@ -85,14 +85,14 @@ def test_rows_and_numbers(call, tiny, tmp_path):
     assert ["train", "logits", "99.67%", "0.5", "0.000836"] in [line.split() for line in result.stdout.splitlines()]
 
 
-def test_splits_that_only_one_has(call, tiny, tmp_path):
+def test_diff_counts_splits_of_one_cache_as_different(call, tiny, tmp_path):
     other = without_split(tiny.arrow, tmp_path / "other", "dev")
     found = call("cache", "diff", other, tiny.arrow).json
     assert list(found["splits"]) == ["train", "test", "dev"]
     assert found["splits"]["dev"] == {"a": 0, "b": 90, "same": 0, "differ": 90, "columns": {}}
 
 
-def test_labels_in_another_order_are_compared_by_name(call, tiny, tmp_path):
+def test_diff_compares_reordered_labels_by_name(call, tiny, tmp_path):
     """The same classes numbered otherwise, with labels and logits turned round: no row and no number differs."""
 
     def change(split, index, columns):
@@ -113,7 +113,7 @@ def test_labels_in_another_order_are_compared_by_name(call, tiny, tmp_path):
     assert (train["same"], list(train["columns"])) == (0, COLUMNS[1:])
 
 
-def test_what_is_compared_is_verified(call, tiny, tmp_path):
+def test_diff_verifies_what_it_reads(call, tiny, tmp_path):
     other = rewritten(tiny.arrow, tmp_path / "other", lambda *_: None, made={})
     shard = open_cache(other).manifest.splits["dev"].shards[0]
     flip_byte(other / shard.file, shard.parts["cls_02"].offset)
@@ -126,7 +126,7 @@ def test_what_is_compared_is_verified(call, tiny, tmp_path):
         assert (result.code, result.error) == (2, error)
 
 
-def test_values_that_are_not_finite(tiny, tmp_path):
+def test_diff_refuses_values_that_are_not_finite(tiny, tmp_path):
     def change(split, index, columns):
         columns["cls_02"][0, 0] = np.inf
 
@@ -136,7 +136,7 @@ def test_values_that_are_not_finite(tiny, tmp_path):
     assert str(error.value) == f"{tiny.arrow} or {other}: cls_02 of split train is not finite. Verify both"
 
 
-def test_what_is_no_cache(call, tiny, in_directory):
+def test_diff_refuses_directory_without_cache(call, tiny, in_directory):
     result = call("cache", "diff", tiny.arrow, "nothing")
     assert (result.code, result.error) == (
         2,

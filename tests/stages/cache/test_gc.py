@@ -54,7 +54,7 @@ def put(path: Path, text: str = "12345") -> Path:
     return path
 
 
-def test_a_tidy_cache_stays_as_it_is(call, cache):
+def test_gc_leaves_tidy_cache_unchanged(call, cache):
     before = {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]}
     result = call("cache", "gc", cache)
     assert result.json == {
@@ -69,7 +69,7 @@ def test_a_tidy_cache_stays_as_it_is(call, cache):
     assert {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]} == before
 
 
-def test_a_finished_cache(call, cache):
+def test_gc_removes_leftovers_of_finished_cache(call, cache):
     whole = contents(cache)
     leftovers = [
         ".manifest.json.0123abcd.tmp",
@@ -104,7 +104,7 @@ def test_a_finished_cache(call, cache):
     open_cache(cache)
 
 
-def test_links_are_removed_as_links(call, cache, tmp_path):
+def test_gc_removes_links_not_their_targets(call, cache, tmp_path):
     outside = put(tmp_path / "outside" / "thesis.tex").parent
     (cache / "train" / "link").symlink_to(outside)
     (cache / "teacher" / "dangling").symlink_to(tmp_path / "nowhere")
@@ -117,7 +117,7 @@ def test_links_are_removed_as_links(call, cache, tmp_path):
     assert not os.path.lexists(cache / ".partial") and not os.path.lexists(cache / "train" / "link")
 
 
-def test_a_split_that_is_a_link_is_not_entered(call, cache, tmp_path):
+def test_gc_does_not_enter_split_that_is_a_link(call, cache, tmp_path):
     (cache / "train").rename(tmp_path / "train")
     put(tmp_path / "train" / "thesis.tex")
     (cache / "train").symlink_to(tmp_path / "train")
@@ -127,7 +127,7 @@ def test_a_split_that_is_a_link_is_not_entered(call, cache, tmp_path):
 
 
 @pytest.mark.parametrize("state", ["cache", "unfinished"])
-def test_a_living_writer_is_named_and_nothing_touched(call, request, state):
+def test_gc_names_living_writer_and_changes_nothing(call, request, state):
     directory = request.getfixturevalue(state)
     put(directory / "train" / ".00004.arrow.0123abcd.tmp")
     with another_process(directory / ".partial" / "lease.json") as process:
@@ -148,7 +148,7 @@ def test_a_living_writer_is_named_and_nothing_touched(call, request, state):
     ]
 
 
-def test_an_unfinished_cache(call, tiny, unfinished, tmp_path):
+def test_gc_removes_leftovers_of_unfinished_cache(call, tiny, unfinished, tmp_path):
     whole = contents(unfinished)
     with another_process(unfinished / ".partial" / "train-00003.lease"):
         pass
@@ -187,7 +187,7 @@ def test_an_unfinished_cache(call, tiny, unfinished, tmp_path):
     assert set(contents(unfinished)) == set(contents(tiny.arrow))
 
 
-def test_a_shard_that_a_joined_process_is_at(call, unfinished):
+def test_gc_keeps_shard_of_joined_process(call, unfinished):
     """Its owner died, and a process that had joined it goes on."""
     writing = put(unfinished / "train" / ".00003.arrow.0123abcd.tmp")
     put(unfinished / "train" / ".00004.arrow.0123abcd.tmp")
@@ -201,14 +201,14 @@ def test_a_shard_that_a_joined_process_is_at(call, unfinished):
     ]
 
 
-def test_a_joined_process_beside_a_manifest(call, cache):
+def test_gc_keeps_partial_directory_of_joined_process(call, cache):
     with another_process(cache / ".partial" / "train-00003.lease"):
         assert call("cache", "gc", cache).json["removed"] == []
     assert call("cache", "gc", cache).json["removed"] == [".partial"]
     assert not (cache / ".partial").exists()
 
 
-def test_the_lease_is_held_while_it_works(call, cache, monkeypatch):
+def test_gc_holds_the_lease_while_removing(call, cache, monkeypatch):
     from stages.cache import gc
 
     put(cache / "train" / "notes")
@@ -224,7 +224,7 @@ def test_the_lease_is_held_while_it_works(call, cache, monkeypatch):
     assert not (cache / ".partial").exists()
 
 
-def test_what_is_no_cache_is_refused_and_not_touched(call, tmp_path):
+def test_gc_refuses_directory_without_cache(call, tmp_path):
     directory = put(tmp_path / "data" / "train" / ".00000.arrow.0123abcd.tmp").parents[1]
     put(directory / ".manifest.json.0123abcd.tmp")
     before = contents(tmp_path)
@@ -243,7 +243,7 @@ def test_what_is_no_cache_is_refused_and_not_touched(call, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_a_damaged_manifest_names_nothing_to_remove(call, cache):
+def test_gc_refuses_damaged_manifest(call, cache):
     text = (cache / "manifest.json").read_text()
     (cache / "manifest.json").write_text(text.replace('"dev/00001.arrow"', '"dev/00009.arrow"'))
     before = contents(cache)
@@ -255,7 +255,7 @@ def test_a_damaged_manifest_names_nothing_to_remove(call, cache):
 @pytest.mark.parametrize(
     "fields", ['{"splits": {"../outside": 1, "..": 1}}', '{"splits": 3}', "[]", '{"splits": {"train": 1}']
 )
-def test_an_unfinished_cache_from_elsewhere(call, tmp_path, fields):
+def test_gc_refuses_unfinished_cache_with_bad_identity(call, tmp_path, fields):
     """Names of splits lead nowhere else; what cannot be read is refused."""
     put(tmp_path / "outside" / "00000.arrow")
     put(tmp_path / "cache" / ".partial" / "identity.json", f'{{"container": "arrow", "fields": {fields}}}')
@@ -272,7 +272,7 @@ def test_an_unfinished_cache_from_elsewhere(call, tmp_path, fields):
     assert contents(tmp_path) == before
 
 
-def test_a_writer_that_died_before_it_said_what_it_makes(call, tmp_path):
+def test_gc_removes_lease_of_writer_that_died_before_its_identity(call, tmp_path):
     with another_process(tmp_path / "cache" / ".partial" / "lease.json"):
         pass
     assert call("cache", "gc", tmp_path / "cache").json["removed"] == [".partial/lease.json"]

@@ -9,7 +9,7 @@ from pipeline.distillation.layer_probes import normalised
 from tests.helpers.rewriting import flip_byte, rewritten, without_split
 
 
-def test_what_a_cache_holds(call, tiny):
+def test_info_describes_the_cache(call, tiny):
     found = call("cache", "info", tiny.arrow, "--probe-examples", 0).json
     cache = open_cache(tiny.arrow)
     manifest = cache.manifest
@@ -29,7 +29,7 @@ def test_what_a_cache_holds(call, tiny):
     assert sum(groups.values()) == sum(p.stat().st_size for p in tiny.arrow.glob("*/*"))
 
 
-def test_each_layers_variation(call, tiny):
+def test_info_reports_variation_of_each_layer(call, tiny):
     found = call("cache", "info", tiny.float16, "--probe-examples", 0).json
     train = open_cache(tiny.float16).splits["train"]
     assert [layer["layer"] for layer in found["layers"]] == [1, 2, 3]
@@ -40,7 +40,7 @@ def test_each_layers_variation(call, tiny):
     assert found["probes"] is None
 
 
-def test_probes_beside_the_teacher_and_the_majority(call, tiny, tmp_path):
+def test_info_compares_probes_with_teacher_and_majority(call, tiny, tmp_path):
     """Layer 2 is replaced by noise, and the labels of every third dev row are turned: the scores say so."""
 
     def change(split, index, columns):
@@ -73,7 +73,7 @@ def test_probes_beside_the_teacher_and_the_majority(call, tiny, tmp_path):
     ]
 
 
-def test_two_calls_say_the_same_and_containers_too(call, tiny):
+def test_info_is_equal_for_repeated_calls_and_containers(call, tiny):
     first, second, hdf5 = (
         call("cache", "info", place, "--probe-examples", 100).json for place in (tiny.arrow, tiny.arrow, tiny.hdf5)
     )
@@ -82,7 +82,7 @@ def test_two_calls_say_the_same_and_containers_too(call, tiny):
     assert (first["layers"], first["probes"]) == (hdf5["layers"], hdf5["probes"])
 
 
-def test_without_a_dev_split(call, tiny, tmp_path):
+def test_info_without_dev_split(call, tiny, tmp_path):
     result = call("cache", "info", without_split(tiny.arrow, tmp_path / "cache", "dev"))
     assert result.json["probes"] is None
     assert all(layer["probe"] is None and layer["variation"] > 0 for layer in result.json["layers"])
@@ -91,12 +91,12 @@ def test_without_a_dev_split(call, tiny, tmp_path):
     )
 
 
-def test_without_a_training_split(call, tiny, tmp_path):
+def test_info_without_training_split(call, tiny, tmp_path):
     result = call("cache", "info", without_split(tiny.arrow, tmp_path / "cache", "train"))
     assert [layer["variation"] for layer in result.json["layers"]] == [None] * 3
 
 
-def test_damage_is_named(call, tiny, tmp_path):
+def test_info_names_damaged_shard(call, tiny, tmp_path):
     cache = rewritten(tiny.arrow, tmp_path / "cache", lambda *_: None)
     shard = open_cache(cache).manifest.splits["train"].shards[1]
     flip_byte(cache / shard.file, shard.parts["cls_03"].offset)
@@ -109,7 +109,7 @@ def test_damage_is_named(call, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
-def test_values_that_are_not_finite(call, tiny, tmp_path, split):
+def test_info_refuses_values_that_are_not_finite(call, tiny, tmp_path, split):
     def change(name, index, columns):
         if name == split:
             columns["cls_02"][3, 5] = np.inf
@@ -120,7 +120,7 @@ def test_values_that_are_not_finite(call, tiny, tmp_path, split):
     assert result.error == f"Error: {cache}: layer 2 holds values that are not finite. Make the cache again"
 
 
-def test_numbers_that_json_does_not_know(call, tiny, tmp_path):
+def test_info_refuses_numbers_that_json_does_not_have(call, tiny, tmp_path):
     cache = rewritten(tiny.arrow, tmp_path / "cache", lambda *_: None)
     text = (cache / "manifest.json").read_text()
     for old, new in (('"accuracy": 1.0', '"accuracy": NaN'), ('"seconds": ', '"seconds": 1e999, "then": ')):
@@ -131,7 +131,7 @@ def test_numbers_that_json_does_not_know(call, tiny, tmp_path):
         assert result.code == 2 and f"{cache}/manifest.json is damaged (ValueError: " in result.error
 
 
-def test_what_is_no_cache(call, in_directory):
+def test_info_refuses_directory_without_cache(call, in_directory):
     result = call("cache", "info", "data/toy")
     assert result.code == 2
     assert result.error == (

@@ -20,7 +20,7 @@ def data(tiny, in_directory) -> Path:
     return in_directory / "data"
 
 
-def test_what_is_in_data(call, data):
+def test_ls_lists_caches_in_data(call, data):
     result = call("cache", "ls")
     manifest = open_cache("data/toy").manifest
     assert result.json["location"] == "data"
@@ -49,11 +49,11 @@ def test_what_is_in_data(call, data):
     assert line.endswith((" s", " min"))  # made in this session
 
 
-def test_a_cache_itself(call, data):
+def test_ls_lists_a_single_cache(call, data):
     assert [cache["place"] for cache in call("cache", "ls", "data/toy").json["caches"]] == ["data/toy"]
 
 
-def test_nothing_there(call, in_directory):
+def test_ls_of_empty_directory(call, in_directory):
     for place in ("data", "."):
         result = call("cache", "ls", *([] if place == "data" else [place]))
         assert result.code == 0
@@ -64,18 +64,18 @@ def test_nothing_there(call, in_directory):
         )
 
 
-def test_a_directory_that_is_not_there(call, in_directory):
+def test_ls_refuses_missing_directory(call, in_directory):
     result = call("cache", "ls", "daat")
     assert (result.code, result.error) == (2, "Error: daat is not there. Name a directory or a URL")
 
 
-def test_a_file(call, in_directory):
+def test_ls_refuses_a_file(call, in_directory):
     Path("data").touch()
     result = call("cache", "ls")
     assert (result.code, result.error) == (2, "Error: data is a file, no cache. Name a directory or a URL")
 
 
-def test_an_age_in_days(call, tiny, tmp_path):
+def test_ls_shows_age_in_days(call, tiny, tmp_path):
     made = {"environment": {"time": "2020-01-01T00:00:00+00:00"}}
     rewritten(tiny.arrow, tmp_path / "old", lambda *_: None, made=made)
     result = call("cache", "ls", tmp_path)
@@ -83,7 +83,7 @@ def test_an_age_in_days(call, tiny, tmp_path):
     assert result.json["caches"][0]["teacher"] == "bert"  # nothing says which
 
 
-def test_a_damaged_one(call, data):
+def test_ls_marks_damaged_cache(call, data):
     flip_byte(data / "toy" / "manifest.json", 400)
     result = call("cache", "ls")
     first, second = result.json["caches"]
@@ -94,11 +94,14 @@ def test_a_damaged_one(call, data):
 
 
 @pytest.mark.process
-def test_an_unfinished_one_and_who_is_writing_it(call, tiny, in_directory):
+def test_ls_names_writer_of_unfinished_cache(call, tiny, in_directory):
     begun(tiny.arrow, in_directory / "data" / "toy", 3)
     (cache,) = call("cache", "ls").json["caches"]
     assert (cache["state"], cache["identity"]) == ("unfinished", open_cache(tiny.arrow).manifest.identity)
-    assert cache["note"] == "unfinished, 3 shards so far; nobody is writing it: the command that began it goes on"
+    assert (
+        cache["note"]
+        == "unfinished, 3 shards so far; no process is writing it: run the command that started it to continue"
+    )
     code = "from pipeline.system.lease import Lease; import sys, pathlib, time\n"
     code += "Lease(pathlib.Path(sys.argv[1])).acquire(); print(1, flush=True); time.sleep(600)"
     lease = in_directory / "data" / "toy" / ".partial" / "lease.json"
@@ -113,10 +116,10 @@ def test_an_unfinished_one_and_who_is_writing_it(call, tiny, in_directory):
     assert result.json["caches"][0]["note"] == (
         f"unfinished, 3 shards so far; being written by {name} (process {process.pid})"
     )
-    assert "nobody is writing it" in call("cache", "ls").json["caches"][0]["note"]  # it died
+    assert "no process is writing it" in call("cache", "ls").json["caches"][0]["note"]  # it died
 
 
-def test_an_unfinished_one_that_says_nonsense(call, in_directory):
+def test_ls_lists_unfinished_cache_with_unreadable_identity(call, in_directory):
     for text in ("", "[]", '{"fields": 3}', "[" * 100_000):
         partial = in_directory / "data" / "toy" / ".partial"
         partial.mkdir(parents=True, exist_ok=True)
@@ -125,7 +128,7 @@ def test_an_unfinished_one_that_says_nonsense(call, in_directory):
         assert (cache["state"], cache["identity"]) == ("unfinished", None)
 
 
-def test_nothing_speaks_to_the_terminal(call, tiny, in_directory):
+def test_ls_escapes_terminal_codes(call, tiny, in_directory):
     rewritten(tiny.arrow, in_directory / "data" / "a", lambda *_: None, made={"teacher": "\x1b]0;owned\x07"})
     hostile = begun(tiny.arrow, in_directory / "data" / "b\x1b[2J", 1)
     path = hostile / ".partial" / "identity.json"
@@ -135,7 +138,7 @@ def test_nothing_speaks_to_the_terminal(call, tiny, in_directory):
     assert "\x1b" not in result.stdout and "data/b�[2J" in result.stdout and "�]0;owned�" in result.stdout
 
 
-def test_a_published_place(call, data, monkeypatch):
+def test_ls_lists_published_caches(call, data, monkeypatch):
     monkeypatch.setenv("PKD_STORE", str(data.parent / "store"))
     (data / "a-file").touch()
     url = f"file://{data}"

@@ -33,7 +33,7 @@ def inside(cache, file, part):
     return shard.parts[part].offset + shard.parts[part].bytes // 2
 
 
-def test_a_whole_cache(call, tiny):
+def test_verify_accepts_intact_cache(call, tiny):
     done = call("cache", "verify", tiny.arrow)
     assert done.code == 0, done.stderr
     files = sum(1 for path in tiny.arrow.rglob("*") if path.is_file())
@@ -42,7 +42,7 @@ def test_a_whole_cache(call, tiny):
 
 
 @pytest.mark.parametrize("container", ["arrow", "hdf5"])
-def test_one_flipped_byte_in_any_file_is_found_and_the_file_named(call, tiny, tmp_path, container):
+def test_verify_names_any_file_with_a_flipped_byte(call, tiny, tmp_path, container):
     cache = Path(shutil.copytree(getattr(tiny, container), tmp_path / "cache"))
     for number, path in enumerate(sorted(path for path in cache.rglob("*") if path.is_file())):
         whole = path.read_bytes()
@@ -64,7 +64,7 @@ def damage_all_kinds(cache):
         file.write(b"x")
 
 
-def test_what_is_wrong_is_told_for_each_file(call, cache):
+def test_verify_prints_reason_for_each_file(call, cache):
     damage_all_kinds(cache)
     done = call("cache", "verify", cache)
     lines = done.stdout.splitlines()
@@ -82,7 +82,7 @@ def test_what_is_wrong_is_told_for_each_file(call, cache):
     )
 
 
-def test_repair_computes_again_what_is_damaged_and_nothing_else(call, tiny, cache):
+def test_repair_computes_only_damaged_shards_again(call, tiny, cache):
     before, times = contents(cache), {p: p.stat().st_mtime_ns for p in cache.rglob("*") if p.is_file()}
     damage_all_kinds(cache)
     done = call("cache", "verify", cache, "--repair")
@@ -93,7 +93,7 @@ def test_repair_computes_again_what_is_damaged_and_nothing_else(call, tiny, cach
     assert changed == set(done.json["repaired"])
 
 
-def test_repair_needs_no_rows_where_the_tokens_are_whole(call, cache, monkeypatch):
+def test_repair_needs_no_rows_if_tokens_are_intact(call, cache, monkeypatch):
     monkeypatch.setattr("stages.cache.verify.known_rows", lambda _: None)
     monkeypatch.setattr("pipeline.teacher.repair.load_rows", lambda _: pytest.fail("rows were read"))
     before = contents(cache)
@@ -103,7 +103,7 @@ def test_repair_needs_no_rows_where_the_tokens_are_whole(call, cache, monkeypatc
     assert contents(cache) == before
 
 
-def test_repair_without_rows_says_so_and_mends_the_rest(call, tiny, cache, monkeypatch):
+def test_repair_without_rows_repairs_the_other_files(call, tiny, cache, monkeypatch):
     monkeypatch.setattr("stages.cache.verify.known_rows", lambda _: None)
     before = contents(cache)
     damage_all_kinds(cache)
@@ -140,7 +140,7 @@ def test_repair_from_a_copy(call, tiny, cache):
     assert contents(cache) == before
 
 
-def test_a_damaged_manifest_and_the_copy_of_another_cache(call, tiny, cache):
+def test_repair_refuses_copy_of_another_cache(call, tiny, cache):
     """Repair replaces what is damaged; it does not turn one cache into another."""
     flip(cache / "manifest.json", 700)
     before = contents(cache)
@@ -151,7 +151,7 @@ def test_a_damaged_manifest_and_the_copy_of_another_cache(call, tiny, cache):
     assert contents(cache) == before
 
 
-def test_a_teacher_file_comes_from_a_copy_only(call, cache, tiny):
+def test_repair_of_teacher_file_needs_a_copy(call, cache, tiny):
     flip(cache / "teacher/layer-02.safetensors", 2000)
     (cache / "train/00003.arrow").unlink()
     done = call("cache", "verify", cache, "--repair")
@@ -166,7 +166,7 @@ def test_a_teacher_file_comes_from_a_copy_only(call, cache, tiny):
     )  # the same teacher, other shards
 
 
-def test_a_machine_that_gives_other_bytes(call, cache, monkeypatch):
+def test_repair_refuses_different_bytes_of_this_machine(call, cache, monkeypatch):
     """A shard computed otherwise than when it was made is not put in its place, and the difference is named."""
 
     def elsewhere(value):
@@ -191,7 +191,7 @@ def test_a_machine_that_gives_other_bytes(call, cache, monkeypatch):
     assert (cache / "train/00000.arrow").read_bytes() == damaged
 
 
-def test_values_that_are_not_finite(call, tiny, cache):
+def test_verify_refuses_values_that_are_not_finite(call, tiny, cache):
     """A shard with NaN and all digests made anew is still no cache to train on."""
     import hashlib
 
@@ -212,14 +212,14 @@ def test_values_that_are_not_finite(call, tiny, cache):
     assert done.stdout.startswith(f"{file}: logits is not finite for example ")
 
 
-def test_a_sample_of_the_rows_through_the_teacher(call, tiny, cache):
+def test_sample_agrees_with_the_teacher(call, tiny, cache):
     done = call("cache", "verify", tiny.arrow, "--sample", 40)
     assert done.code == 0 and done.json["sample"]["rows"] == 40
     assert max(done.json["sample"]["logits"], done.json["sample"]["cls"]) <= done.json["sample"]["tolerance"] == 1e-3
     assert call("cache", "verify", tiny.arrow, "--sample", 10_000).json["sample"]["rows"] == 430
 
 
-def test_a_sample_sees_targets_of_other_rows(call, tiny, tmp_path):
+def test_sample_detects_targets_of_other_rows(call, tiny, tmp_path):
     """Targets in another order, with every digest right: no digest can see that, the teacher can."""
     from pipeline.cache.format.columns import check_columns
     from pipeline.cache.open import open_cache
@@ -243,7 +243,7 @@ def test_a_sample_sees_targets_of_other_rows(call, tiny, tmp_path):
     assert done.error.startswith(f"Error: {cache}: the teacher in this cache says something else of dev, example ")
 
 
-def test_what_cannot_be_verified(call, tmp_path, tiny, cache):
+def test_verify_refuses_what_it_cannot_read(call, tmp_path, tiny, cache):
     assert call("cache", "verify", tmp_path / "none").error == (
         f"Error: {tmp_path}/none: there is no such cache. "
         f"Make it: python cli.py cache-teacher --cache {tmp_path}/none --task TASK"
@@ -262,7 +262,7 @@ def test_what_cannot_be_verified(call, tmp_path, tiny, cache):
     )
 
 
-def test_where_the_rows_are(tiny, monkeypatch, tmp_path):
+def test_repair_finds_the_recorded_rows(tiny, monkeypatch, tmp_path):
     manifest = read_manifest(tiny.arrow)
     known = user_store.known_rows(manifest.identity)
     assert known is not None and known.train_file == tiny.rows["train_file"]

@@ -17,8 +17,8 @@ both = pytest.mark.parametrize("name", ["arrow", "hdf5"])
 
 def types(dtype="float16", regression=False, token_types=True):
     return column_types(
-        classes=1 if regression else 3,
-        regression=regression,
+        num_logits=1 if regression else 3,
+        label_dtype="float32" if regression else "int64",
         token_types=token_types,
         layers=(1, 3),
         hidden=5,

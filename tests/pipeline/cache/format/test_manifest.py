@@ -31,7 +31,7 @@ def test_no_cache(tmp_path):
     )
     with pytest.raises(BadCache) as error:
         open_cache(tmp_path)
-    assert str(error.value) == (f"{tmp_path} is no cache (it has no manifest.json). Name the directory of a cache")
+    assert str(error.value) == (f"{tmp_path} is not a cache (no manifest.json). Name the directory of a cache")
 
 
 def test_another_format_version(cache):

@@ -63,7 +63,7 @@ def interrupted() -> Callable[[int], Measured]:
     return lambda turn: {"turn": (turn, 1.0)}
 
 
-def test_every_contender_has_one_turn_a_round_and_work_for_its_seconds(tmp_path):
+def test_contenders_get_one_turn_per_round_and_work_for_their_seconds(tmp_path):
     turns = str(tmp_path / "turns")
     contenders = {name: Contender(counting, turns, name, seconds) for name, seconds in (("a", 0.5), ("b", 5.0))}
     found = interleave(contenders, Pace(rounds=3, seconds=2.0), "test")
@@ -74,7 +74,7 @@ def test_every_contender_has_one_turn_a_round_and_work_for_its_seconds(tmp_path)
     assert found["a"].values == (20.0,) * 3 and found["b"].values == (2.0,) * 3
 
 
-def test_a_ratio_is_taken_round_by_round():
+def test_ratio_is_taken_round_by_round():
     a, b = Series("a", "ex/s", (10.0, 12.0, 30.0)), Series("b", "ex/s", (5.0, 4.0, 10.0))
     quotient = ratio("a / b", a, b, at_least=2.5)
     assert quotient.values == (2.0, 3.0, 3.0)
@@ -85,11 +85,11 @@ def test_a_ratio_is_taken_round_by_round():
     ("asked", "holds"),
     [({}, None), ({"at_least": 2}, True), ({"at_least": 2.1}, False), ({"at_most": 2}, True), ({"at_most": 1}, False)],
 )
-def test_what_is_asked_holds_for_the_median(asked, holds):
+def test_limit_is_compared_with_the_median(asked, holds):
     assert Ratio("r", values=(1.0, 2.0, 9.0), **asked).holds is holds
 
 
-def test_what_goes_wrong_in_a_contender_is_told():
+def test_error_of_a_contender_is_raised_by_interleave():
     with pytest.raises(BadOption, match=r"^this cannot be meant$"):
         interleave({"a": Contender(refusing)}, Pace(1, 1), "test")
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
@@ -100,7 +100,7 @@ TAIL = "Run it again; if it was killed for memory, try --model demo or --quick"
 
 
 @pytest.mark.parametrize(("build", "how"), [(dying, "ended with exit code 3"), (killed, "was killed (SIGKILL)")])
-def test_a_contender_that_dies_is_one_line(build, how):
+def test_dead_contender_is_a_one_line_error(build, how):
     with pytest.raises(ProcessEnded) as caught:
         interleave({"a": Contender(build)}, Pace(1, 1), "test")
     assert str(caught.value) == f"a process of the benchmark {how}. {TAIL}"
@@ -108,7 +108,7 @@ def test_a_contender_that_dies_is_one_line(build, how):
 
 
 @pytest.mark.parametrize("build", [refusing, refusing_a_file])
-def test_what_went_wrong_before_the_first_turn_is_still_told(build):
+def test_error_before_the_first_turn_is_raised_at_the_turn(build):
     with Contender(build) as contender:
         started = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
         assert started and not psutil.wait_procs(started, timeout=60)[1]
@@ -120,13 +120,13 @@ def test_what_went_wrong_before_the_first_turn_is_still_told(build):
 @pytest.mark.parametrize(
     "error", [BadOption("no"), DamagedFile("file", "bad", "data/rte"), Interrupted("stopped", signal.SIGTERM)]
 )
-def test_errors_are_the_same_in_another_process(error):
+def test_errors_survive_pickling(error):
     found = ForkingPickler.loads(ForkingPickler.dumps(error))
     assert type(found) is type(error) and str(found) == str(error)
     assert vars(found) == vars(error) and found.exit_code == error.exit_code
 
 
-def test_a_contender_in_its_turn_is_ended_at_once(tmp_path):
+def test_contender_in_its_turn_is_killed_without_waiting(tmp_path):
     started = tmp_path / "started"
     with pytest.raises(KeyError), ThreadPoolExecutor(1) as pool, Contender(busy, str(started)) as contender:
         turn = pool.submit(contender, 1)
@@ -139,7 +139,7 @@ def test_a_contender_in_its_turn_is_ended_at_once(tmp_path):
     assert isinstance(turn.exception(), ProcessEnded)
 
 
-def test_ctrl_c_is_for_the_parent_alone():
+def test_ctrl_c_reaches_only_the_parent():
     with Contender(interrupted) as contender:
         assert contender(7) == {"turn": (7, 1.0)}
         with pytest.raises(KeyboardInterrupt):

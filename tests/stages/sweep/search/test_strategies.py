@@ -59,7 +59,7 @@ def test_staged_searches_kd_first_and_then_beta_with_its_best(tiny, trials, tmp_
     assert len(dry_run(start())) == 8 + 2 * 3
     strategy = start()
     first = next(strategy)
-    assert len(first.trials) == 8 and {trial.settings["method"] for trial in first.trials} == {"kd"}
+    assert len(first.trials) == 8 and {trial.recipe.options["method"] for trial in first.trials} == {"kd"}
     best = {(2, 0.5, 1e-3), (3, 0.2, 2e-3)}  # of each depth: alpha and learning rate
     scores = {trial.key: float(options(trial, "student_layers", "alpha", "lr") in best) for trial in first.trials}
     second = strategy.send(scores)
@@ -72,4 +72,4 @@ def test_staged_searches_kd_first_and_then_beta_with_its_best(tiny, trials, tmp_
 
 
 def options(trial, *names):
-    return tuple(trial.settings[name] for name in names)
+    return tuple(trial.recipe.options[name] for name in names)

@@ -24,7 +24,7 @@ def trials(tiny):
 def test_settings_that_mean_the_same_are_one_trial(tiny, trials, tmp_path):
     (tmp_path / "s.toml").write_text('method = ["ft", "kd", "pkd-skip"]\nbeta = [1, 2]\nalpha = [0.2, 0.7]')
     found = trials.distinct(read_space(str(tmp_path / "s.toml"), str(tiny.arrow)).settings())
-    assert [(t.settings["method"], t.settings["alpha"], t.settings["beta"]) for t in found] == [
+    assert [(t.recipe.options["method"], t.recipe.options["alpha"], t.recipe.options["beta"]) for t in found] == [
         ("ft", None, None),
         ("kd", 0.2, None),
         ("kd", 0.7, None),

@@ -5,22 +5,22 @@ import pytest
 import torch
 import transformers
 
-from pipeline.distillation.losses import Objective, Targets
+from pipeline.cache.format.columns import cls_column
+from pipeline.config.methods import METHODS
+from pipeline.data.task_kinds import SINGLE_LABEL
+from pipeline.distillation.losses import objective_of
 from pipeline.errors import MissingExtra
 from pipeline.models.encoders import cls_vectors
-from stages.benchmarks.contenders.student_contenders import (
-    Setting,
-    authors_way,
-    collate,
-    textbrewer,
-    trainer_live,
-)
+from stages.benchmarks.contenders.authors_way import authors_way
+from stages.benchmarks.contenders.live_training import StudentSetup, collate
+from stages.benchmarks.contenders.textbrewer_distiller import textbrewer
+from stages.benchmarks.contenders.transformers_trainer import trainer_live
 
 ALL = [authors_way, trainer_live, textbrewer]
 EXAMPLES = 20
 
 
-def option(dropout: float = 0.0, **options) -> Setting:
+def option(dropout: float = 0.0, **options) -> StudentSetup:
     """Six layers to three, 20 examples of 4 to 30 tokens, in float32; weights large enough for losses that matter."""
     config = transformers.BertConfig(
         **dict(hidden_size=32, num_hidden_layers=6, num_attention_heads=2, intermediate_size=64, vocab_size=50),
@@ -31,27 +31,27 @@ def option(dropout: float = 0.0, **options) -> Setting:
     examples = [random.integers(1, 50, length, np.int32) for length in random.integers(4, 30, EXAMPLES)]
     defaults = dict(batch_size=8, max_length=32, precision="float32", lr=1e-3)
     labels = random.integers(0, 3, EXAMPLES)
-    return Setting(config, 3, examples, labels, **defaults | options)
+    return StudentSetup(config, 3, examples, labels, **defaults | options)
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def first_batch(chosen: Setting) -> dict[str, torch.Tensor]:
+def first_batch(chosen: StudentSetup) -> dict[str, torch.Tensor]:
     rows = [{"input_ids": chosen.examples[i], "labels": chosen.labels[i]} for i in range(8)]
     return collate(rows, 32, chosen)
 
 
-def own_loss(chosen: Setting, teacher, student, batch) -> tuple[torch.Tensor, torch.Tensor]:
+def own_loss(chosen: StudentSetup, teacher, student, batch) -> tuple[torch.Tensor, torch.Tensor]:
     """This project's loss of a batch, and the mean entropy of the teacher's softened distribution."""
-    objective = Objective(chosen.alpha, chosen.beta, chosen.temperature, "reference", (2, 4))
+    objective = objective_of(METHODS["pkd-skip"], SINGLE_LABEL, (2, 4), "reference", vars(chosen))
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     with torch.no_grad(), cls_vectors(teacher, objective.layers) as of_teacher:
         z_t = teacher(**inputs).logits
     with cls_vectors(student, (1, 2)) as of_student:
         z_s = student(**inputs).logits
-    targets = Targets(z_t, torch.stack(of_teacher, 1))
+    targets = {"logits": z_t} | {cls_column(n): cls for n, cls in zip((2, 4), of_teacher, strict=True)}
     loss = objective(z_s, batch["labels"], torch.stack(of_student, 1), targets)[0]
     return loss, torch.distributions.Categorical(logits=z_t / chosen.temperature).entropy().mean()
 
@@ -62,7 +62,7 @@ def gradients(loss: torch.Tensor, model: torch.nn.Module) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("contender", ALL)
 @pytest.mark.parametrize("weighed", [dict(), dict(temperature=2.0, alpha=0.9, beta=3.0)], ids=["usual", "other"])
-def test_the_loss_is_this_projects(contender, weighed):
+def test_loss_and_gradients_equal_this_projects(contender, weighed):
     chosen = option(**weighed)
     made, batch = contender(chosen), first_batch(chosen)
     loss, entropy = own_loss(chosen, made.teacher, made.student, batch)
@@ -73,7 +73,7 @@ def test_the_loss_is_this_projects(contender, weighed):
         torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-6)
 
 
-def test_all_begin_alike_with_the_teachers_first_layers():
+def test_contenders_start_from_the_teachers_first_layers():
     made = [contender(option()) for contender in ALL]
     for one in made:
         of_teacher, of_student = weights(one.teacher), weights(one.student)
@@ -84,7 +84,7 @@ def test_all_begin_alike_with_the_teachers_first_layers():
 
 
 @pytest.mark.parametrize("contender", ALL)
-def test_each_call_trains_the_student_on_and_leaves_the_teacher(contender):
+def test_each_call_continues_training_and_keeps_the_teacher(contender):
     made = contender(option(dropout=0.1))
     teacher, student = weights(made.teacher), weights(made.student)
     # 8, 8 and 4 examples an epoch. The Trainer's first step of a call is not in its count.
@@ -116,7 +116,7 @@ def passes(model: torch.nn.Module, widths: set[int], kinds: set[torch.dtype], ro
 
 @pytest.mark.parametrize("contender", ALL)
 @pytest.mark.parametrize("of", ["teacher", "student"])
-def test_padding_and_precision_are_those_it_is_named_for(contender, of):
+def test_padding_and_precision_match_the_contenders_name(contender, of):
     chosen, widths, kinds, rows = option(precision="bfloat16"), set(), set(), []
     made = contender(chosen)
     passes(getattr(made, of), widths, kinds, rows)
@@ -129,7 +129,7 @@ def test_padding_and_precision_are_those_it_is_named_for(contender, of):
 
 
 @pytest.mark.parametrize("contender", ALL)
-def test_another_call_draws_other_batches(contender):
+def test_second_call_draws_different_batches(contender):
     widths, kinds, rows = set(), set(), []
     made = contender(option())
     passes(made.teacher, widths, kinds, rows)
@@ -148,13 +148,13 @@ def test_collate_pads_and_masks():
 
 
 @pytest.mark.parametrize("layers", [1, 7])
-def test_a_student_without_a_layer_to_match_is_refused(layers):
+def test_student_without_a_layer_to_match_is_refused(layers):
     few = option()
     with pytest.raises(ValueError, match=f"^a student of {layers} layers has no layer to match$"):
-        Setting(few.teacher_config, layers, few.examples, few.labels)
+        StudentSetup(few.teacher_config, layers, few.examples, few.labels)
 
 
-def test_without_textbrewer_the_extra_is_named(monkeypatch):
+def test_missing_textbrewer_names_its_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra) as caught:
         textbrewer(option())

@@ -10,6 +10,7 @@ from pipeline.config.training import TrainStudentConfig
 from pipeline.data.metrics import measure
 from pipeline.errors import BadOption, BadRun, BusyRun
 from pipeline.training.run_reader import read_predictions
+from pipeline.training.student import advance
 from pipeline.training.training_state import PausedTraining
 from stages import train_student
 from tests.helpers.processes import start_cli
@@ -32,7 +33,7 @@ def test_in_pieces_it_ends_with_the_same_bytes(tiny, tmp_path):
     train_student.run(config(tiny, tmp_path / "whole"))
     seen = []
     for until in (4, 6, 9):
-        paused = train_student.advance(config(tiny, tmp_path / "pieces", resume=True), until, seen.append)
+        paused = advance(config(tiny, tmp_path / "pieces", resume=True), until, seen.append)
         assert isinstance(paused, PausedTraining) and (paused.step, paused.total) == (until, 12)
         assert not (tmp_path / "pieces" / "run.json").exists() and not (tmp_path / "pieces" / ".partial").exists()
     train_student.run(config(tiny, tmp_path / "pieces", resume=True))
@@ -58,7 +59,7 @@ def test_a_rung_is_no_evaluation_that_counts(tiny, tmp_path):
     options = dict(early_stop=1, eval_every=3, lr=1e-9)
     whole = train_student.run(config(tiny, tmp_path / "whole", **options))
     for until in (1, 2, 4, 5):
-        train_student.advance(config(tiny, tmp_path / "pieces", resume=True, **options), until)
+        advance(config(tiny, tmp_path / "pieces", resume=True, **options), until)
     pieces = train_student.run(config(tiny, tmp_path / "pieces", resume=True, **options))
     assert pieces.metrics == whole.metrics
     records = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "pieces")]
@@ -73,7 +74,7 @@ def test_without_a_dev_split_it_cannot_pause(tiny, tmp_path):
     cache_teacher.run(CacheTeacherConfig(**rows, teacher=str(tiny.teacher), cache=str(tmp_path / "cache")))
     lone = TrainStudentConfig(cache=str(tmp_path / "cache"), out=str(tmp_path / "run"), select="last", **SHORT)
     with pytest.raises(BadOption, match="a training without a labelled dev split cannot be compared on the way"):
-        train_student.advance(lone, 4)
+        advance(lone, 4)
 
 
 def test_predictions_are_those_that_were_measured(tiny, tmp_path):
@@ -98,7 +99,7 @@ def test_two_trainings_of_one_run(tiny, tmp_path):
     process.kill()
     process.communicate()
     assert (out / ".partial").is_dir()  # what the dead one left is in nobody's way
-    train_student.advance(TrainStudentConfig(cache=str(tiny.arrow), out=str(out), epochs=500.0, resume=True), 1)
+    advance(TrainStudentConfig(cache=str(tiny.arrow), out=str(out), epochs=500.0, resume=True), 1)
     assert sorted(os.listdir(out)) == ["checkpoint.safetensors", "log.jsonl", "started.json"]
 
 
@@ -111,7 +112,7 @@ def test_a_run_that_was_taken_over_writes_nothing_more(tiny, tmp_path):
         lease.write_text(json.dumps(json.loads(lease.read_text()) | {"token": "another"}))
 
     with pytest.raises(BusyRun) as caught:
-        train_student.advance(config(tiny, out), 4, take_over)
+        advance(config(tiny, out), 4, take_over)
     assert str(caught.value) == (
         f"{out} was taken over by another process while this one was silent. Wait for it, or choose another --out"
     )
