@@ -267,6 +267,7 @@ def test_every_option_says_what_it_is(call):
         assert call(command.name, "--help").code == 0
 
 
+@pytest.mark.process
 def test_the_console_command_is_the_script():
     script = Path(sys.executable).with_name("pkd")
     for words in (["--help"], ["train-student", "--cache", "none"]):

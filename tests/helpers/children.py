@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-FIXTURES = {"server", "cluster"}  # which run programs: a test that uses one needs no marker of its own
+FIXTURES = {"server", "cluster", "disk"}  # which run programs: a test that uses one needs no marker of its own
 _EVENTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
 _recorders: list[list[str]] = []
 
