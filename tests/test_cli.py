@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.benchmark import BenchmarkConfig
-from pipeline.config.training import METHODS
+from pipeline.config.methods import METHOD_CHOICES as METHODS
 from pipeline.errors import BadOption
 from tests.helpers.paths import ROOT
 

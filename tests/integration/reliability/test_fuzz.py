@@ -56,6 +56,7 @@ READ = """
 import json, sys
 from pathlib import Path
 from tests.helpers.mutants import Mutants, peak
+from tests.helpers.reading import check_everything
 from pipeline.cache.open import open_cache
 from pipeline.errors import BadCache
 
@@ -66,8 +67,7 @@ def read(cache):
             for shard in split.shards:
                 for name in shard:
                     shard[name]
-        with opened.verification(opened.splits, "train", opened.manifest.layers) as verification:
-            verification.wait()
+        check_everything(opened)
     except BadCache as error:
         return str(error)
     return "read"

@@ -115,7 +115,8 @@ READER = """
 import sys
 from pathlib import Path
 from pipeline.cache.open import open_cache
-from pipeline.data.splits import Ragged
+from pipeline.data.ragged import Ragged
+from tests.helpers.reading import check_everything
 
 cache = open_cache(sys.argv[1], Path(sys.argv[2]))
 total = 0.0
@@ -124,8 +125,7 @@ for split in cache.splits.values():
         for column in shard.values():
             for array in (column.values, column.offsets) if isinstance(column, Ragged) else (column,):
                 total += float(array.sum(dtype="float64"))
-with cache.verification(cache.splits, "train", cache.manifest.layers) as verification:
-    verification.wait()
+check_everything(cache)
 print(total, flush=True)
 sys.stdin.readline()
 """

@@ -17,7 +17,7 @@ from pipeline.cache.remote.object_store import Remote
 from pipeline.cache.remote.published import Published, open_published
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.errors import BadCache, BadOption
-from tests.helpers.s3 import ROOT
+from tests.helpers.paths import ROOT
 
 
 @pytest.fixture
