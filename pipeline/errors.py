@@ -1,4 +1,4 @@
-"""Every way in which a user's input can be refused, and the one line that each of them becomes."""
+"""Errors that a user can meet, each of which becomes one line on the command line."""
 
 import copyreg
 import shlex
@@ -16,28 +16,28 @@ def program() -> str:
 
 
 def shell_line(*words: object) -> str:
-    """Return a command of this program as a line for a shell: `shell_line("cache", "ls")` is `python cli.py cache ls`."""
+    """Return a shell line that calls this program: `shell_line("cache", "ls")` is `python cli.py cache ls`."""
     return f"{program()} {shlex.join(map(str, words))}"
 
 
 class DistillError(Exception):
-    """A problem told in one line: the fact, then the next command. The command line exits with `exit_code`."""
+    """A problem in one line: the fact, then the next command. The command line exits with `exit_code`."""
 
     exit_code = 2
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As it is to another process, without the arguments that made it."""
+        """Send the error to another process as it is, without the arguments that created it."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 def one_line(reason: object, limit: int = 200) -> str:
-    """A reason from elsewhere as part of that line: what is not printable (a terminal would obey it) is left out."""
+    """Return a foreign error's reason as part of one line, without control characters, which a terminal would obey."""
     text = " ".join(str(reason)[: 4 * limit].split())
     return "".join(c for c in text if c.isprintable())[:limit]
 
 
 class BadOption(DistillError):
-    """An option's value, or a combination of options, that cannot be meant."""
+    """An option's value, or a combination of options, that makes no sense."""
 
 
 class BadRows(DistillError):
@@ -49,11 +49,11 @@ class BadModel(DistillError):
 
 
 class BadCache(DistillError):
-    """A directory that is no cache, or a cache that is unfinished, damaged or of another identity."""
+    """A directory that is not a cache, or a cache that is unfinished, damaged or of another identity."""
 
 
 class DamagedFile(BadCache):
-    """A file of a cache that is not what its manifest says. `cache` is where the cache is, `reason` what is wrong."""
+    """A file of a cache that differs from its manifest. `cache` is the cache's location, `reason` what is wrong."""
 
     def __init__(self, file: object, reason: object, cache: object):
         self.reason = one_line(getattr(reason, "strerror", None) or reason)
@@ -69,8 +69,12 @@ class BusyRun(BadRun):
     """A run directory in which another process is training."""
 
 
+class LeaseLost(DistillError):
+    """A lease that another process took over, as after a sleep of this machine."""
+
+
 class HubUnreachable(DistillError):
-    """A model or data set has to come from the hub, and the hub does not answer."""
+    """A model or data set must be downloaded from the hub, and the hub does not answer."""
 
 
 class BadPlace(DistillError):
@@ -78,7 +82,7 @@ class BadPlace(DistillError):
 
 
 class MissingExtra(DistillError):
-    """An optional package is needed; the message names the extra that brings it."""
+    """An optional package that is needed and not installed; the message names the extra that brings it."""
 
 
 class TrainingDiverged(DistillError):
@@ -86,11 +90,11 @@ class TrainingDiverged(DistillError):
 
 
 class ProcessEnded(DistillError):
-    """A process of this program that ended in the middle of its work, by itself or killed."""
+    """A process of this program that ended in the middle of its work, on its own or killed."""
 
 
 class Interrupted(DistillError):
-    """Training was stopped by a signal after its checkpoint was written."""
+    """A training that a signal stopped, after its checkpoint was written."""
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)

@@ -18,9 +18,10 @@ from pipeline.cache.format.manifest import (
     SplitRecord,
     TaskRecord,
 )
-from pipeline.cache.shards import LocalSource, open_split
-from pipeline.cache.teacher_files import write_bundle
-from pipeline.cache.user_store import remember_rows
+from pipeline.cache.shard_sources import LocalSource
+from pipeline.cache.shards import open_split
+from pipeline.cache.teacher_files import write_teacher_files
+from pipeline.cache.user_store import record_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.options import command_line
 from pipeline.config.shared import RowsConfig
@@ -42,7 +43,8 @@ from pipeline.system.ray_cluster import Cluster, SharedDirectory, cluster
 from pipeline.teacher import preflight
 from pipeline.teacher.forward import BATCHING, teacher_pass
 from pipeline.teacher.locate import Teacher, find_teacher, load_teacher
-from pipeline.teacher.shard_workers import ShardTask, in_processes, in_this_process, process_shards
+from pipeline.teacher.shard_queue import ShardTask, process_shards
+from pipeline.teacher.shard_workers import in_processes, in_this_process
 from pipeline.training.provenance import environment, shareable, shareable_place
 from pipeline.training.run_reader import MODEL
 
@@ -86,7 +88,7 @@ class Job:
 
     def write_teacher(self) -> dict[str, FileRecord]:
         """Write teacher/ unless it exists; return the records of its files."""
-        return self.writer.write_teacher(lambda to: write_bundle(to, self.teacher.model, self.teacher.tokenizer))
+        return self.writer.write_teacher(lambda to: write_teacher_files(to, self.teacher.model, self.teacher.tokenizer))
 
     def with_records(self, records: Records) -> Manifest:
         """Return the manifest with these shards."""
@@ -133,32 +135,33 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         return _result(out, finished, started)
     job = Job(config, writer, manifest, teacher, splits, make_accelerator(manifest.fields.compute), nodes)
     _preflight(job)
-    seen = shareable(config)
+    public_config = shareable(config)
     made = {
-        "command": command_line("cache-teacher", seen),
+        "command": command_line("cache-teacher", public_config),
         "teacher": shareable_place(teacher.name.removesuffix(f"/{MODEL}")),
         "rows_from": rows.origin,
-        "rows": {field.name: getattr(seen, field.name) for field in fields(RowsConfig)},
+        "rows": {field.name: getattr(public_config, field.name) for field in fields(RowsConfig)},
     }
-    remember_rows(manifest.identity, config)
+    record_rows(manifest.identity, config)
     return _result(out, _write(job, made, started), started)
 
 
 def _preflight(job: Job) -> None:
-    """Report what the rest of the work needs. Raises a `DistillError` if it is not available; nothing is written yet."""
+    """Report what the rest needs. Raises a `DistillError` if it is not available; nothing is written yet."""
     writer, manifest, splits = job.writer, job.manifest, job.splits
     preflight.check_shards(len(job.work))
     preflight.check_labels(manifest)
-    left = [item for item in job.work if writer.recorded(*item[:2]) is None]
-    needed = preflight.bytes_needed(manifest, splits, left)
+    remaining = [item for item in job.work if writer.recorded(*item[:2]) is None]
+    needed = preflight.bytes_needed(manifest, splits, remaining)
     if writer.teacher_files() is None:
         needed += preflight.teacher_bytes(job.teacher.model)
     free = preflight.check_space(writer.directory, needed)
     with teacher_pass(job.teacher.model, job.accelerator, manifest, available_cores()) as running:
-        rate = running.tokens_per_second(splits[left[0][0]], *left[0][2:]) if left else 0.0
-    tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in left)
+        rate = running.tokens_per_second(splits[remaining[0][0]], *remaining[0][2:]) if remaining else 0.0
+    examples = sum(stop - start for *_, start, stop in remaining)
+    tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in remaining)
     note(
-        f"{writer.directory}: {sum(stop - start for *_, start, stop in left):,} examples in {len(left)} shards, "
+        f"{writer.directory}: {examples:,} examples in {len(remaining)} shards, "
         f"[CLS] of layers {', '.join(map(str, manifest.layers)) or 'none'}; {size(needed)} needed, "
         f"{size(free)} free; about {duration(tokens / rate if rate else 0)} by a measured batch"
     )
@@ -268,7 +271,7 @@ def _compute(job: Job, selection: str | None) -> tuple[Records, dict[str, float]
         first = [item for item in job.work if item[0] == selection]
         records = process_shards(writer, first, pool)
         if selection and not config.allow_weak_teacher:
-            logits = _open(writer, job.with_records(records), selection).whole("logits")
+            logits = _open(writer, job.with_records(records), selection).column("logits")
             preflight.check_teacher(job.teacher.task, selection, logits, splits[selection].labels)
         records |= process_shards(writer, [item for item in job.work if item[0] != selection], pool)
     return records, {"computed_examples": done[0], "computing_seconds": round(time.monotonic() - started, 3)}
@@ -288,7 +291,7 @@ def _open(writer: CacheWriter, manifest: Manifest, name: str) -> Split:
 def _teacher_metrics(writer: CacheWriter, manifest: Manifest, name: str) -> dict[str, float]:
     """Return the teacher's metrics on a labelled split, from the logits as they were written."""
     split = _open(writer, manifest, name)
-    metrics = measure(manifest.kind, manifest.task.metrics, split.whole("logits"), split.labels)
+    metrics = measure(manifest.kind, manifest.task.metrics, split.column("logits"), split.labels)
     if (doubt := manifest.kind.doubt(metrics)) is not None:
         note(f"warning: on {name} the teacher's {doubt}. Check the teacher")
     return metrics

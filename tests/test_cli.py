@@ -77,8 +77,8 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         ("cache-teacher --task rte --shard-rows 0", "--shard-rows must be 1 or more, not 0. Try --shard-rows 16384"),
         (
             "finetune-teacher --task movie-reviews --model nowhere/to-be-found",
-            "nowhere/to-be-found is no local directory and cannot be had from the hub. Check the name and the "
-            "connection, or give a local directory",
+            "nowhere/to-be-found is not a local directory and could not be downloaded from the hub. Check the name "
+            "and the connection, or give a local directory",
         ),
         (
             "finetune-teacher --task movie-reviews --model demo --max-length 513",

@@ -27,15 +27,13 @@ PHRASES = {
     r"\bmade up\b|\bmake up\b|\bmakes? known\b": "invented",
     r"\bat one'?s\b|\bthe house\b": "source layout",
 }
-FIRST_LINES = (
-    r"^(Of|The same|What|Where|Whether|Who|How|When|As|With|Meanwhile|Likewise|To) "  # start with a verb or a noun
-)
+FIRST_LINES = r"^(Of|The same|What|Where|Who|How|When|As|With|Meanwhile|Likewise|To) "  # start with a verb or a noun
 IDENTIFIERS = set(
-    "about again alike anew another asked away elsewhere found gone had having known left made mended mine of one other "
-    "others own said seen shown such tell tells them then there these they this those told was what where which who "
-    "whole".split()
+    "about again alike anew another asked away elsewhere found gone had having known left made mended mine of one "
+    "other others own said seen shown such tell tells them then there these they this those told was what where which "
+    "who whole".split()
 )
-ON_DISK = {"made", "known"}  # names of JSON keys
+ON_DISK = {"made", "known", "what"}  # names of JSON keys and of arguments on the command line
 CODE = [ROOT / "cli.py", *sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "stages").rglob("*.py"))]
 PAGES = [
     path

@@ -1,24 +1,25 @@
-"""Comparing what a run reads with its digests, in the background, while the run goes on.
+"""A check of the data that a run reads against its digests, in the background while the run continues.
 
-A run may count only on bytes that were checked: before it writes anything that stays, it calls `wait`.
+A run relies on checked bytes only: before it writes anything that stays, it calls `wait`.
 """
 
 import threading
 from collections.abc import Collection, Mapping
 
 from pipeline.cache.format.columns import ROW_COLUMNS
-from pipeline.cache.shards import Shard, Source
+from pipeline.cache.shard_sources import Source
+from pipeline.cache.shards import Shard
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.data.splits import Split, rows_digest
 from pipeline.errors import OTHER_BYTES
 from pipeline.system.digests import bytes_digest
 
 
-class Verification:
-    """One pass over `columns` (split -> names) of a cache. What `verified` knows is not read again.
+class BackgroundCheck:
+    """One pass over `columns` (split -> names) of a cache. Bytes that `verified` lists are not read again.
 
-    Used as a context: entering starts the thread, leaving stops it. Raises `BadOption` for a published cache of which
-    more is to be read than the user's store may hold.
+    Used as a context: entering starts the thread, leaving stops it. Raises `BadOption` for a published cache whose
+    columns are larger than the user's store may be.
     """
 
     def __init__(
@@ -45,9 +46,9 @@ class Verification:
         self.source.need(self.parts)
         self.problem: Exception | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="verification", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="background-check", daemon=True)
 
-    def __enter__(self) -> "Verification":
+    def __enter__(self) -> "BackgroundCheck":
         self._thread.start()
         return self
 
@@ -56,12 +57,12 @@ class Verification:
         self._thread.join()
 
     def poll(self) -> None:
-        """Raises the `BadCache` that was found so far, if any."""
+        """Raise the `BadCache` found so far, if any."""
         if self.problem:
             raise self.problem
 
     def wait(self) -> None:
-        """Returns when everything has been checked. Raises `BadCache` naming the shard that is not what it was."""
+        """Wait until everything has been checked. Raises `BadCache` naming the damaged shard."""
         self._thread.join()
         self.poll()
 
@@ -72,14 +73,14 @@ class Verification:
                     if self._stop.is_set():
                         return
                     verify_shard(shard, names, self.verified)
-        except Exception as error:  # told by poll and wait, in the thread that trains
+        except Exception as error:  # raised again by poll and wait, in the thread that trains
             self.problem = error
 
 
 def verify_shard(shard: Shard, names: Collection[str], verified: VerifiedDigests) -> None:
-    """Compare what holds these columns of a shard with its digest, and its rows with the digest that the identity has.
+    """Compare the bytes of a shard's columns with their digests, and its rows with the identity's digest.
 
-    Raises `BadCache` with the shard, the column, and the example where its row hash tells.
+    Raises `BadCache` with the shard, the column, and the example where its row hash differs.
     """
     record, source = shard.record, shard.source
     parts = [part for name in names for part in shard.types[name].parts(name)]
@@ -88,7 +89,7 @@ def verify_shard(shard: Shard, names: Collection[str], verified: VerifiedDigests
         if piece.sha256 in verified.lookup(piece.path, piece.state):
             continue
         if damaged := bytes_digest(piece.data) != piece.sha256:
-            del piece  # its mapping goes before the file is read once more, through the rows' own
+            del piece  # closes its mapping before the file is read again, through that of the rows
             break
         verified.record(piece.path, piece.state, [piece.sha256])
     if damaged:

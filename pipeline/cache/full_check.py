@@ -1,4 +1,4 @@
-"""Every byte and every value of a cache against its manifest."""
+"""A check of every byte and every value of a cache against its manifest."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,33 +7,34 @@ import numpy as np
 
 from pipeline.cache.format.manifest import MANIFEST, TEACHER, Manifest
 from pipeline.cache.reader import schema_problems
-from pipeline.cache.shards import LocalSource, Shard
+from pipeline.cache.shard_sources import LocalSource
+from pipeline.cache.shards import Shard
 from pipeline.data.splits import rows_digest
 from pipeline.errors import OTHER_BYTES, DamagedFile
 from pipeline.system.digests import intact
 from pipeline.system.lease import PARTIAL
 
 
-def damage(directory: Path, manifest: Manifest, advance: Callable[[int], object]) -> dict[str, str]:
-    """What is wrong with each file, by its path in the cache. `advance` is called with the bytes of files checked."""
-    found = {file: problem.reason for file, problem in schema_problems(directory, manifest).items()}
+def damaged_files(directory: Path, manifest: Manifest, advance: Callable[[int], object]) -> dict[str, str]:
+    """Return {path in the cache: what is wrong} of the damaged files. `advance` receives the bytes checked."""
+    reasons = {file: problem.reason for file, problem in schema_problems(directory, manifest).items()}
     for file, record in manifest.files().items():
-        if file not in found and not intact(directory / file, record.sha256):
-            found[file] = OTHER_BYTES
+        if file not in reasons and not intact(directory / file, record.sha256):
+            reasons[file] = OTHER_BYTES
         advance(record.bytes if file.startswith(f"{TEACHER}/") else record.bytes // 2)
     source = LocalSource(directory)
     for name, split in manifest.splits.items():
         for index, shard in enumerate(split.shards):
-            if shard.file not in found or found[shard.file].startswith("its bytes"):
+            if shard.file not in reasons or reasons[shard.file].startswith("its bytes"):
                 reason = shard_damage(Shard(source, manifest, name, index))
                 if reason:
-                    found[shard.file] = reason
+                    reasons[shard.file] = reason
             advance(shard.bytes - shard.bytes // 2)
-    return {file: found[file] for file in manifest.files() if file in found}
+    return {file: reasons[file] for file in manifest.files() if file in reasons}
 
 
 def shard_damage(shard: Shard) -> str | None:
-    """The first thing that is wrong with what a shard holds; None if nothing is."""
+    """Return the first thing that is wrong with a shard's contents; None if they are intact."""
     try:
         if reason := shard.what_differs():
             return reason
@@ -50,7 +51,7 @@ def shard_damage(shard: Shard) -> str | None:
 
 
 def unknown_files(directory: Path, manifest: Manifest) -> list[str]:
-    """Files that lie in a cache and are not in its manifest."""
-    known = {*manifest.files(), MANIFEST}
-    there = (path.relative_to(directory) for path in sorted(directory.rglob("*")) if not path.is_dir())
-    return [str(path) for path in there if str(path) not in known and path.parts[0] != PARTIAL]
+    """Return the paths of files in a cache that its manifest does not name."""
+    named = {*manifest.files(), MANIFEST}
+    paths = (path.relative_to(directory) for path in sorted(directory.rglob("*")) if not path.is_dir())
+    return [str(path) for path in paths if str(path) not in named and path.parts[0] != PARTIAL]

@@ -1,7 +1,7 @@
-"""What dead writers left in a cache, and files in it that its manifest does not name.
+"""Leftovers of dead writers in a cache, and files in it that its manifest does not name.
 
-Only what this program can have written counts: names of its own kind, in places of its own. Everything else is the
-user's. Links are never followed.
+Only files that this program can have written count: by their names, in the directories that it writes. Everything else
+is the user's. Links are never followed.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.manifest import MANIFEST, TEACHER
 from pipeline.cache.format.manifest_validation import read_manifest, shard_record
 from pipeline.cache.writer import CacheWriter
@@ -18,54 +19,57 @@ from pipeline.errors import BadCache
 from pipeline.system.files import is_temporary, read_json
 from pipeline.system.lease import DEAD_AFTER_SECONDS, LEASE, PARTIAL, Lease
 
-_SHARD = re.compile(r"\.?(\d{5,})\.(?:arrow|h5)(?:\.[0-9a-f]{8}\.tmp)?")
+_SUFFIXES = "|".join(re.escape(container.suffix) for container in CONTAINERS.values())
+_SHARD = re.compile(rf"\.?(\d{{5,}})(?:{_SUFFIXES})(?:\.[0-9a-f]{{8}}\.tmp)?")
 _RECORD = re.compile(r"\.?([a-z]\w*)-(\d{5,})\.(?:json|lease)(?:\.[0-9a-f]{8}\.tmp)?", re.ASCII)
 _LEASE_TEMPORARY = re.compile(r"\..*lease(?:\.json)?\.[0-9a-f]{8}\.tmp")
 LOCK = "lock"
-_OWN = ("identity.json", "teacher.json", LOCK, "rows")  # in .partial/, for as long as the cache is unfinished
+_IN_PARTIAL = ("identity.json", "teacher.json", LOCK, "rows")  # while the cache is unfinished
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something to remove; where it belongs to one shard, `claim` has to be held while it is."""
+    """A path to remove. Where it belongs to one shard, `claim` has to be held during the removal."""
 
     path: Path
     claim: Lease | None = None
 
 
 @dataclass(frozen=True)
-class Found:
+class Leftovers:
+    """The leftovers of a directory, and the files in it that this program does not know."""
+
     leftovers: tuple[Leftover, ...]
     unknown: tuple[Path, ...]  # never removed
 
 
-def find_leftovers(directory: Path) -> Found:
-    """What is in `directory` that no living process writes and no manifest names.
+def find_leftovers(directory: Path) -> Leftovers:
+    """Return the entries of `directory` that no living process writes and no manifest names.
 
-    Raises `BadCache` for a directory that is no cache, finished or not, or whose manifest is damaged.
+    Raises `BadCache` for a directory that is not a cache, finished or not, or whose manifest is damaged.
     """
     finished = (directory / MANIFEST).is_file()
     if not finished and directory.is_dir() and not _is_directory(directory / PARTIAL):
         raise BadCache(
-            f"{directory} is no cache (it has neither manifest.json nor {PARTIAL}/): nothing in it was touched. "
+            f"{directory} is not a cache (it has neither manifest.json nor {PARTIAL}/): nothing in it was touched. "
             "Name the directory of a cache"
         )
     if not directory.is_dir():
         read_manifest(directory)  # says what is wrong with the name
-    found = list(_beside_manifest(directory) if finished else _beside_partial(directory))
-    leftovers = sorted((item for item in found if isinstance(item, Leftover)), key=lambda item: item.path)
-    return Found(tuple(leftovers), tuple(sorted(item for item in found if isinstance(item, Path))))
+    entries = list(_in_finished(directory) if finished else _in_unfinished(directory))
+    leftovers = sorted((item for item in entries if isinstance(item, Leftover)), key=lambda item: item.path)
+    return Leftovers(tuple(leftovers), tuple(sorted(item for item in entries if isinstance(item, Path))))
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, a link itself, or all files in a directory."""
+    """Return the bytes of a file, of a link itself, or of all files in a directory."""
     if not _is_directory(path):
         return path.lstat().st_size
     return sum(size_of(entry) for entry in path.iterdir())
 
 
 def remove_leftover(leftover: Leftover) -> bool:
-    """Remove it, a link as a link. False if a living process has taken its shard since. Raises OSError."""
+    """Remove a leftover, a link as a link. Return False if a living process has taken its shard. Raises OSError."""
     claim, path = leftover.claim, leftover.path
     if claim and claim.acquire() is not None:
         return False
@@ -78,7 +82,7 @@ def remove_leftover(leftover: Leftover) -> bool:
             path.unlink()
     finally:
         if claim:
-            claim.release()  # and with it the file of the claim
+            claim.release()  # which removes the file of the claim
     return True
 
 
@@ -87,14 +91,14 @@ def _is_directory(path: Path) -> bool:
 
 
 def _is_recorded(path: Path, claim: Lease) -> bool:
-    """Whether the record beside a shard's claim is that of this file."""
+    """Return whether the record of a shard is that of this file."""
     try:
         return shard_record(read_json(claim.path.with_suffix(".json"))).file == f"{path.parent.name}/{path.name}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 
-def _beside_manifest(directory: Path) -> Iterator[Leftover | Path]:
+def _in_finished(directory: Path) -> Iterator[Leftover | Path]:
     manifest = read_manifest(directory)
     files, folders = manifest.files(), {TEACHER, *manifest.splits}
     for entry in directory.iterdir():
@@ -107,11 +111,11 @@ def _beside_manifest(directory: Path) -> Iterator[Leftover | Path]:
 
 
 def _is_claimed(partial: Path) -> bool:
-    """Whether a living process, having joined the writer, is still at a shard."""
+    """Return whether a living process that joined the writer is still computing a shard."""
     return _is_directory(partial) and any(Lease(path).holder() for path in partial.glob("*.lease"))
 
 
-def _beside_partial(directory: Path) -> Iterator[Leftover | Path]:
+def _in_unfinished(directory: Path) -> Iterator[Leftover | Path]:
     writer, splits = _writer(directory)
     for entry in directory.iterdir():
         if entry.name == PARTIAL:
@@ -125,7 +129,7 @@ def _beside_partial(directory: Path) -> Iterator[Leftover | Path]:
 
 
 def _writer(directory: Path) -> tuple[CacheWriter, set[str]]:
-    """What is being made there, and the names of its splits; none where the writer died before it said so."""
+    """Return the writer of an unfinished cache and its splits' names, none where it died before it recorded them."""
     path = directory / PARTIAL / "identity.json"
     try:
         value = read_json(path)
@@ -139,11 +143,11 @@ def _writer(directory: Path) -> tuple[CacheWriter, set[str]]:
 
 def _in_split(writer: CacheWriter, split: Path) -> Iterator[Leftover | Path]:
     for path in split.iterdir():
-        name = _SHARD.fullmatch(path.name)
-        if not name:
+        match = _SHARD.fullmatch(path.name)
+        if not match:
             yield Leftover(path) if is_temporary(path) else path
             continue
-        claim = writer.claim(split.name, int(name[1]))
+        claim = writer.claim(split.name, int(match[1]))
         if not _is_recorded(path, claim) and claim.holder() is None:
             yield Leftover(path, claim)
 
@@ -153,7 +157,7 @@ def _in_partial(writer: CacheWriter) -> Iterator[Leftover | Path]:
     for path in partial.iterdir():
         record = _RECORD.fullmatch(path.name)
         if _LEASE_TEMPORARY.fullmatch(path.name):
-            if time.time() - path.lstat().st_mtime > DEAD_AFTER_SECONDS:  # a living process asks for a lease with it
+            if time.time() - path.lstat().st_mtime > DEAD_AFTER_SECONDS:  # a living process takes a lease with it
                 yield Leftover(path)
         elif record and (is_temporary(path) or path.suffix == ".lease"):
             claim = writer.claim(record[1], int(record[2]))
@@ -164,5 +168,5 @@ def _in_partial(writer: CacheWriter) -> Iterator[Leftover | Path]:
                 yield Leftover(path)
         elif is_temporary(path):
             yield Leftover(path)
-        elif not record and path.name not in _OWN:
+        elif not record and path.name not in _IN_PARTIAL:
             yield path

@@ -1,4 +1,4 @@
-"""Open a cache wherever it is: in a directory, or published at a URL."""
+"""Opening caches, in a directory or published at a URL."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from pipeline.cache.user_store import STORE_BYTES, default_store
 
 
 def open_cache(location: str | Path, store: Path | None = None, store_bytes: int = STORE_BYTES) -> Cache:
-    """Return the cache in a directory, or the one published at a URL, of which what is read is downloaded into `store`.
+    """Return the cache in a directory, or the one at a URL, whose parts are downloaded into `store` when they are read.
 
-    Raises `BadCache` unless a finished cache is there and its files are what its manifest says; for a URL `BadPlace`
-    and `BadOption` too.
+    Raises `BadCache` unless a finished cache is there that agrees with its manifest; for a URL `BadPlace` and
+    `BadOption` too.
     """
     store = store or default_store()
     if "://" in str(location):

@@ -1,4 +1,4 @@
-"""Opening a finished cache: every file's size and every shard's schema are checked, its bytes are mapped, not read."""
+"""Finished caches: opening one checks every file's size and every shard's schema, and maps its bytes unread."""
 
 import stat
 from collections.abc import Collection, Iterable, Mapping
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.cache.background_check import Verification
-from pipeline.cache.format.containers import layout
+from pipeline.cache.background_check import BackgroundCheck
+from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.manifest import TEACHER, FileRecord, Manifest, ShardRecord
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.shards import LocalSource, Source, file_state, open_split
-from pipeline.cache.teacher_config import check_bundle
+from pipeline.cache.shard_sources import LocalSource, Source, file_state
+from pipeline.cache.shards import open_split
+from pipeline.cache.teacher_config import check_teacher_config
 from pipeline.cache.teacher_files import layer_of
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.data.splits import Split
@@ -32,11 +33,12 @@ class Cache:
 
     @cached_property
     def splits(self) -> dict[str, Split]:
+        """The splits by name, in the manifest's order."""
         return {name: open_split(self.source, self.manifest, name) for name in self.manifest.splits}
 
-    def check_in_background(self, columns: Mapping[str, Collection[str]]) -> Verification:
+    def check_in_background(self, columns: Mapping[str, Collection[str]]) -> BackgroundCheck:
         """Return a check of these columns (split -> names) and of the rows that they belong to, not yet started."""
-        return Verification(self.splits, self.source, columns, self.verified)
+        return BackgroundCheck(self.splits, self.source, columns, self.verified)
 
     @property
     def input_columns(self) -> tuple[str, ...]:
@@ -52,10 +54,11 @@ class Cache:
         self.source.need_teacher(records)
         for name, record in records.items():
             _check_file(self.teacher / name, record, self.verified, self.location)
-        check_bundle(self.teacher, self.manifest)
+        check_teacher_config(self.teacher, self.manifest)
 
 
 def _check_file(path: Path, record: FileRecord, verified: VerifiedDigests, location: str) -> None:
+    """Raise `DamagedFile` unless the file has its digest, now or when it was last verified."""
     try:
         _check_size(path, record)
         state = file_state(path.lstat())
@@ -78,7 +81,7 @@ def open_directory(location: str | Path, store: Path) -> Cache:
 
 
 def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | None = None) -> dict[str, DamagedFile]:
-    """What is wrong with the files of a cache (all, or these), by path in it: sizes, links, schema. No data is read."""
+    """Return {path in the cache: error} of files (all, or these) of another size, type or schema; reads no data."""
     problems, records = {}, manifest.files()
     shards = {shard.file: shard for _, shard in manifest.shards()}
     for file in records if files is None else files:
@@ -92,23 +95,23 @@ def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | 
 
 
 def _check_size(path: Path, record: FileRecord) -> None:
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode) or path.parent.is_symlink():
-        raise ValueError("it is no plain file")
-    if found.st_size != record.bytes:
-        raise ValueError(f"its size is {found.st_size}, not {record.bytes} bytes")
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or path.parent.is_symlink():
+        raise ValueError("it is not a regular file")
+    if status.st_size != record.bytes:
+        raise ValueError(f"its size is {status.st_size}, not {record.bytes} bytes")
 
 
 def _check_layout(path: Path, manifest: Manifest, shard: ShardRecord) -> None:
-    found = layout(manifest.container, path, manifest.column_types(), shard.rows)
+    actual = CONTAINERS[manifest.container].layout(path, manifest.column_types(), shard.rows)
     expected = {part: (extent.offset, extent.bytes) for part, extent in shard.parts.items()}
     for part in expected:
-        if found[part] != expected[part]:
-            raise ValueError(f"{part} lies elsewhere than the manifest says")
+        if actual[part] != expected[part]:
+            raise ValueError(f"{part} is not where the manifest says")
 
 
 def splits_of_role(splits: dict[str, Split], name: str) -> dict[str, Split]:
-    """The split called `name`, or all splits of the role dev or test. Raises `BadOption` if there is none."""
+    """Return the split called `name`, or all splits of the role dev or test. Raises `BadOption` if there is none."""
     chosen = {key: split for key, split in splits.items() if name in (key, role_of(key))}
     if not chosen:
         raise BadOption(f"there is no split {name}; there are {', '.join(splits)}. Use --split with one of these")

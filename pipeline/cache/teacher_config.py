@@ -1,7 +1,7 @@
 """The configuration of a teacher that may come from anyone: read as plain JSON before transformers acts on it.
 
-transformers allocates what a configuration asks for, and some keys ask it for code. So numbers and keys are looked at
-first, then what the manifest says of the model is compared.
+transformers allocates what a configuration requests, and some keys make it load code. So numbers and keys are checked
+first, then compared with the manifest's record of the model.
 """
 
 import json
@@ -18,15 +18,15 @@ from pipeline.models.encoders import depth_of, position_limit
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
-# What makes transformers load code: a module of the checkpoint, or a kernel from the hub.
+# Keys that make transformers load code: a module of the checkpoint, or a kernel from the hub.
 _CODE = {f"{prefix}{key}" for prefix in ("", "_") for key in ("attn_implementation", "experts_implementation")}
 _CODE |= {"auto_map", "custom_pipelines", "quantization_config", "kernel_config"}
-_FILES = ("tokenizer_file", "vocab_file", "merges_file")  # of anywhere: save_pretrained leaves them out
+_FILES = ("tokenizer_file", "vocab_file", "merges_file")  # anywhere on a machine: save_pretrained leaves them out
 _MOST_BYTES = 4 * 2**20
 
 
 def is_private(key: str) -> bool:
-    """Whether a key of a configuration names code, or a place where the model once was."""
+    """Return whether a key of a configuration names code, or a path where the model once was."""
     return (
         (key in _CODE and key != "quantization_config")
         or key.endswith("_file")
@@ -35,8 +35,9 @@ def is_private(key: str) -> bool:
 
 
 def checked_config(directory: Path) -> Any:
-    """The transformers configuration in a teacher/ directory. Raises OSError, ValueError, TypeError or `BadModel` for
-    one that asks for code or for lists of any length.
+    """Return the transformers configuration in a teacher/ directory.
+
+    Raises OSError, ValueError, TypeError or `BadModel` for one that requests code or unbounded allocations.
     """
     for name in (CONFIG, TOKENIZER_CONFIG):
         for key, item in _entries(_read(directory / name)):
@@ -50,47 +51,47 @@ def checked_config(directory: Path) -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A small JSON object."""
+    """Return the small JSON object in a file. Raises OSError or ValueError."""
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes")
     data = path.read_bytes()
     check_nesting(data)
     value = json.loads(data)
     if not isinstance(value, dict):
-        raise ValueError(f"{path.name} is no JSON object")
+        raise ValueError(f"{path.name} is not a JSON object")
     return value
 
 
 def _most(key: str) -> int:
-    """The highest number that a configuration may have here: of layers and labels, transformers makes lists."""
+    """Return the highest number that a key may have: transformers makes lists of layers and labels."""
     return 10_000 if "layers" in key or "labels" in key else 2**24
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """(key, value) of every object in a JSON value; the items of a list are under the key of the list."""
+    """Yield (key, value) of every object in a JSON value; the items of a list are under the key of the list."""
     waiting = [("", value)]
     while waiting:
         key, item = waiting.pop()
         if isinstance(item, dict):
             waiting += item.items()
         elif isinstance(item, list):
-            waiting += [(key, one) for one in item]
+            waiting += [(key, element) for element in item]
         if key:
             yield key, item
 
 
-def check_bundle(directory: Path, manifest: Manifest) -> None:
-    """Raises `BadCache` unless the model in teacher/ is the one that the manifest describes, and takes its rows."""
+def check_teacher_config(directory: Path, manifest: Manifest) -> None:
+    """Raise `BadCache` unless the model in teacher/ is the one that the manifest describes, and takes its rows."""
     record = manifest.model
     try:
         config = checked_config(directory)
         for file in _read(directory / INDEX)["weight_map"].values():
             if file not in manifest.teacher_files or not file.endswith(".safetensors"):
-                raise ValueError(f"{file!r:.60} is no file of weights")
+                raise ValueError(f"{file!r:.60} is not a file of weights")
         facts = {"model_type": record.type, "hidden_size": record.hidden, "num_labels": record.classes}
         for name, expected in facts.items():
-            if (found := getattr(config, name, None)) != expected:
-                raise ValueError(f"{CONFIG} has {name} {found!s:.30}, not {expected!s:.30}")
+            if (value := getattr(config, name, None)) != expected:
+                raise ValueError(f"{CONFIG} has {name} {value!s:.30}, not {expected!s:.30}")
         if depth_of(config) != record.depth:
             raise ValueError(f"{CONFIG} says {depth_of(config)} layers, and there are {record.depth}")
         limits = {
@@ -98,14 +99,15 @@ def check_bundle(directory: Path, manifest: Manifest) -> None:
             "token types": (getattr(config, "type_vocab_size", record.token_types), record.token_types),
             "positions": (position_limit(config), manifest.fields.max_length),
         }
-        for name, (there, needed) in limits.items():
-            if there < needed:
-                raise ValueError(f"{CONFIG} has {there} {name}, and the rows may use {needed}")
-    except Exception as error:  # of transformers, for a configuration made to be bad: anything
+        for name, (available, needed) in limits.items():
+            if available < needed:
+                raise ValueError(f"{CONFIG} has {available} {name}, and the rows may use {needed}")
+    except Exception as error:  # a malicious configuration can make transformers raise anything
         raise damaged_teacher(directory, error) from error
 
 
 def damaged_teacher(directory: Path, error: Exception) -> BadCache:
+    """Return the error for a damaged teacher/ directory of a cache."""
     return BadCache(
         f"{directory}: the teacher in this cache is damaged ({one_line(error)}). "
         f"See: {shell_line('cache', 'verify', directory.parent)}"

@@ -1,7 +1,7 @@
-"""The teacher inside a cache: config, tokenizer and weights in one safetensors file a layer.
+"""The files of the teacher inside a cache: config, tokenizer, and weights in one safetensors file per layer.
 
-transformers loads the directory as it stands (the files are named in the usual index). A student of N layers reads
-the files of layers 1..N and of what surrounds them; the upper layers' files are not opened.
+transformers loads the directory unchanged (the usual index names the files). A student of N layers reads the files of
+layers 1..N and of embeddings, pooler and head; the upper layers' files are not opened.
 """
 
 import json
@@ -27,16 +27,16 @@ SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
 
 
 def layer_of(file: str) -> int:
-    """The layer that a file of the bundle holds; 0 for what every student needs."""
-    found = re.fullmatch(r"layer-(\d+)\.safetensors", file)
-    return int(found[1]) if found else 0
+    """Return the layer that a file of teacher/ holds; 0 for a file that every student needs."""
+    match = re.fullmatch(r"layer-(\d+)\.safetensors", file)
+    return int(match[1]) if match else 0
 
 
-def write_bundle(directory: Path, model: Any, tokenizer: Any) -> None:
-    """Write the teacher so that its bytes depend on nothing but the model and the tokenizer.
+def write_teacher_files(directory: Path, model: Any, tokenizer: Any) -> None:
+    """Write the teacher into `directory`, in bytes that depend on nothing but the model and the tokenizer.
 
-    What its configurations say of code of its own, or of places on this machine, is left out: the model is here,
-    and others will read it. Raises `BadModel` for a teacher that a reader would refuse all the same.
+    Entries of its configurations that name code or paths of this machine are left out: others will read them. Raises
+    `BadModel` for a teacher that a reader would refuse.
     """
     prefix, _ = layer_list(model)
     files: dict[str, dict[str, Tensor]] = {}
@@ -57,7 +57,7 @@ def write_bundle(directory: Path, model: Any, tokenizer: Any) -> None:
         value = {key: item for key, item in read_json(directory / name).items() if not is_private(key)}
         (directory / name).write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     for path in directory.iterdir():
-        if path.is_file() and path.suffix not in TEACHER_SUFFIXES:  # code, as a tokenizer of its own may bring
+        if path.is_file() and path.suffix not in TEACHER_SUFFIXES:  # code, which a custom tokenizer may save
             path.unlink()
     try:
         checked_config(directory)
@@ -65,12 +65,11 @@ def write_bundle(directory: Path, model: Any, tokenizer: Any) -> None:
         raise BadModel(f"this teacher cannot be cached: {error}. Save it without that first") from error
 
 
-def student_from_bundle(directory: Path, layers: int, depth: int) -> nn.Module:
-    """The teacher with its layers above `layers` of `depth` cut away: embeddings, first layers, pooler and head are
-    its own.
+def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
+    """Return a student with the teacher's embeddings, first `layers` of `depth` layers, pooler and head.
 
-    The directory may come from anyone: nothing is allocated before the shapes that its configuration asks for are
-    those of the weights that lie there. Raises `BadCache` for anything else.
+    The directory may come from anyone: nothing is allocated before the shapes that its configuration requests have
+    been compared with those of its weights. Raises `BadCache` where anything differs.
     """
     try:
         config = checked_config(directory)
@@ -79,28 +78,27 @@ def student_from_bundle(directory: Path, layers: int, depth: int) -> nn.Module:
         weight_map = read_json(directory / INDEX)["weight_map"]
         cut = cut_config(config, layers)
         with torch.device("meta"):
-            wanted = {name: tuple(tensor.shape) for name, tensor in build_classifier(cut).state_dict().items()}
+            shapes = {name: tuple(tensor.shape) for name, tensor in build_classifier(cut).state_dict().items()}
         state: dict[str, Tensor] = {}
-        for file in sorted({weight_map[name] for name in wanted}):
+        for file in sorted({weight_map[name] for name in shapes}):
             if Path(file).name != file or Path(file).suffix != ".safetensors":
-                raise ValueError(f"{file!r} is no file of weights")
+                raise ValueError(f"{file!r} is not a file of weights")
             with safe_open(directory / file, "pt") as weights:
-                there = set(weights.keys())
-                for name in [name for name in wanted if name in there]:
+                for name in set(weights.keys()) & set(shapes):
                     part = weights.get_slice(name)
-                    if tuple(part.get_shape()) != wanted[name] or part.get_dtype() != "F32":
-                        raise ValueError(f"{name} is {part.get_dtype()} {part.get_shape()}, not {wanted[name]}")
+                    if tuple(part.get_shape()) != shapes[name] or part.get_dtype() != "F32":
+                        raise ValueError(f"{name} is {part.get_dtype()} {part.get_shape()}, not {shapes[name]}")
                     state[name] = weights.get_tensor(name)
         student = build_classifier(cut)
         student.load_state_dict(state)
         _try(student, config.num_labels)
-    except Exception as error:  # of transformers, for a configuration made to be bad: anything
+    except Exception as error:  # a malicious configuration can make transformers raise anything
         raise damaged_teacher(directory, error) from error
     return student
 
 
 def _try(student: nn.Module, classes: int) -> None:
-    """One input of one token. Raises whatever a model raises that cannot take it."""
+    """Run the student on one token. Raises any exception of a model that cannot take it."""
     training = student.training
     with torch.inference_mode():
         output = student.eval()(input_ids=torch.zeros((1, 1), dtype=torch.long))
@@ -110,7 +108,7 @@ def _try(student: nn.Module, classes: int) -> None:
 
 
 def copy_tokenizer(directory: Path, names: Iterable[str], target: Path) -> None:
-    """Copy the tokenizer's files, as the manifest names them, to a student."""
+    """Copy the tokenizer's files, among these names of files in teacher/, to a student's directory."""
     for name in names:
         if name.endswith(".safetensors") or name in (CONFIG, INDEX):
             continue

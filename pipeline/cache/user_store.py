@@ -1,6 +1,6 @@
-"""The user's own store: what was checked, and what was fetched. Never part of a cache, so it can be deleted.
+"""The user's own store: verified digests, downloads and paths of rows. No cache needs it, so it can be deleted.
 
-It lies in the user's cache directory, or where PKD_STORE says.
+It is in the user's cache directory, or where PKD_STORE points.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.cache.shards import FileState
+from pipeline.cache.shard_sources import FileState
 from pipeline.config.shared import RowsConfig
 from pipeline.errors import DistillError
 from pipeline.system.files import read_json, temporary_beside, write_json
@@ -22,23 +22,24 @@ SETTLED_NS = 1_000_000_000  # a file changed less than a second ago could change
 
 
 def default_store() -> Path:
+    """Return the directory of the user's store."""
     import platformdirs
 
     return Path(os.environ.get("PKD_STORE") or platformdirs.user_cache_path("pkd-distill"))
 
 
-def remember_rows(identity: str, rows: RowsConfig) -> None:
-    """Keep where the rows of a cache lie on this machine: their absolute places, which its manifest does not tell."""
-    places = {field.name: getattr(rows, field.name) for field in dataclasses.fields(RowsConfig)}
+def record_rows(identity: str, rows: RowsConfig) -> None:
+    """Record the absolute paths of a cache's rows on this machine, which its manifest leaves out."""
+    paths = {field.name: getattr(rows, field.name) for field in dataclasses.fields(RowsConfig)}
     for name in ("data_dir", "train_file", "dev_file", "test_file"):
-        if places[name]:
-            places[name] = str(Path(places[name]).absolute())
+        if paths[name]:
+            paths[name] = str(Path(paths[name]).absolute())
     with contextlib.suppress(OSError):
-        write_json(default_store() / "rows" / f"{identity}.json", places)
+        write_json(default_store() / "rows" / f"{identity}.json", paths)
 
 
-def known_rows(identity: str) -> RowsConfig | None:
-    """Where the rows of this cache were when this user made it."""
+def recorded_rows(identity: str) -> RowsConfig | None:
+    """Return the paths of a cache's rows when this user made it; None if they were not recorded."""
     try:
         return RowsConfig(**read_json(default_store() / "rows" / f"{identity}.json"))
     except (OSError, ValueError, TypeError, DistillError):
@@ -46,9 +47,9 @@ def known_rows(identity: str) -> RowsConfig | None:
 
 
 class VerifiedDigests:
-    """Which digests the bytes of a file were found to have, valid while the file stays as it was then.
+    """The verified digests of files, each valid while the file stays as it was then.
 
-    Losing it costs time only: what is not known is checked again, and a store that cannot be written is no error.
+    Losing them costs time only: other bytes are checked again, and a store that cannot be written is ignored.
     """
 
     def __init__(self, store: Path):
@@ -59,7 +60,7 @@ class VerifiedDigests:
         return self.directory / name[:2] / f"{name[:40]}.json"
 
     def lookup(self, path: Path, state: FileState) -> set[str]:
-        """The digests of parts of `path` that were verified when it was in this state."""
+        """Return the digests of parts of `path` that were verified when it was in this state."""
         try:
             record = read_json(self._file(path))
             return set(record["digests"]) if tuple(record["state"]) == state else set()
@@ -67,12 +68,13 @@ class VerifiedDigests:
             return set()
 
     def record(self, path: Path, state: FileState, digests: Iterable[str]) -> None:
+        """Add verified digests of `path` in this state, unless it has just changed and could change again unnoticed."""
         if time.time_ns() - max(state[-2:]) < SETTLED_NS:
             return
-        known = self.lookup(path, state)
+        previous = self.lookup(path, state)
         record = self._file(path)
         temporary = temporary_beside(record)
-        with contextlib.suppress(OSError):  # renamed but not synced: a record that a crash loses is made again
+        with contextlib.suppress(OSError):  # renamed but not synced: a record lost in a crash is written again
             record.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"state": state, "digests": sorted(known.union(digests))}))
+            temporary.write_text(json.dumps({"state": state, "digests": sorted(previous.union(digests))}))
             temporary.rename(record)

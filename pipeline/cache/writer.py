@@ -1,7 +1,7 @@
-"""Writing a cache so that it is whole or not there, by one process or many, and so that an interrupted call goes on.
+"""Writing caches: complete or not at all, by one process or many, and resumable after an interruption.
 
-While a cache is unfinished its directory holds `.partial/`: the identity it is being made for, who is writing it, and
-a record of each finished shard. The manifest is written last; then `.partial/` goes away.
+While a cache is unfinished its directory holds `.partial/`: the cache's identity, the lease of its writer, and a record
+of each finished shard. The manifest is written last; then `.partial/` is removed.
 """
 
 import contextlib
@@ -9,65 +9,47 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from pipeline.cache.format.columns import ColumnType, check_columns, parts_of
-from pipeline.cache.format.containers import container
-from pipeline.cache.format.identity import CacheIdentity
-from pipeline.cache.format.manifest import MANIFEST, TEACHER, Extent, FileRecord, Manifest, ShardRecord
+from pipeline.cache.format.columns import ColumnType
+from pipeline.cache.format.containers import CONTAINERS
+from pipeline.cache.format.identity import CacheIdentity, different_fields
+from pipeline.cache.format.manifest import MANIFEST, TEACHER, FileRecord, Manifest, ShardRecord
 from pipeline.cache.format.manifest_validation import read_manifest, shard_record
 from pipeline.cache.reader import schema_problems
+from pipeline.cache.shard_writer import write_shard
 from pipeline.data.ragged import Column
-from pipeline.data.splits import rows_digest
-from pipeline.errors import BadCache, one_line
-from pipeline.system.digests import bytes_digest, file_digest, intact, open_file_digest
-from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_file, write_json, write_text
+from pipeline.errors import BadCache, LeaseLost, one_line
+from pipeline.system.digests import file_digest, intact
+from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_json, write_text
 from pipeline.system.lease import PARTIAL, Lease, directory_lease
 
 
-def different_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The identity fields in which two caches differ, as 'name: theirs ≠ ours'."""
-    lines = []
-    for name in sorted(set(ours) | set(theirs)):
-        a, b = theirs.get(name), ours.get(name)
-        if isinstance(a, dict) and isinstance(b, dict):
-            lines += different_fields(b, a, f"{prefix}{name}.")
-        elif a != b:
-            lines.append(f"{prefix}{name}: {_short(a)} ≠ {_short(b)}")
-    return lines
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text[:8] + "…" if len(text) == 64 else text
-
-
 def _reason(error: Exception) -> str:
-    """Why the disk refuses, in the system's words, where the libraries have words of their own."""
-    found = re.search(r"os error (\d+)", str(error))
-    number = int(found[1]) if found else getattr(error, "errno", None)
+    """Return the reason for which the disk refuses, in the system's words even where a library has its own."""
+    match = re.search(r"os error (\d+)", str(error))
+    number = int(match[1]) if match else getattr(error, "errno", None)
     return os.strerror(number) if number else one_line(error)
 
 
 class CacheWriter:
-    """One cache in the making. What is in `directory` of another identity is refused.
+    """The writer of one cache. A directory that holds another identity is refused.
 
-    `finished` says what there is; `start` takes the directory's lease; shards and teacher/ are written in any order,
-    by any process; `finish` writes the manifest.
+    `finished` looks for a complete cache; `start` takes the directory's lease; shards and teacher/ are written in any
+    order, by any process; `finish` writes the manifest.
     """
 
     def __init__(self, directory: Path, identity: CacheIdentity | None, container_name: str, option: str = "--cache"):
         self.directory = directory
-        self.option = option  # what names the directory on the command line
+        self.option = option  # that names the directory on the command line
         self._identity = identity
         self.container_name = container_name
-        self.container = container(container_name)
+        self.container = CONTAINERS[container_name]
         self.lease = directory_lease(directory)
-        self.is_new = False  # whether `start` found nothing of an earlier call
+        self.is_new = False  # whether there was no earlier call before `start`
 
     @property
     def identity(self) -> CacheIdentity:
@@ -80,7 +62,7 @@ class CacheWriter:
         return self.directory / PARTIAL / "identity.json"
 
     def finished(self) -> Manifest | None:
-        """The manifest if the directory already is this cache, complete; None if there is work to do.
+        """Return the manifest if the directory already is this cache, complete; None if there is work to do.
 
         Raises `BadCache` if the directory holds anything else; nothing is changed before that is known.
         """
@@ -101,22 +83,23 @@ class CacheWriter:
                     f"{started} is damaged. Remove {self.directory}, or name another {self.option}"
                 ) from error
         elif self.directory.is_dir() and any(entry.name != PARTIAL for entry in self.directory.iterdir()):
-            raise BadCache(f"{self.directory} is not empty and no cache. Name another {self.option}")
+            raise BadCache(f"{self.directory} is not empty and not a cache. Name another {self.option}")
         elif self.directory.exists() and not self.directory.is_dir():
             raise BadCache(f"{self.directory} is a file. Name another {self.option}")
         return None
 
     def _tidy(self) -> None:
-        """Remove .partial/ of a writer that died, or is about to remove it, after the manifest was written."""
+        """Remove .partial/ of a writer that died, or is about to remove it, after it wrote the manifest."""
         partial = self.directory / PARTIAL
         if not partial.is_dir() or partial.is_symlink():
             return
-        with contextlib.suppress(OSError):  # a directory that cannot be written is complete all the same
+        with contextlib.suppress(OSError):  # a directory that cannot be written is complete anyway
             if self.lease.me is not None or self.lease.acquire() is None:
                 remove(partial)
                 self.lease.release()
 
     def _refuse_other(self, fields: Mapping[str, Any], container_name: str) -> None:
+        """Raise `BadCache` for the fields of another identity, or another container."""
         differences = different_fields(self.identity.as_json(), fields)
         if container_name != self.container_name:
             differences.append(f"format: {container_name} ≠ {self.container_name}")
@@ -126,7 +109,7 @@ class CacheWriter:
             )
 
     def start(self, join: bool = False) -> bool:
-        """Take the lease and say what is being made. False if another process holds it and `join` asks to help it.
+        """Take the lease and record the identity. Return False if another process holds the lease and `join` is set.
 
         Raises `BadCache` for a directory that another process is writing, or that cannot be written.
         """
@@ -134,15 +117,15 @@ class CacheWriter:
             if (holder := self.lease.acquire()) is not None:
                 if join:
                     return False
-                way = (
+                advice = (
                     "Wait for it, or add --join to share its work"
                     if self.option == "--cache"
                     else "Wait for it, then run the same command again"
                 )
-                raise BadCache(f"{self.directory} is being written by {holder}. {way}")
+                raise BadCache(f"{self.directory} is being written by {holder}. {advice}")
             if (self.directory / MANIFEST).is_file():
-                return True  # another process has finished it since this one looked
-            for path in [*self.directory.glob(".*"), *self.directory.glob("*/.*")]:  # what dead writers left
+                return True  # another process has just finished it
+            for path in [*self.directory.glob(".*"), *self.directory.glob("*/.*")]:  # of dead writers
                 if is_temporary(path) and path.parent.name != PARTIAL and not self._is_being_written(path):
                     remove(path)
             identity = self.identity
@@ -156,18 +139,16 @@ class CacheWriter:
         return True
 
     def _is_being_written(self, temporary: Path) -> bool:
-        """Whether a living process, having joined, is writing this file of a shard."""
+        """Return whether a living process that joined is writing this file of a shard."""
         number = temporary.name[1:].partition(".")[0]
         return number.isdigit() and self.claim(temporary.parent.name, int(number)).holder() is not None
 
     def close(self) -> None:
-        """Give the lease back; what was written stays, for the next call to go on with."""
+        """Give the lease back; everything written stays, and the next call continues from it."""
         self.lease.release()
 
     def discard(self) -> None:
-        """Remove what this call began, where nothing was before it, or what is left of a cache that its owner
-        discarded.
-        """
+        """Remove a cache that this call started, or what is left of one that its owner discarded."""
         manifest_or_owner = (self.directory / MANIFEST).is_file() or self.lease.holder() is not None
         if self.is_new or not (self._started.is_file() or manifest_or_owner):
             self.lease.release()
@@ -177,18 +158,18 @@ class CacheWriter:
         return self.directory / PARTIAL / f"{split}-{index:05d}.json"
 
     def claim(self, split: str, index: int) -> Lease:
-        """The lease on one shard, for processes that share the work."""
+        """Return the lease on one shard, for processes that share the work."""
         return Lease(self._record_path(split, index).with_suffix(".lease"))
 
     def recorded(self, split: str, index: int) -> ShardRecord | None:
-        """The record of a finished shard."""
+        """Return the record of a finished shard; None if there is none."""
         try:
             return shard_record(read_json(self._record_path(split, index)))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
     def written(self, split: str, index: int) -> ShardRecord | None:
-        """The record of a shard that an earlier call finished, if its file still is what was written."""
+        """Return the record of a shard that an earlier call finished; None unless its file is still intact."""
         record = self.recorded(split, index)
         return record if record and intact(self.directory / record.file, record.sha256) else None
 
@@ -196,7 +177,7 @@ class CacheWriter:
         self, split: str, index: int, columns: Mapping[str, Column], types: Mapping[str, ColumnType]
     ) -> ShardRecord:
         """Write one shard and its record. Raises `BadCache` when the disk refuses."""
-        file = f"{split}/{index:05d}{self.container.SUFFIX}"
+        file = f"{split}/{index:05d}{self.container.suffix}"
         try:
             record = write_shard(self.directory / file, file, self.container_name, columns, types)
             self.record(split, index, record)
@@ -208,7 +189,7 @@ class CacheWriter:
         return record
 
     def record(self, split: str, index: int, record: ShardRecord) -> None:
-        """Say that a shard's file is there, so that the next call need not write it. Raises OSError."""
+        """Record that a shard's file is complete, so that the next call need not write it. Raises OSError."""
         write_json(self._record_path(split, index), dataclasses.asdict(record))
 
     def write_teacher(self, write: Callable[[Path], None]) -> dict[str, FileRecord]:
@@ -216,8 +197,8 @@ class CacheWriter:
 
         Raises `BadCache` when the disk refuses.
         """
-        if (there := self.teacher_files()) is not None:
-            return there
+        if (records := self.teacher_files()) is not None:
+            return records
         directory = self.directory / TEACHER
         try:
             write_directory(directory, write)
@@ -234,43 +215,23 @@ class CacheWriter:
         return self.directory / PARTIAL / "teacher.json"
 
     def teacher_files(self) -> dict[str, FileRecord] | None:
-        """The record of each file of teacher/ if it was written and still is what was written."""
+        """Return the record of each file of teacher/; None unless it was written and is still intact."""
         try:
             files = {name: FileRecord(**record) for name, record in read_json(self._teacher_record).items()}
-            whole = all(intact(self.directory / TEACHER / name, record.sha256) for name, record in files.items())
+            is_intact = all(intact(self.directory / TEACHER / name, record.sha256) for name, record in files.items())
         except (OSError, ValueError, TypeError, AttributeError):
             return None
-        return files if whole else None
+        return files if is_intact else None
 
     def finish(self, manifest: Manifest, data: bytes | None = None) -> None:
-        """Write the manifest, as `data` where its bytes are given: the cache is complete.
+        """Complete the cache: write the manifest, as `data` where its bytes are given.
 
         Raises `BadCache` if this process no longer holds the lease.
         """
-        self.lease.check()
+        try:
+            self.lease.check()
+        except LeaseLost as error:
+            raise BadCache(str(error)) from error
         write_text(self.directory / MANIFEST, manifest.text() if data is None else data.decode())
         self.lease.release()
         remove(self.directory / PARTIAL)
-
-
-def write_shard(
-    path: Path, file: str, container_name: str, columns: Mapping[str, Column], types: Mapping[str, ColumnType]
-) -> ShardRecord:
-    """Write columns as one shard and return its record, `file` being its path in the cache. Raises OSError."""
-    rows = len(columns["label"])
-    check_columns(columns, types, rows)
-    ordered = {name: columns[name] for name in types}
-    module = container(container_name)
-    with ThreadPoolExecutor(2) as threads:  # SHA-256 runs beside the disk, and on two cores
-        parts = threads.submit(lambda: {part: bytes_digest(values) for part, values in parts_of(ordered).items()})
-        whole: Future[str] = Future()
-
-        def write(temporary: Path) -> None:
-            nonlocal whole
-            module.write(temporary, ordered)
-            whole = threads.submit(open_file_digest, temporary.open("rb"))
-
-        write_file(path, write)
-    layout = module.layout(path, types, rows)
-    extents = {part: Extent(*layout[part], digest) for part, digest in parts.result().items()}
-    return ShardRecord(file, rows, path.stat().st_size, whole.result(), rows_digest(columns), extents)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.config.options import Options, option
+from pipeline.config.shared import CONTAINER_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class CacheConvertConfig(Options):
 
     cache: str = option(help="cache directory", metavar="DIR", positional=True)
     out: str = option(help="cache directory to write", metavar="OUT", positional=True)
-    format: str | None = option(None, help="container  [default: as it is]", choices=("arrow", "hdf5"))
+    format: str | None = option(None, help="container  [default: as it is]", choices=CONTAINER_NAMES)
     layers: str | None = option(None, help="teacher layers to keep, as 2,4  [default: all of them]", metavar="2,4")
     dtype: str | None = option(
         None, help="stored type of the [CLS] vectors  [default: as it is]", choices=("float16", "float32")

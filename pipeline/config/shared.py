@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pipeline.config.options import Options, option
 
+CONTAINER_NAMES = ("arrow", "hdf5")  # of CONTAINERS in pipeline/cache/format/containers.py
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowsConfig(Options):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.config.methods import METHOD_CHOICES
 from pipeline.config.options import Options, option
-from pipeline.config.shared import RowsConfig, TrainingConfig
+from pipeline.config.shared import CONTAINER_NAMES, RowsConfig, TrainingConfig
 
 RAY_ADDRESS_HELP = "cluster of --engine ray; auto is the one of this node  [default: RAY_ADDRESS, else this machine]"
 
@@ -43,7 +43,7 @@ class CacheTeacherConfig(RowsConfig):
         help="teacher layers to keep: all (every one but the last), or numbers as 2,4",
         metavar="all|2,4",
     )
-    format: str = option("arrow", help="container of the shards", choices=("arrow", "hdf5"))
+    format: str = option("arrow", help="container of the shards", choices=CONTAINER_NAMES)
     dtype: str = option("float16", help="stored type of the [CLS] vectors", choices=("float16", "float32"))
     precision: str = option(
         "auto",

@@ -32,7 +32,7 @@ def measure_splits(
 
 def agreements(kind: TaskKind, logits: Mapping[str, np.ndarray], splits: Mapping[str, Split]) -> dict[str, float]:
     """Return the agreement of these logits with the teacher's, in each split of a cache."""
-    return {name: agreement(kind, values, splits[name].whole("logits")) for name, values in logits.items()}
+    return {name: agreement(kind, values, splits[name].column("logits")) for name, values in logits.items()}
 
 
 def constant_score(kind: TaskKind, metric: str, labels: np.ndarray, num_logits: int) -> float | None:

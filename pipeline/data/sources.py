@@ -110,8 +110,8 @@ def _read_split(
         values = [row.get(column, "") for column in columns]
         blank = [not value.strip() for value in values]
         if all(blank) or (any(blank) and not broken_rows):
-            where = " and ".join(column for column, empty in zip(columns, blank, strict=True) if empty)
-            raise BadRows(f"{path} line {number}: no text in {where}. Fill it in, or remove the row")
+            missing = " and ".join(column for column, empty in zip(columns, blank, strict=True) if empty)
+            raise BadRows(f"{path} line {number}: no text in {missing}. Fill it in, or remove the row")
         labels.append(_label(path, number, row.get(label_column, ""), task) if labelled else UNLABELLED)
         for column, value in zip(texts, values, strict=True):
             column.append(value)
@@ -170,8 +170,8 @@ def _own_labels(path: Path, column: str) -> tuple[str, ...]:
         raise BadRows(f"{path} does not have any rows. Check the file")
     if len(labels) < 2:
         raise BadRows(f"{path}: column {column!r} has only one label; training needs two or more")
-    whole = all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels)
-    return tuple(sorted(labels, key=lambda label: (int(label), label)) if whole else sorted(labels))
+    is_whole = all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels)
+    return tuple(sorted(labels, key=lambda label: (int(label), label)) if is_whole else sorted(labels))
 
 
 # --- packages and hub ----------------------------------------------------------------------------------------

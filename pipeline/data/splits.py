@@ -61,7 +61,7 @@ class Split:
         """The label of each example: [n]."""
         return np.concatenate([np.asarray(shard["label"]) for shard in self.shards])
 
-    def whole(self, name: str) -> np.ndarray:
+    def column(self, name: str) -> np.ndarray:
         """Return a fixed-width column of every example, [n, width]."""
         return np.concatenate([np.asarray(shard[name]) for shard in self.shards])
 

@@ -17,7 +17,7 @@ _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?"
 
 
 class TaskKind(Protocol):
-    """What a kind of task has to know. To add one, see docs/extending.md."""
+    """Everything that depends on the kind of task. To add one, see docs/extending.md."""
 
     name: str
     problem_type: str  # as transformers names it in the configuration of the model

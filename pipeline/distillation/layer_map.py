@@ -92,12 +92,12 @@ def resolve_layer_map(
 
 def _method_of(layers: tuple[int, ...], named: Method, student: int, teacher_depth: int) -> Method:
     """Return the method of the same terms whose map these layers are, else the one of maps by hand."""
-    alike = [method for method in METHODS.values() if method.terms == named.terms]
-    for method in alike:
+    candidates = [method for method in METHODS.values() if method.terms == named.terms]
+    for method in candidates:
         layer_map = LAYER_MAPS.get(method.layer_map or CUSTOM)
         if layer_map is not None and layer_map(teacher_depth, student) == layers:
             return method
-    return next((method for method in alike if method.layer_map == CUSTOM), named)
+    return next((method for method in candidates if method.layer_map == CUSTOM), named)
 
 
 def _listed(layers: Collection[int]) -> str:

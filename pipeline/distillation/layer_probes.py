@@ -51,16 +51,18 @@ def probe_rows(examples: int, count: int) -> np.ndarray:
     return np.sort(np.random.default_rng(PROBE_SEED).permutation(examples)[:count])
 
 
-def probe(kind: TaskKind, vectors: np.ndarray, labels: np.ndarray, others: np.ndarray, num_logits: int) -> np.ndarray:
-    """Train the kind's linear model on ĥ of `vectors` [n, H] and labels; return its logits [m, C] for `others`."""
+def probe(
+    kind: TaskKind, vectors: np.ndarray, labels: np.ndarray, new_vectors: np.ndarray, num_logits: int
+) -> np.ndarray:
+    """Train the kind's linear model on ĥ of `vectors` [n, H] and labels; return its logits [m, C] for `new_vectors`."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if (labels == labels[0]).all():  # nothing to learn, and some models refuse it
-        return kind.as_logits(np.full(len(others), labels[0]), num_logits)
+        return kind.as_logits(np.full(len(new_vectors), labels[0]), num_logits)
     model = make_pipeline(StandardScaler(), kind.linear_model())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(normalised(vectors), labels)
-    return kind.as_logits(model.predict(normalised(others)), num_logits)
+    return kind.as_logits(model.predict(normalised(new_vectors)), num_logits)

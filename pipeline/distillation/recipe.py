@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.reader import Cache
-from pipeline.cache.teacher_files import student_from_bundle
+from pipeline.cache.teacher_files import load_student
 from pipeline.config.methods import Method
 from pipeline.config.options import default_of, marked
 from pipeline.config.training import TrainStudentConfig
@@ -94,7 +94,9 @@ def resolve_recipe(config: TrainStudentConfig, manifest: Manifest) -> StudentRec
 
 def not_applicable(method: Method, kind: TaskKind) -> tuple[str, ...]:
     """Return the options of loss terms that do not mean anything for this method on this kind of task."""
-    every = [name for term in LOSS_TERMS.values() for other in TASK_KINDS.values() for name in term.options(other)]
+    every = [
+        name for term in LOSS_TERMS.values() for any_kind in TASK_KINDS.values() for name in term.options(any_kind)
+    ]
     applicable = {name for term in method.terms for name in LOSS_TERMS[term].options(kind)}
     return tuple(name for name in dict.fromkeys(every) if name not in applicable)
 
@@ -121,7 +123,7 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
     """Return the student before training, and its recipe with the digests of the checkpoint that --init names."""
     init, model_record = recipe.config.init, cache.manifest.model
     if init == "teacher":
-        return student_from_bundle(cache.teacher, recipe.depth, model_record.depth), recipe
+        return load_student(cache.teacher, recipe.depth, model_record.depth), recipe
     name = locate(init)
     config = load_config(name)
     if depth_of(config) < recipe.depth:

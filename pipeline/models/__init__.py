@@ -1,0 +1,1 @@
+"""Encoders: checkpoints, anatomy, and the device and precision that they compute with."""

@@ -1,4 +1,4 @@
-"""Where and in which precision a stage computes: an Accelerator made inside `run`, never at import."""
+"""Device and precision of a stage: an Accelerator made inside `run`, never at import."""
 
 import ctypes
 import sys
@@ -14,7 +14,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
 
 
 def bfloat16_in_hardware() -> bool:
-    """Whether this machine multiplies bfloat16 matrices natively (AVX-512 BF16 or AMX on a CPU)."""
+    """Return whether this machine multiplies bfloat16 matrices natively (AVX-512 BF16 or AMX on a CPU)."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if torch.backends.mps.is_available():
@@ -24,7 +24,7 @@ def bfloat16_in_hardware() -> bool:
 
 
 def cpu_capabilities() -> dict[str, Any]:
-    """What torch says of the processor; before it had one function for that, the two flags that matter here."""
+    """Return the processor's capabilities by name, as torch reports them; older versions report these two flags."""
     if hasattr(torch.cpu, "get_capabilities"):
         return dict(torch.cpu.get_capabilities())
     return {
@@ -34,25 +34,26 @@ def cpu_capabilities() -> dict[str, Any]:
 
 
 def resolve_device(device: str) -> str:
-    """'cuda' or 'cpu'; auto is the GPU where there is one."""
+    """Return 'cuda' or 'cpu'; auto is the GPU where there is one."""
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def gpu_count() -> int:
-    """GPUs that torch sees here."""
+    """Return the number of GPUs that torch sees here."""
     return torch.cuda.device_count()
 
 
 def resolve_precision(precision: str) -> str:
-    """'bfloat16' or 'float32'; auto is bfloat16 where the hardware computes in it."""
+    """Return 'bfloat16' or 'float32'; auto is bfloat16 where the hardware computes in it."""
     if precision == "auto":
         return "bfloat16" if bfloat16_in_hardware() else "float32"
     return precision
 
 
 def make_accelerator(precision: str, device: str = "auto") -> Any:
-    """An Accelerator for this resolved precision; `device` "cpu" leaves a GPU alone. Earlier ones of the process are
-    forgotten: accelerate keeps their precision in shared state and would refuse another.
+    """Return an Accelerator for this resolved precision; `device` "cpu" ignores a GPU.
+
+    Earlier ones of the process are dropped: accelerate keeps their precision in shared state and would refuse another.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -63,8 +64,10 @@ def make_accelerator(precision: str, device: str = "auto") -> Any:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what tensors gave back, for the next ones. By default it returns large blocks to the system, and
-    a sixth of a student's step on a CPU goes into having them mapped again, page by page (docs/log.md).
+    """Let glibc keep the memory of freed tensors for the next ones.
+
+    By default it returns large blocks to the system, and a sixth of a student's step on a CPU goes into mapping them
+    again, page by page (docs/log.md).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:  # other C libraries have none
@@ -73,8 +76,9 @@ def keep_freed_memory() -> None:
 
 
 def prepare_for_cls(model: Any, device: torch.device) -> Any:
-    """`model`, an encoder of which [CLS] alone is read, on the device, made to compute no more than that, and with
-    what is fastest there. Its weights, its configuration and what is saved of it stay the same.
+    """Move `model` to the device and make it compute [CLS] alone, by the fastest means there; return it.
+
+    For an encoder of which nothing but [CLS] is read. Its weights, its configuration and its saved files stay the same.
     """
     model = model.to(device)
     only_cls_in_last_layer(model)
@@ -87,7 +91,7 @@ def prepare_for_cls(model: Any, device: torch.device) -> Any:
 
 
 def synchronized_clock(device: str) -> float:
-    """Seconds of a clock, once the device has done what it was given."""
+    """Return the seconds of a clock, once the device has finished its queued work."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

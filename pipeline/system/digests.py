@@ -1,4 +1,4 @@
-"""Digests: of files, JSON values, weights and tokenizers. Always SHA-256, in hexadecimal."""
+"""Digests of files, JSON values, weights and tokenizers: always SHA-256, in hexadecimal."""
 
 import hashlib
 import json
@@ -7,36 +7,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-# What transformers writes into a config without changing the model.
+# Keys that transformers writes into a config without changing the model.
 _CONFIG_NOISE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures")
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: keys sorted, no spaces, ASCII. Raises ValueError for NaN and infinities."""
+    """Return the one text of a JSON value: keys sorted, no spaces, ASCII. Raises ValueError for NaN and infinities."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def json_digest(value: Any) -> str:
+    """Return the SHA-256 of a JSON value's canonical text."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises OSError."""
     return open_file_digest(path.open("rb"))
 
 
 def open_file_digest(file: BinaryIO) -> str:
-    """Of all that stands in the file from its position on; closes it."""
+    """Return the SHA-256 of the file from its current position to the end, then close it."""
     with file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type, unused-ignore]
 
 
 def bytes_digest(values: Any) -> str:
-    """Of the bytes of an array that lies in one piece."""
+    """Return the SHA-256 of the bytes of a contiguous array."""
     return hashlib.sha256(memoryview(values).cast("B")).hexdigest()
 
 
 def intact(path: Path, digest: str) -> bool:
-    """Whether `path` is a plain file (no link) with this digest."""
+    """Return whether `path` is a regular file (not a link) with this digest."""
     try:
         return stat.S_ISREG(path.lstat().st_mode) and file_digest(path) == digest
     except OSError:
@@ -44,7 +46,7 @@ def intact(path: Path, digest: str) -> bool:
 
 
 def weights_digest(state: Mapping[str, Any]) -> str:
-    """Of names, types, shapes and bytes in order of name, so that the split into files does not matter."""
+    """Return the SHA-256 of a state dict: names, types, shapes and bytes in order of name, however split into files."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -54,13 +56,13 @@ def weights_digest(state: Mapping[str, Any]) -> str:
 
 
 def config_digest(config: Any) -> str:
-    """Of a transformers configuration, leaving out what does not change the model."""
+    """Return the SHA-256 of a transformers configuration without the keys that do not change the model."""
     fields = {name: value for name, value in config.to_dict().items() if name not in _CONFIG_NOISE}
     return json_digest(json.loads(json.dumps(fields, default=str)))
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """Of a fast tokenizer's own serialisation, padding and truncation set aside (every call changes these)."""
+    """Return the SHA-256 of a fast tokenizer's serialisation, without padding and truncation: every call sets these."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     backend.update(truncation=None, padding=None)
     special, inputs = tokenizer.special_tokens_map, sorted(tokenizer.model_input_names)

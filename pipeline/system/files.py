@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written under another name, synced, then renamed."""
+"""Files that are either complete or absent: written under another name, synced, then renamed."""
 
 import json
 import os
@@ -13,17 +13,17 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name beside `path` that no other writer uses."""
+    """Return a path in the directory of `path` that no other writer uses."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether the name is one that only a writer's death can have left behind, or a living writer is using."""
+    """Return whether the name is one of `temporary_beside`: a living writer uses it, or a dead one left it."""
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def remove(path: Path) -> None:
-    """A file or a directory with all it holds, if it is there."""
+    """Remove a file, or a directory with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -31,6 +31,7 @@ def remove(path: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
+    """Write a directory's entries to the disk. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -38,8 +39,8 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _settle(path: Path) -> None:
-    """Sync a file, and give it the permissions that the user's umask asks for (some libraries write private ones)."""
+def _finish(path: Path) -> None:
+    """Sync a file and give it the permissions of the user's umask (some libraries write private files)."""
     umask = os.umask(0)
     os.umask(umask)
     path.chmod(0o666 & ~umask)
@@ -48,12 +49,12 @@ def _settle(path: Path) -> None:
 
 
 def write_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` with a temporary path beside `path`, then sync and rename it there."""
+    """Call `write` with a temporary path in the directory of `path`, then sync the file and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
         write(temporary)
-        _settle(temporary)
+        _finish(temporary)
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -61,6 +62,8 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file, complete or not at all, in UTF-8. Raises OSError."""
+
     def write(temporary: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
@@ -68,17 +71,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, complete or not at all. Raises OSError, or ValueError for NaN and infinities."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_directory(path: Path, write: Callable[[Path], None]) -> None:
-    """The same for a directory, which replaces one that is there."""
+    """Call `write` with a temporary directory, then sync it and rename it to `path`, replacing what is there."""
     temporary = temporary_beside(path)
     try:
         temporary.mkdir(parents=True)
         write(temporary)
         for file in temporary.iterdir():
-            _settle(file)
+            _finish(file)
         sync_directory(temporary)
         remove(path)
         temporary.rename(path)
@@ -88,5 +92,5 @@ def write_directory(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises OSError or ValueError; the caller knows what the file means."""
+    """Return the value of a JSON file. Raises OSError or ValueError; the caller knows what the file means."""
     return json.loads(path.read_text(encoding="utf-8"))

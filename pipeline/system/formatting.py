@@ -1,4 +1,4 @@
-"""Text for people to look at: tables, and words from a cache that may come from anyone."""
+"""Text for people: tables, sizes, durations, and words from a cache that may come from anyone."""
 
 import re
 from collections.abc import Sequence
@@ -7,24 +7,25 @@ _NUMBER = re.compile(r"–|[\d.,]+(e[+-]\d+)?%?")
 
 
 def printable(text: object) -> str:
-    """On one line, with nothing in it that a terminal would obey or that cannot be encoded."""
+    """Return the text on one line, without characters that a terminal would obey or that cannot be encoded."""
     return "".join(letter if letter.isprintable() else "�" for letter in str(text))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns under a header, two spaces apart; those of numbers are set to the right."""
+    """Return rows as columns under a header, two spaces apart; columns of numbers are aligned to the right."""
     names, *cells = [[printable(cell) for cell in row] for row in (header, *rows)]
     right = [bool(rows) and all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(names))]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     lines = []
     for line in [names, *cells]:
-        placed = zip(line, widths, right, strict=True)
-        lines.append("  ".join(cell.rjust(width) if to else cell.ljust(width) for cell, width, to in placed).rstrip())
+        aligned = zip(line, widths, right, strict=True)
+        cells_of_line = (cell.rjust(width) if is_right else cell.ljust(width) for cell, width, is_right in aligned)
+        lines.append("  ".join(cells_of_line).rstrip())
     return "\n".join(lines)
 
 
 def spans(numbers: Sequence[int]) -> str:
-    """Rising numbers with runs drawn together: 1–11, or 2, 4, 6."""
+    """Return rising numbers as text, consecutive ones as a range: 1–11, or 2, 4, 6."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -35,7 +36,7 @@ def spans(numbers: Sequence[int]) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people."""
+    """Return a number of bytes as text, in the unit that fits."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if count >= 10 or unit == "bytes" else f"{count:.1f} {unit}"
@@ -44,7 +45,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Return seconds as text, in the unit that fits."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

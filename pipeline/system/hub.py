@@ -1,11 +1,11 @@
-"""Whether the hub answers, asked once: its clients would retry for half a minute before saying no."""
+"""Check that the hub answers, once per process: its clients would retry for half a minute."""
 
 from functools import cache
 
 
 @cache
 def reachable() -> bool:
-    """One request to the hub with a timeout of five seconds; proxies and HF_ENDPOINT are honoured."""
+    """Return whether the hub answers a request within five seconds; proxies and HF_ENDPOINT are honoured."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop after the current step. A second one stops at once."""
+"""Ctrl-C and SIGTERM as a request to stop after the current step; a second one stops immediately."""
 
 import signal
 import threading
@@ -12,30 +12,30 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass
 class StopRequest:
-    """`number` of the signal that asked to stop; 0 while none has."""
+    """The `number` of the signal that asked to stop; 0 while none has."""
 
     number: int = 0
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Collect the signals while open (in the main thread; elsewhere none arrive)."""
+    """Collect the signals while open (in the main thread; other threads receive none)."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    earlier = {number: signal.getsignal(number) for number in SIGNALS}
+    previous = {number: signal.getsignal(number) for number in SIGNALS}
 
     def restore() -> None:
-        for number, handler in earlier.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
-    def ask(number: int, _frame: FrameType | None) -> None:
+    def request_stop(number: int, _frame: FrameType | None) -> None:
         request.number = number
         restore()
 
     for number in SIGNALS:
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     try:
         yield request
     finally:

@@ -1,7 +1,7 @@
-"""A lease: the file that says who is writing a directory (a cache, a run, a sweep), or one shard of a cache.
+"""Leases: files that name the process writing a directory (a cache, a run, a sweep) or one shard of a cache.
 
-It is held while its process lives: a holder on this host is dead when its process is, one on another host when its
-file was not touched for a minute (by the clock of the file system, so that hosts need not agree on the time).
+A lease is held while its process lives: a holder on this host is dead when its process is, one on another host when
+its file was not touched for a minute (by the clock of the file system, so that hosts need not agree on the time).
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.errors import BadCache
+from pipeline.errors import LeaseLost
 from pipeline.system.files import is_temporary, read_json, remove, temporary_beside, write_json
 
 PARTIAL = ".partial"  # in a directory that is being written
@@ -30,7 +30,7 @@ DEAD_AFTER_SECONDS = 60.0
 
 @cache
 def this_host() -> str:
-    """Name of the machine, with what tells two of one name, or two containers of one machine, apart."""
+    """Return the name of this machine, with its boot and process namespace: names alone and containers can be alike."""
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
@@ -39,8 +39,9 @@ def this_host() -> str:
 
 
 def _start_of(pid: int) -> float:
-    """When a process of this host began, in seconds: since the boot where the kernel says so, so that setting the
-    clock makes nobody look dead. Raises psutil.Error if there is none.
+    """Return the time at which a process of this host started, in seconds. Raises psutil.Error if there is none.
+
+    The time counts from the boot where the kernel states it, so that setting the clock makes no process look dead.
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -50,7 +51,7 @@ def _start_of(pid: int) -> float:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease. `started` is when the process began, so that a reused process number is not taken for it."""
+    """The process that holds a lease. `started` is its start, so that a reused process number is not taken for it."""
 
     name: str
     host: str
@@ -60,6 +61,7 @@ class Holder:
 
     @classmethod
     def me(cls) -> "Holder":
+        """Return this process as a new holder."""
         try:
             user = getpass.getuser()
         except (KeyError, OSError):
@@ -68,7 +70,7 @@ class Holder:
         return cls(name, this_host(), os.getpid(), _start_of(os.getpid()), secrets.token_hex(8))
 
     def is_dead_here(self) -> bool:
-        """Whether this is a process of this host that has ended."""
+        """Return whether this is a process of this host that has ended."""
         if self.host != this_host():
             return False
         try:
@@ -81,27 +83,27 @@ class Holder:
 
 
 def is_free(directory: Path) -> bool:
-    """Whether nothing is there but what a process that was killed early, or one that begins just now, may have left."""
+    """Return whether the directory holds nothing but traces of a process that was killed early, or has just started."""
     if not directory.is_dir():
         return not directory.exists()
     return all(entry.name == PARTIAL or is_temporary(entry) for entry in directory.iterdir())
 
 
 def directory_lease(directory: Path) -> "Lease":
-    """The lease on a whole directory."""
+    """Return the lease on a directory as a whole."""
     return Lease(directory / PARTIAL / LEASE)
 
 
 def leave_directory(lease: "Lease") -> None:
-    """Give back the lease on a whole directory, and take its .partial away, unless another process took it over."""
-    mine = lease.is_mine()
+    """Release the lease on a directory and remove its .partial, unless another process took it over."""
+    is_mine = lease.is_mine()
     lease.release()
-    if mine:
+    if is_mine:
         remove(lease.path.parent)
 
 
 class Lease:
-    """A lease on what `path` stands for. Held from `acquire` to `release`; a thread keeps it alive."""
+    """A lease, in the file `path`. Held from `acquire` to `release`; a thread keeps it alive."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -110,17 +112,17 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def holder(self) -> Holder | None:
-        """Who holds it now; None if nobody who could be alive does."""
+        """Return the holder; None if there is none that could be alive."""
         try:
-            found = Holder(**read_json(self.path))
-            if found.is_dead_here() or self._silent_seconds() > DEAD_AFTER_SECONDS:
+            holder = Holder(**read_json(self.path))
+            if holder.is_dead_here() or self._silent_seconds() > DEAD_AFTER_SECONDS:
                 return None
-            return found
+            return holder
         except (OSError, ValueError, TypeError, OverflowError, RecursionError):
             return None
 
     def _silent_seconds(self) -> float:
-        """How long ago the holder last touched the file, by the file system's own clock."""
+        """Return the seconds since the holder last touched the file, by the file system's own clock."""
         probe = temporary_beside(self.path)
         probe.touch()
         try:
@@ -129,11 +131,11 @@ class Lease:
             probe.unlink(missing_ok=True)
 
     def acquire(self) -> Holder | None:
-        """Take it unless a living process holds it; then that one is returned. Raises OSError if the disk refuses."""
+        """Take the lease, or return the living process that holds it. Raises OSError if the disk refuses."""
         for tries_left in reversed(range(5)):
             try:
-                if (other := self._take()) is not None:
-                    return other
+                if (holder := self._take()) is not None:
+                    return holder
                 break
             except FileNotFoundError:  # the process that finished has just removed the directory
                 if not tries_left:
@@ -146,8 +148,8 @@ class Lease:
     def _take(self) -> Holder | None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(self.path.parent):
-            if (other := self.holder()) is not None:
-                return other
+            if (holder := self.holder()) is not None:
+                return holder
             self.me = Holder.me()
             write_json(self.path, asdict(self.me))
         return None
@@ -159,27 +161,27 @@ class Lease:
                     os.utime(self.path)
 
     def is_mine(self) -> bool:
-        """Whether this process took it, and no other has taken it over."""
+        """Return whether this process took the lease, and no other has taken it over."""
         try:
-            found: Any = read_json(self.path)["token"]
+            token: Any = read_json(self.path)["token"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
-        return self.me is not None and found == self.me.token
+        return self.me is not None and token == self.me.token
 
     def check(self) -> None:
-        """Raises `BadCache` if another process took it over, as after a sleep of this machine."""
+        """Raise `LeaseLost` if another process took the lease over, as after a sleep of this machine."""
         if not self.is_mine():
-            raise BadCache(
+            raise LeaseLost(
                 f"{self.path.parent.parent} was taken over by another process while this one was silent. "
                 "Run the same command again"
             )
 
     def release(self) -> None:
-        """Give it back; one that was taken over stays its new holder's."""
+        """Give the lease back; one that was taken over stays with its new holder."""
         self._stop.set()
         if self._thread:
             self._thread.join()
-        with contextlib.suppress(BadCache, OSError):
+        with contextlib.suppress(LeaseLost, OSError):
             self.check()
             self.path.unlink()
         self.me = None
@@ -187,7 +189,7 @@ class Lease:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """One process at a time looks at a lease and takes it. A file system without locks is used without."""
+    """Let one process at a time read a lease and take it; a file system without locks is used without."""
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         with contextlib.suppress(OSError):

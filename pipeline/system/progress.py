@@ -1,4 +1,4 @@
-"""Bars with rate and ETA, and notes, all on stderr: stdout is for results."""
+"""Progress bars with rate and ETA, and notes, all on stderr: stdout is for results."""
 
 import sys
 from typing import Any
@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 def bar(total: int, description: str, unit: str, done: int = 0, show: bool = True) -> Any:
-    """A bar over `total` units of which `done` are there already; calm where stderr is no terminal."""
+    """Return a bar over `total` units, `done` of them finished; it refreshes rarely where stderr is not a terminal."""
     return tqdm(
         total=total,
         initial=done,
@@ -23,4 +23,5 @@ def bar(total: int, description: str, unit: str, done: int = 0, show: bool = Tru
 
 
 def note(text: str) -> None:
+    """Print one line to stderr."""
     print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""A Ray cluster: the one place where this program connects to one, or starts one of this machine.
+"""Ray clusters: the one module that connects to a cluster, or starts one of this machine.
 
-Ray says where work runs. What it reads and writes are the files of the driver's working directory, which every node
-must see at the same path, as it must see this program.
+Ray decides where work runs. The work reads and writes files of the driver's working directory, which every node must
+see at the same path, as it must see this program.
 """
 
 import importlib
@@ -25,20 +25,20 @@ from pipeline.system.progress import note
 ROOT = Path(__file__).parents[2]
 OBJECT_STORE_BYTES = 80_000_000  # nothing large goes through it, and Ray wants 75 MB
 ANSWER_SECONDS = 5.0
-END_SECONDS = 10.0  # that helpers may take to give back what they hold
-OWN_END_SECONDS = 3.0  # that tasks have to see by themselves that the work is done
-LOST_NODES = 10  # that the work of one helper may outlive
+CANCEL_SECONDS = 10.0  # that cancelled tasks have to give back what they hold
+END_SECONDS = 3.0  # that tasks have to see on their own that the work is done
+LOST_NODES = 10  # after which a task is not started again
 
 
 @dataclass(frozen=True)
 class SharedDirectory:
-    """The driver's working directory, and a file in it by which a node knows that it is the same one."""
+    """The driver's working directory, and a file in it by which a node recognises it."""
 
     directory: str
     mark: str
 
     def enter(self) -> None:
-        """Work there from now on. Raises `BadPlace` on a node that does not have it."""
+        """Make it the working directory. Raises `BadPlace` on a node that does not have it."""
         reason = "another directory is there"
         try:
             os.chdir(self.directory)
@@ -55,41 +55,43 @@ class SharedDirectory:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes to work on. `device` is what a task asks for: GPU where a node has one, else CPU."""
+    """A cluster's nodes. `device` is the resource that a task requests: GPU where a node has one, else CPU."""
 
     ray: Any
-    place: SharedDirectory
+    directory: SharedDirectory
     device: str
 
     def nodes(self) -> dict[str, int]:
-        """How many of these devices each node has now, by its id; those without any left out."""
-        found = {
+        """Return {node id: number of these devices that it has now}, without the nodes that have none."""
+        counts = {
             node["NodeID"]: int(node["Resources"].get(self.device, 0)) for node in self.ray.nodes() if node["Alive"]
         }
-        return {node: devices for node, devices in found.items() if devices}
+        return {node: devices for node, devices in counts.items() if devices}
 
-    def asked(self, devices: float) -> dict[str, float]:
-        """What Ray is to keep for a task."""
+    def resources(self, devices: float) -> dict[str, float]:
+        """Return the Ray options that reserve `devices` devices for a task."""
         return {"num_gpus": devices, "num_cpus": 0} if self.device == "GPU" else {"num_cpus": devices}
 
     @contextmanager
     def run_on_other_nodes(self, function: Callable[..., object], *arguments: object) -> Iterator[None]:
-        """Meanwhile every other node does `function(place, *arguments)` with all its devices, and nodes that come later
-        do so too. What was begun on a lost node another one begins again. One that fails is told of, no more.
+        """Run `function(directory, *arguments)` on every other node while open, with all devices of the node.
+
+        Nodes that join later run it too. The task of a lost node starts again on another one; a failure is reported
+        in a note and has no other effect.
         """
-        ray, mine = self.ray, self.ray.get_runtime_context().get_node_id()
-        others = [devices for node, devices in self.nodes().items() if node != mine]
+        ray, this_node = self.ray, self.ray.get_runtime_context().get_node_id()
+        other_nodes = [devices for node, devices in self.nodes().items() if node != this_node]
         labels = importlib.import_module("ray.util.scheduling_strategies")
-        where = labels.NodeLabelSchedulingStrategy(hard={"ray.io/node-id": labels.NotIn(mine)})
+        strategy = labels.NodeLabelSchedulingStrategy(hard={"ray.io/node-id": labels.NotIn(this_node)})
+        later_nodes = [other_nodes[-1] if other_nodes else 1] * waiting(len(other_nodes))
+        options = {"max_retries": LOST_NODES, "scheduling_strategy": strategy}
         tasks = [
-            ray.remote(max_retries=LOST_NODES, scheduling_strategy=where, **self.asked(devices))(function).remote(
-                self.place, *arguments
-            )
-            for devices in [*others, *[others[-1] if others else 1] * waiting(len(others))]
+            ray.remote(**options, **self.resources(devices))(function).remote(self.directory, *arguments)
+            for devices in [*other_nodes, *later_nodes]
         ]
-        note(f"shared with {len(others)} other nodes, and with those that come")
+        note(f"shared with {len(other_nodes)} other nodes, and with nodes that join later")
         ended = threading.Event()
-        watcher = threading.Thread(target=_tell_failures, args=(ray, tasks, ended), daemon=True)
+        watcher = threading.Thread(target=_report_failures, args=(ray, tasks, ended), daemon=True)
         watcher.start()
         try:
             yield
@@ -97,24 +99,25 @@ class Cluster:
             ended.set()
             watcher.join()
             # Ray 2.60 aborts this process where a task ends in the moment in which it is cancelled
-            _, left = ray.wait(tasks, num_returns=len(tasks), timeout=OWN_END_SECONDS)
-            for task in left:
+            _, running = ray.wait(tasks, num_returns=len(tasks), timeout=END_SECONDS)
+            for task in running:
                 ray.cancel(task)
-            if left:
-                ray.wait(left, num_returns=len(left), timeout=END_SECONDS)
+            if running:
+                ray.wait(running, num_returns=len(running), timeout=CANCEL_SECONDS)
 
 
 def waiting(running: int) -> int:
-    """Tasks to submit above those that the nodes hold: an autoscaler starts nodes for tasks that wait, so this is by
-    how much it may grow at a time.
+    """Return how many tasks to submit above those that the nodes hold.
+
+    An autoscaler starts nodes for tasks that wait, so this is by how much the cluster may grow at a time.
     """
     return max(2, running // 2)
 
 
-def _tell_failures(ray: Any, tasks: list[Any], ended: threading.Event) -> None:
-    left = list(tasks)
-    while left and not ended.is_set():
-        done, left = ray.wait(left, timeout=0.5)
+def _report_failures(ray: Any, tasks: list[Any], ended: threading.Event) -> None:
+    running = list(tasks)
+    while running and not ended.is_set():
+        done, running = ray.wait(running, timeout=0.5)
         for task in done:
             try:
                 ray.get(task)
@@ -123,33 +126,34 @@ def _tell_failures(ray: Any, tasks: list[Any], ended: threading.Event) -> None:
 
 
 def failure(error: Exception) -> str:
-    """What went wrong in a task, or with it, in one line."""
+    """Return the reason for which a task failed, in one line."""
     cause = getattr(error, "cause", None) or error
     return one_line(cause if isinstance(cause, BadPlace) else f"{type(cause).__name__}: {cause}", 400)
 
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[Cluster]:
-    """The cluster at `address`, or at RAY_ADDRESS; else one of this machine, which ends with it.
+    """Connect to the cluster at `address` or RAY_ADDRESS, else start one of this machine that ends with the context.
 
     Raises `MissingExtra` without Ray, `BadOption` for an address at which no cluster answers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of it
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray prints a warning
     try:
         ray = importlib.import_module("ray")
     except ImportError as error:
         raise MissingExtra("--engine ray needs the package ray: pip install '.[ray]'") from error
-    with _marked() as place:
+    with _marked() as directory:
         _connect(ray, address or os.environ.get("RAY_ADDRESS") or "local")
         try:
-            yield Cluster(ray, place, "GPU" if ray.cluster_resources().get("GPU") else "CPU")
+            yield Cluster(ray, directory, "GPU" if ray.cluster_resources().get("GPU") else "CPU")
         finally:
             ray.shutdown()
 
 
 @contextmanager
 def _marked() -> Iterator[SharedDirectory]:
+    """Yield the working directory with a mark in it, which is removed at the end."""
     mark = Path.cwd() / f".ray-{secrets.token_hex(8)}"
     mark.touch()
     try:
@@ -160,8 +164,8 @@ def _marked() -> Iterator[SharedDirectory]:
 
 def _connect(ray: Any, address: str) -> None:
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    passed = {"PYTHONPATH": str(ROOT)} | {name: os.environ[name] for name in ("PKD_STORE",) if name in os.environ}
-    options: dict[str, Any] = {"runtime_env": {"env_vars": passed}}
+    variables = {"PYTHONPATH": str(ROOT)} | {name: os.environ[name] for name in ("PKD_STORE",) if name in os.environ}
+    options: dict[str, Any] = {"runtime_env": {"env_vars": variables}}
     if address == "local":
         options |= {
             "num_cpus": available_cores(),
@@ -185,7 +189,7 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Before Ray tries for two minutes. Raises OSError or ValueError."""
+    """Connect to the address once, before Ray tries for two minutes. Raises OSError or ValueError."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError("it has to be host:port")
@@ -193,6 +197,6 @@ def _check_answers(address: str) -> None:
 
 
 def _be_quiet(ray: Any) -> None:
-    """Ray prints what happens to its nodes on stdout, which is for results; what matters of it comes back as errors."""
+    """Stop Ray from printing node events on stdout, which is for results; what matters comes back as errors."""
     with suppress(AttributeError):
         ray._private.worker.print_to_stdstream = lambda *_, **__: None

@@ -1,4 +1,4 @@
-"""The teacher of a task: where it is found, and whether its labels are the task's."""
+"""The teacher of a task: finding it, and matching its labels to the task's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipeline.training.run_reader import RUN, STARTED
 
 @dataclass(frozen=True)
 class Teacher:
-    """A loaded teacher and its task, the classes numbered as the teacher numbers them. `name` is where it was found."""
+    """A loaded teacher and its task, whose classes have the teacher's numbers. `name` is the checkpoint."""
 
     name: str
     model: Any
@@ -25,12 +25,12 @@ class Teacher:
 def load_teacher(
     task: Task, rows: RowsConfig, teacher: str | None, revision: str | None, label_map: str | None = None
 ) -> Teacher:
-    """The teacher called `teacher`, else the run in runs/TASK/teacher, else the task's published checkpoint.
+    """Return the teacher called `teacher`, else the run in runs/TASK/teacher, else the task's published checkpoint.
 
-    `label_map` are the names of its classes in order, separated by commas, in place of those it has.
+    `label_map` replaces the names of its classes: in order, separated by commas.
 
-    Raises `BadModel` for one that does not fit the task, and with the finetune-teacher line to type when there is
-    none; `HubUnreachable` likewise.
+    Raises `BadModel` for a teacher that does not fit the task. If there is none, `BadModel` or `HubUnreachable` names
+    the finetune-teacher line to type.
     """
     name = find_teacher(task, rows, teacher, revision)
     tokenizer = load_tokenizer(name, revision)
@@ -43,7 +43,7 @@ def load_teacher(
     if label_map and not task.kind.has_classes:
         raise BadOption(f"--label-map names classes, and {task.name} does not have any: leave it out")
     if label_map:
-        task = _mapped(task, label_map)
+        task = _with_label_map(task, label_map)
     elif task.kind.has_classes:
         published = task.published_labels if name == task.published_teacher else None
         task = _in_teachers_order(task, name, label_names(model.config) or published)
@@ -53,15 +53,15 @@ def load_teacher(
 
 
 def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: str | None) -> str:
-    """The checkpoint that `load_teacher` loads, and its errors when there is none."""
-    own = Path("runs") / task.name / "teacher"
-    directory = Path(teacher) if teacher else own
+    """Return the checkpoint that `load_teacher` loads. Raises its errors if there is none."""
+    default = Path("runs") / task.name / "teacher"
+    directory = Path(teacher) if teacher else default
     if (directory / STARTED).is_file() and not (directory / RUN).is_file():
         raise BadModel(f"{directory} is unfinished: run its finetune-teacher command again with --resume")
     if teacher:
         return locate(teacher)
-    if (own / RUN).is_file():
-        return locate(str(own))
+    if (default / RUN).is_file():
+        return locate(str(default))
     options = {name: getattr(rows, name) for name in ("data_dir", "train_file", "dev_file")}
     options |= {name: getattr(rows, name) for name in ("text_columns", "label_column")}
     if task.hub and not rows.data_dir:
@@ -70,19 +70,20 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
     line = shell_line("finetune-teacher", "--task", task.name, *given, "--model", "demo")
     advice = f"Make one: {line} (or any BERT-like encoder)"
     if task.published_teacher is None:
-        raise BadModel(f"there is no teacher for {task.name} in {own}. {advice}")
-    note(f"no teacher in {own}: taking {task.published_teacher} from the hub")
+        raise BadModel(f"there is no teacher for {task.name} in {default}. {advice}")
+    note(f"no teacher in {default}: taking {task.published_teacher} from the hub")
     try:
         load_tokenizer(task.published_teacher, revision)
     except HubUnreachable as error:
         raise HubUnreachable(
-            f"there is no teacher in {own}, and {task.published_teacher} cannot be had from the hub. {advice}"
+            f"there is no teacher in {default}, and {task.published_teacher} could not be downloaded from the hub. "
+            + advice
         ) from error
     return task.published_teacher
 
 
-def _mapped(task: Task, label_map: str) -> Task:
-    """The task with its labels in the order that --label-map gives."""
+def _with_label_map(task: Task, label_map: str) -> Task:
+    """Return the task with its labels in the order of --label-map."""
     names = tuple(label_map.split(","))
     if sorted(names) != sorted(task.labels):
         raise BadOption(f"--label-map must name each of {','.join(task.labels)} once, not {label_map}")
@@ -90,13 +91,13 @@ def _mapped(task: Task, label_map: str) -> Task:
 
 
 def _in_teachers_order(task: Task, name: str, names: tuple[str, ...] | None) -> Task:
-    """The task with its labels as the teacher orders them, by name and in any case; as the task's where unnamed."""
+    """Return the task with its labels in the teacher's order, matched by name in any case; unchanged for no names."""
     if names is None:
         return task
-    known = {label.lower(): label for label in task.labels}
-    if {n.lower() for n in names} != set(known):
+    labels = {label.lower(): label for label in task.labels}
+    if {n.lower() for n in names} != set(labels):
         raise BadModel(
             f"{name} predicts {', '.join(names)}, but the task {task.name} has {', '.join(task.labels)}. "
             "Name another --teacher, or fine-tune one with finetune-teacher"
         )
-    return task.with_labels(tuple(known[n.lower()] for n in names))
+    return task.with_labels(tuple(labels[n.lower()] for n in names))

@@ -61,7 +61,8 @@ def check_labels(manifest: Manifest) -> None:
         checked_text(manifest.text().encode())
     except ValueError as error:  # characters without an encoding too
         raise BadRows(
-            f"the {manifest.model.classes:,} labels of {manifest.task.name} cannot be written into a manifest ({error}). "
+            f"the {manifest.model.classes:,} labels of {manifest.task.name} cannot be written into a manifest "
+            f"({error}). "
             "Rename them, or name another --label-column"
         ) from error
 
@@ -83,7 +84,8 @@ def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray
     reached = measure(kind, (metric,), logits, labels)[metric]
     if constant is None or reached > constant or (labels == labels[0]).all():
         return
-    fact = f"on {split} the teacher's {metric} is {reached:.3f}, and the most frequent label alone gives {constant:.3f}"
+    scores = f"{metric} is {reached:.3f}, and the most frequent label alone gives {constant:.3f}"
+    fact = f"on {split} the teacher's {scores}"
     order, accuracy = best_label_order(task.labels, logits, labels)
     if order != task.labels and accuracy >= np.bincount(labels).max() / len(labels) + MAP_GAIN:
         names = ",".join(order)

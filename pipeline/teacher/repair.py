@@ -1,6 +1,6 @@
-"""Making damaged files of a cache again: from another copy, or computed from what is left of the cache and its rows.
+"""Repairs of damaged files of a cache: from another copy, or computed from its intact files and its rows.
 
-A file is put in its place only when it has the digest that the manifest has for it.
+A damaged file is replaced only by one with the digest in the manifest.
 """
 
 import dataclasses
@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.format.manifest import TEACHER, FileRecord, Manifest
-from pipeline.cache.shards import LocalSource, Shard
-from pipeline.cache.teacher_config import check_bundle
-from pipeline.cache.writer import write_shard
+from pipeline.cache.shard_sources import LocalSource
+from pipeline.cache.shard_writer import write_shard
+from pipeline.cache.shards import Shard
+from pipeline.cache.teacher_config import check_teacher_config
 from pipeline.config.shared import RowsConfig
 from pipeline.data.ragged import Column
 from pipeline.data.sources import load_rows
@@ -32,11 +33,11 @@ from pipeline.system.lease import PARTIAL
 from pipeline.teacher.forward import TeacherPass, teacher_pass
 from pipeline.training.provenance import environment
 
-Fetch = Callable[[str, FileRecord, Path], bool]  # path in the cache, its record, where to write; False: not to be had
+Fetch = Callable[[str, FileRecord, Path], bool]  # path in the cache, its record, target; False: not available
 
 
 class Repair:
-    """Repairs of one cache. `rows` says where its rows are, None if nobody knows; used as a context."""
+    """Repairs of one cache, as a context. `rows` are the paths of its rows, None if they are unknown."""
 
     def __init__(self, directory: Path, manifest: Manifest, fetch: Fetch | None, rows: RowsConfig | None):
         self.directory, self.manifest, self.fetch, self.rows = directory, manifest, fetch, rows
@@ -56,10 +57,10 @@ class Repair:
         self._stack.close()
 
     def file(self, file: str) -> str | None:
-        """Replace a damaged file; why it could not be, or None."""
-        record, made = self.manifest.files()[file], self._scratch / "file"
-        if self.fetch and self.fetch(file, record, made) and intact(made, record.sha256):
-            self._place(made, file)
+        """Replace a damaged file. Return the reason for which it could not be repaired, or None."""
+        record, repaired = self.manifest.files()[file], self._scratch / "file"
+        if self.fetch and self.fetch(file, record, repaired) and intact(repaired, record.sha256):
+            self._replace(repaired, file)
             return None
         if file not in self.shards:
             return "only another copy of this cache has it: name one with --from DIR or URL"
@@ -67,31 +68,33 @@ class Repair:
             columns = self._columns(self.shards[file])
         except (BadCache, BadRows) as error:
             return str(error)
-        write_shard(made, file, self.manifest.container, columns, self.manifest.column_types())
-        if not intact(made, record.sha256):
-            then, now = self.manifest.made.get("environment", {}), environment()
-            differs = [
-                f"{key}: {then.get(key)} ≠ {now[key]}" for key in ("device", "packages") if then.get(key) != now[key]
+        write_shard(repaired, file, self.manifest.container, columns, self.manifest.column_types())
+        if not intact(repaired, record.sha256):
+            before, now = self.manifest.made.get("environment", {}), environment()
+            differences = [
+                f"{key}: {before.get(key)} ≠ {now[key]}"
+                for key in ("device", "packages")
+                if before.get(key) != now[key]
             ]
             return (
                 "computed again it has other bytes than when it was made "
-                f"({'; '.join(differs) or 'on the same kind of machine'}). Name another copy with --from DIR or URL"
+                f"({'; '.join(differences) or 'on the same kind of machine'}). Name another copy with --from DIR or URL"
             )
-        self._place(made, file)
+        self._replace(repaired, file)
         return None
 
-    def _place(self, made: Path, file: str) -> None:
+    def _replace(self, repaired: Path, file: str) -> None:
         target = self.directory / file
         target.parent.mkdir(exist_ok=True)
         if target.is_dir() and not target.is_symlink():
             raise BadCache(
                 f"{target} is a directory in the place of a file. Move it away, then run the same command again"
             )
-        made.rename(target)
+        repaired.rename(target)
         sync_directory(target.parent)
 
     def _columns(self, shard: Shard) -> dict[str, Column]:
-        """The columns of a shard: intact ones as they are, rows from their source, targets from the teacher."""
+        """Return the columns of a shard: intact ones as they are, rows from their files, targets from the teacher."""
         columns: dict[str, Column] = {}
         try:
             damaged = {part.partition("/")[0] for part in shard.damaged_parts()}
@@ -107,28 +110,30 @@ class Repair:
         if damaged.intersection(rows):
             columns |= slice_examples(self._splits[shard.split], start, stop)
         if damaged.difference(rows):
-            own = {name: columns[name] for name in rows} | {"example_id": np.arange(shard.record.rows)}
-            split = Split(shard.split, [own], True)
-            made = self._teacher.shard(split, 0, shard.record.rows, lambda _: None)
-            columns |= {name: made[name] for name in damaged.difference(rows)}
+            examples = {name: columns[name] for name in rows} | {"example_id": np.arange(shard.record.rows)}
+            split = Split(shard.split, [examples], True)
+            computed = self._teacher.shard(split, 0, shard.record.rows, lambda _: None)
+            columns |= {name: computed[name] for name in damaged.difference(rows)}
         return {name: columns[name] for name in shard}
 
     @cached_property
     def _teacher(self) -> TeacherPass:
+        """The teacher in the cache, ready to run."""
         self._check_teacher()
         model = load_classifier(str(self.directory / TEACHER), safetensors_only=True)
         accelerator = make_accelerator(self.manifest.fields.compute)
         return self._stack.enter_context(teacher_pass(model, accelerator, self.manifest, available_cores()))
 
     def _check_teacher(self) -> None:
+        """Raise `BadCache` unless the teacher in the cache is intact."""
         for name, record in self.manifest.teacher_files.items():
             if not intact(self.directory / TEACHER / name, record.sha256):
                 raise BadCache(f"the teacher in it is damaged too ({TEACHER}/{name}): name another copy with --from")
-        check_bundle(self.directory / TEACHER, self.manifest)
+        check_teacher_config(self.directory / TEACHER, self.manifest)
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
-        """The rows that the cache was made from, tokenized again. Raises `BadRows` if they are not to be had."""
+        """The rows that the cache was made from, tokenized again. Raises `BadRows` if they are not available."""
         if self.rows is None:
             raise BadRows(
                 f"its rows came from {self.manifest.made.get('rows_from')}: say where they are with --data-dir or "
@@ -151,12 +156,12 @@ class Repair:
 
 
 def rows_of(manifest: Manifest, known: RowsConfig | None, given: Mapping[str, Any]) -> RowsConfig | None:
-    """Where the rows of a cache are: as this user made it, else as the manifest says, with `given` options in place."""
+    """Return the paths of a cache's rows: `known` to this user, else in the manifest; `given` options replace them."""
     changed = {name: value for name, value in given.items() if value}
     fields = {field.name for field in dataclasses.fields(RowsConfig)}
     recorded = manifest.made.get("rows")
     if known is None and isinstance(recorded, dict) and set(recorded) == fields:
-        places = [recorded[name] for name in ("data_dir", "train_file", "dev_file", "test_file")]
-        if changed or all(place is None or Path(str(place)).exists() for place in places):
+        paths = [recorded[name] for name in ("data_dir", "train_file", "dev_file", "test_file")]
+        if changed or all(path is None or Path(str(path)).exists() for path in paths):
             known = RowsConfig(**recorded)
     return dataclasses.replace(known, **changed) if known else None

@@ -1,4 +1,4 @@
-"""The teacher in a cache run again on some of its rows."""
+"""A spot check: the teacher in a cache runs again on some of its rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.cache.format.columns import LOGITS, cls_column
 from pipeline.cache.format.manifest import TEACHER, Manifest
 from pipeline.cache.reader import Cache
-from pipeline.cache.teacher_config import check_bundle
+from pipeline.cache.teacher_config import check_teacher_config
 from pipeline.distillation.layer_probes import normalised
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import load_classifier
@@ -16,13 +16,13 @@ from pipeline.system.cpu import available_cores
 from pipeline.teacher.forward import teacher_pass
 
 # Largest difference of a logit, relative to the largest logit of the rows or 1, and largest ‖ĥ − ĥ'‖ of a normalised
-# [CLS]: a row meets other neighbours and another padding here than when it was cached, so sums are rounded otherwise.
+# [CLS]: a row has other neighbours and another padding here than when it was cached, so sums are rounded differently.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """How far the stored outputs of `rows` rows lie from the teacher's; `worst` is the row that differs most."""
+    """The largest differences of `rows` stored rows from the teacher's outputs; `worst` is the row with the largest."""
 
     rows: int
     logits: float
@@ -32,16 +32,17 @@ class Sample:
 
     @property
     def agrees(self) -> bool:
+        """Return whether all differences are within the tolerance."""
         return max(self.logits, self.cls) <= self.tolerance
 
 
 def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
-    """Compare `count` rows drawn from all splits with what the teacher in the cache says of them now."""
+    """Compare `count` rows drawn from all splits with the outputs of the teacher in the cache."""
     manifest: Manifest = cache.manifest
     sizes = {name: record.examples for name, record in manifest.splits.items()}
     total = sum(sizes.values())
     drawn = np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))
-    check_bundle(directory / TEACHER, manifest)
+    check_teacher_config(directory / TEACHER, manifest)
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
     worst = {"logits": (0.0, ""), "cls": (0.0, "")}
     first = 0
@@ -55,12 +56,12 @@ def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
             stored = cache.splits[name].gather("logits", ids)
             differences = {"logits": np.abs(outputs[LOGITS] - stored).max(1) / max(1.0, float(np.abs(stored).max()))}
             for layer in manifest.layers:
-                there = normalised(cache.splits[name].gather(cls_column(layer), ids))
-                apart = np.linalg.norm(normalised(outputs[cls_column(layer)]) - there, axis=1)
-                differences["cls"] = np.maximum(differences.get("cls", apart), apart)
+                stored_cls = normalised(cache.splits[name].gather(cls_column(layer), ids))
+                distance = np.linalg.norm(normalised(outputs[cls_column(layer)]) - stored_cls, axis=1)
+                differences["cls"] = np.maximum(differences.get("cls", distance), distance)
             for kind, values in differences.items():
-                place = int(values.argmax())
-                worst[kind] = max(worst[kind], (float(values[place]), f"{name}, example {ids[place]}"))
-    (logits_apart, a), (cls_apart, b) = worst["logits"], worst["cls"]
+                index = int(values.argmax())
+                worst[kind] = max(worst[kind], (float(values[index]), f"{name}, example {ids[index]}"))
+    (logits, logits_row), (cls, cls_row) = worst["logits"], worst["cls"]
     tolerance = TOLERANCE[manifest.fields.compute]
-    return Sample(len(drawn), logits_apart, cls_apart, tolerance, a if logits_apart > cls_apart else b)
+    return Sample(len(drawn), logits, cls, tolerance, logits_row if logits > cls else cls_row)

@@ -26,7 +26,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: float) -> float:
-    """Return the rate of step `step` (from 0): it rises from 0 over the share `warmup` of the steps, then falls to 0."""
+    """Return the rate of step `step` (from 0): it rises over the share `warmup` of the steps, then falls to 0."""
     rising = round(total * warmup)
     if step < rising:
         return peak * step / rising

@@ -59,7 +59,7 @@ class Training:
         check: Check | None = None,
         watch: Callable[[Progress], None] | None = None,
     ):
-        schedule = Schedule.of(config, split.lengths)
+        schedule = Schedule.of_training(config, split.lengths)
         member = PackMember(learner, schedule, config, run, metrics)
         watch_all = (lambda _place, progress: watch(progress)) if watch else None
         self.pack = PackTraining({0: member}, split, targets, dev, accelerator, description, check, watch_all)
@@ -94,7 +94,7 @@ class PackTraining:
         check: Check | None = None,
         watch: Callable[[int, Progress], None] | None = None,
     ):
-        check_alike([{**member.alike, STEPS: member.schedule.total} for member in members.values()])
+        check_alike([{**member.shared_options, STEPS: member.schedule.total} for member in members.values()])
         self.going = dict(members)  # those that have not left
         self.split, self.targets, self.dev = split, targets, dev
         self.accelerator, self.description, self.check, self.watch = accelerator, description, check, watch
@@ -109,14 +109,14 @@ class PackTraining:
     def train(self, until: int | None = None) -> Iterator[tuple[int, MemberResult]]:
         """Train to the end, or to step `until` where that is less; yield each member's place and result when it leaves.
 
-        What concerns all, as a damaged cache or a signal, is the result of all that are still there.
+        What concerns all, as a damaged cache or a signal, is the result of every remaining member.
         """
         stop_at = self.total if until is None else min(until, self.total)
         self._restore()
         step = min(member.state.step for member in self.going.values())
         done, total = self._examples_before(step), self._examples_before(self.total)
-        shown = self.accelerator.is_main_process and self.watch is None
-        progress = bar(total, self.description, "ex", done, show=shown)
+        show_bar = self.accelerator.is_main_process and self.watch is None
+        progress = bar(total, self.description, "ex", done, show=show_bar)
         self.checkpoint_due = time.monotonic() + self.checkpoint_seconds
         with stop_requests() as stop, progress:
             yield from self._leaving()
@@ -264,7 +264,7 @@ class PackTraining:
         return bool(flags[0]), bool(flags[1])
 
     def _pause(self) -> None:
-        """Pause at this step. Raises `BadOption` without a dev split: a paused training is compared by its evaluation."""
+        """Pause here. Raises `BadOption` without a dev split: a paused training is compared by its evaluation."""
         if self.dev is None:
             raise BadOption("a training without a labelled dev split cannot be compared on the way")
         self._flush()

@@ -36,10 +36,10 @@ def check_alike(students: Sequence[Mapping[str, Any]]) -> None:
     for name in students[0]:
         values = {student[name] for student in students}
         if len(values) > 1:
-            shown = " and ".join(map(str, sorted(values, key=str)))
+            listed = " and ".join(map(str, sorted(values, key=str)))
             raise BadOption(
                 "students of a pack have data, shape and schedule in common, and these have "
-                f"{option_name(name) if name != STEPS else name} {shown}. Train them apart"
+                f"{option_name(name) if name != STEPS else name} {listed}. Train them apart"
             )
 
 
@@ -99,7 +99,7 @@ class PackLearner:
             raise BadOption("a pack of students trains in one process. Start it without accelerate launch")
         parameters = [dict(learner.bare.named_parameters()) for learner in self.learners]
         shapes = [{name: tensor.shape for name, tensor in student.items()} for student in parameters]
-        if any(other != shapes[0] for other in shapes):
+        if any(shape != shapes[0] for shape in shapes):
             raise BadOption("students of a pack have one shape, and these differ in theirs. Train them apart")
         for name in parameters[0]:
             stacked = torch.stack([student[name].detach() for student in parameters])

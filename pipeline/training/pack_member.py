@@ -33,7 +33,7 @@ class Schedule:
     total: int
 
     @classmethod
-    def of(cls, config: TrainingConfig, lengths: np.ndarray) -> "Schedule":
+    def of_training(cls, config: TrainingConfig, lengths: np.ndarray) -> "Schedule":
         """Return the schedule of a training on a split whose examples have these lengths."""
         ids = subset(len(lengths), config.max_train_examples, config.data_seed)
         order = BatchOrder(ids, lengths[ids], config.batch_size, config.data_seed)
@@ -51,7 +51,7 @@ class Schedule:
 class PackMember:
     """A run in training, whose model is in `learner`. `outcome` is set when it is to train no further.
 
-    `alike`: option -> value, of the options that members of one pack must have in common.
+    `shared_options`: option -> value, of the options that members of one pack must have in common.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class PackMember:
         config: TrainingConfig,
         run: RunDirectory,
         metrics: Sequence[str],
-        alike: Mapping[str, Any] | None = None,
+        shared_options: Mapping[str, Any] | None = None,
     ):
         self.learner, self.schedule, self.config, self.run = learner, schedule, config, run
-        self.metrics, self.alike = metrics, alike or {}
+        self.metrics, self.shared_options = metrics, shared_options or {}
         self.state = TrainingState()
         self.latest: Evaluation | None = None  # of any kind, one on the way included
         self.best_weights: dict[str, Tensor] = {}

@@ -39,11 +39,11 @@ def git_commit() -> str | None:
     root = Path(__file__).parents[2]
     try:
         command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        described = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
         top = subprocess.run([*command[:3], "rev-parse", "--show-toplevel"], capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() if Path(top.stdout.strip()) == root else None
+    return described.stdout.strip() if Path(top.stdout.strip()) == root else None
 
 
 def shareable(config: OptionsType) -> OptionsType:

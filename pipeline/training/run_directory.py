@@ -49,23 +49,23 @@ class RunDirectory:
             if not file.is_file():
                 continue
             try:
-                there = read_json(file)
-                command = there["command"]
-                differences = _differences(self.key, there)
+                record = read_json(file)
+                command = record["command"]
+                differences = _differences(self.key, record)
             except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
                 raise BadRun(f"{file} is damaged. Remove {self.path}, or choose another --out") from error
             if command != self.key["command"]:
                 raise BadRun(f"{self.path} holds a run of {command}. Choose another --out")
             if differences:
                 raise BadRun(f"{self.path} holds another run ({differences}). Choose another --out, or remove it")
-            return there["result"] if name == RUN else None
+            return record["result"] if name == RUN else None
         if not is_free(self.path):
             raise BadRun(f"{self.path} exists and is not a run. Choose another --out")
         return None
 
     @contextmanager
     def claimed(self, accelerator: Any, resume: bool) -> Iterator[None]:
-        """Keep other processes out of the directory. The first process of a training claims it, the others wait for that.
+        """Keep other processes out of the directory. The main process of a training claims it, the others wait.
 
         Raises `BusyRun` if another process does, `BadRun` for an unfinished run unless it is to be resumed.
         """

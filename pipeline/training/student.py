@@ -137,12 +137,12 @@ class _Student:
         """Return it as a member of a pack."""
         manifest, config = pack_data.cache.manifest, self.recipe.config
         learner = EncoderLearner(self.model, self.recipe.objective, config, accelerator, manifest.model.pad_id)
-        schedule = Schedule.of(config, pack_data.train.lengths)
+        schedule = Schedule.of_training(config, pack_data.train.lengths)
         return PackMember(learner, schedule, config, self.run, manifest.task.metrics, self.recipe.alike_in_pack)
 
 
 def _student(recipe: StudentRecipe, pack_data: PackData) -> _Student:
-    """Raises a `DistillError` for a checkpoint that cannot be used."""
+    """Return a student with its first weights. Raises a `DistillError` for a checkpoint that cannot be used."""
     cache = pack_data.cache
     seed_everything(recipe.config.seed)
     model, recipe = initial_student(recipe, cache)
@@ -154,9 +154,9 @@ def _train(
     students: dict[int, _Student], pack_data: PackData, started: float, until: int | None, watch: Watch | None
 ) -> dict[int, StudentResult | PausedTraining | DistillError]:
     """Train these as one, and complete each when it is finished. Keys are the places in the pack."""
-    first, *others = students.values()
+    first, *rest = students.values()
     task = pack_data.cache.manifest.task.name
-    description = f"{len(students)} students {task}" if others else f"{first.recipe.method.name} {task}"
+    description = f"{len(students)} students {task}" if rest else f"{first.recipe.method.name} {task}"
     accelerator = make_accelerator(first.recipe.precision)
     members = {place: student.member(pack_data, accelerator) for place, student in students.items()}
     targets, check = CachedTargets(pack_data.train), pack_data.check

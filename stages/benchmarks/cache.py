@@ -28,7 +28,8 @@ from pipeline.models.checkpoints import build_classifier
 from pipeline.models.encoders import depth_of
 from pipeline.system.cpu import available_cores
 from pipeline.teacher.forward import TEACHER_BATCH, TeacherPass
-from pipeline.teacher.shard_workers import in_this_process, process_shards
+from pipeline.teacher.shard_queue import process_shards
+from pipeline.teacher.shard_workers import in_this_process
 from stages.benchmarks.contenders import writer_contenders
 from stages.benchmarks.harness.measurements import Series, ratio
 from stages.benchmarks.harness.synthetic import (

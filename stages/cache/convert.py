@@ -18,7 +18,7 @@ from pipeline.cache.format.manifest import Manifest, Origin, ShardRecord, SplitR
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
 from pipeline.cache.shards import Shard
-from pipeline.cache.user_store import known_rows, remember_rows
+from pipeline.cache.user_store import record_rows, recorded_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.cache import CacheConvertConfig
 from pipeline.config.options import command_line
@@ -79,8 +79,8 @@ def run(config: CacheConvertConfig) -> ConvertResult:
         raise
     finally:
         writer.close()
-    if rows := known_rows(source.manifest.identity):
-        remember_rows(manifest.identity, rows)
+    if rows := recorded_rows(source.manifest.identity):
+        record_rows(manifest.identity, rows)
     return _result(out, manifest, source, started)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.format.columns import cls_column
+from pipeline.cache.format.identity import different_fields
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
-from pipeline.cache.writer import different_fields
 from pipeline.config.cache import CacheDiffConfig
 from pipeline.data.splits import Split
 from pipeline.errors import BadCache, shell_line

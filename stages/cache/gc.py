@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cache.format.manifest import MANIFEST
-from pipeline.cache.leftovers import LOCK, Found, Leftover, find_leftovers, remove_leftover, size_of
+from pipeline.cache.leftovers import LOCK, Leftover, Leftovers, find_leftovers, remove_leftover, size_of
 from pipeline.config.cache import CacheGcConfig
 from pipeline.errors import BadCache
 from pipeline.system.formatting import printable, size
@@ -50,7 +50,7 @@ def _refuse(directory: Path, holder: object) -> None:
         raise BadCache(f"{directory} is being written by {holder}. Wait for it, then run cache gc again")
 
 
-def _remove(directory: Path, listing: Found) -> list[Path]:
+def _remove(directory: Path, listing: Leftovers) -> list[Path]:
     """Remove the leftovers that are still there, under the directory's lease; return their paths."""
     partial, lease = directory / PARTIAL, directory_lease(directory)
     if partial.is_symlink():  # the lease must not be written to its target

@@ -134,7 +134,7 @@ def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, exa
         varies = variation(chunks(train, column)) if train else None
         if train and dev and examples:
             ids = probe_rows(len(train), examples)
-            vectors = dev.whole(column)
+            vectors = dev.column(column)
             if not np.isfinite(vectors).all():
                 raise ValueError("values that are not finite")
             labels, classes = train.gather("label", ids), manifest.model.classes
@@ -148,7 +148,7 @@ def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, exa
 def _compared(manifest: Manifest, dev: Split, examples: int) -> Compared:
     """Return the scores of the teacher and of the most frequent label on the probes' dev split."""
     metric, kind = manifest.task.metrics[0], manifest.kind
-    teacher = measure(kind, [metric], dev.whole("logits"), dev.labels)[metric]
+    teacher = measure(kind, [metric], dev.column("logits"), dev.labels)[metric]
     majority = constant_score(kind, metric, dev.labels, manifest.model.classes)
     return Compared(metric, dev.name, examples, teacher, majority)
 

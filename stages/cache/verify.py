@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipeline.cache.format.manifest import MANIFEST, FileRecord, Manifest
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.full_check import damage, unknown_files
+from pipeline.cache.full_check import damaged_files, unknown_files
 from pipeline.cache.open import open_cache
-from pipeline.cache.user_store import known_rows
+from pipeline.cache.user_store import recorded_rows
 from pipeline.config.cache import CacheVerifyConfig
 from pipeline.errors import BadCache, BadOption, shell_line
 from pipeline.system.cpu import require_single_process
@@ -86,7 +86,7 @@ def _manifest(config: CacheVerifyConfig, directory: Path) -> tuple[Manifest, boo
 def _damaged(config: CacheVerifyConfig, directory: Path, manifest: Manifest, manifest_too: bool) -> dict[str, str]:
     """Return the reason for each damaged file, after printing it. Raises `BadCache` if they are not to be repaired."""
     with bar(sum(record.bytes for record in manifest.files().values()), f"verify {directory}", "B") as progress:
-        damaged = damage(directory, manifest, progress.update)
+        damaged = damaged_files(directory, manifest, progress.update)
     if manifest_too and all(shard.file in damaged for _, shard in manifest.shards()):
         raise BadCache(  # nothing here says that the copy is of this cache
             f"{directory} shares no shard with {config.from_}, and nothing was changed. Name another copy with --from"
@@ -125,7 +125,7 @@ def _repair(
     if (holder := lease.acquire()) is not None:
         raise BadCache(f"{directory} is being written by {holder}. Wait for it, then run the same command again")
     given = {name: getattr(config, name) for name in ("data_dir", "train_file", "dev_file", "test_file")}
-    rows = rows_of(manifest, known_rows(manifest.identity), given)
+    rows = rows_of(manifest, recorded_rows(manifest.identity), given)
     failed = {}
     try:
         with Repair(directory, manifest, _fetch(config.from_) if config.from_ else None, rows) as repair:
@@ -161,9 +161,9 @@ def _other_manifest(copy: str) -> Manifest:
 def _fetch(copy: str) -> Fetch:
     """Return a function that copies a file from another copy of the cache, a directory or a URL."""
     if "://" in copy:
-        from pipeline.cache.remote.published import fetch_file
+        from pipeline.cache.remote.published import download_file
 
-        return lambda _, record, path: fetch_file(copy, record, path)
+        return lambda _, record, path: download_file(copy, record, path)
 
     def fetch(file: str, record: FileRecord, path: Path) -> bool:
         if not intact(Path(copy) / file, record.sha256):

@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline.cache.format.manifest import SplitRecord
 from pipeline.cache.open import open_cache
-from pipeline.cache.writer import CacheWriter, write_shard
+from pipeline.cache.shard_writer import write_shard
+from pipeline.cache.writer import CacheWriter
 from pipeline.data.ragged import Ragged
 from pipeline.data.splits import row_hash
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.format.columns import column_types
-from pipeline.cache.format.containers import layout
+from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import FileRecord, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
@@ -148,7 +148,7 @@ def seal_shard(cache: Path, file: str, moved: bool = True) -> None:
         shard.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         if moved:
             with contextlib.suppress(ValueError, OSError):
-                found = layout(value["container"], cache / file, _types(value), shard["rows"])
+                found = CONTAINERS[value["container"]].layout(cache / file, _types(value), shard["rows"])
                 for part, (offset, size) in found.items():
                     shard["parts"][part].update(offset=offset, bytes=size)
         held = {}

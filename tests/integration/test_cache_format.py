@@ -56,7 +56,7 @@ def test_reader_prints_what_the_project_reads(cache, tmp_path):
     for name, split in open_cache(cache).splits.items():
         line = f"{name}: {len(split)} examples, {split.lengths.mean():.6f} mean tokens"
         if split.labelled:
-            line += f", accuracy {(split.whole('logits').argmax(1) == split.labels).mean():.6f}"
+            line += f", accuracy {(split.column('logits').argmax(1) == split.labels).mean():.6f}"
         expected.append(line)
     assert [line.partition(":")[0] for line in expected] == ["train", "dev", "test"]
     assert ["accuracy" in line for line in expected] == [True, True, False]

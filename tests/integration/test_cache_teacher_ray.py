@@ -49,7 +49,7 @@ def test_two_nodes_of_which_one_is_lost_make_the_bytes_of_one_machine(tiny, clus
     finally:
         driver.kill()
     assert driver.returncode == 0, stderr
-    assert "shared with 2 other nodes, and with those that come" in stderr and "does not help" not in stderr
+    assert "shared with 2 other nodes, and with nodes that join later" in stderr and "does not help" not in stderr
     assert json.loads(stdout)["identity"] == open_cache(out).manifest.identity
     assert unchanged(out, by_all)  # nobody made again what was there
     assert contents(out) == contents(in_directory / "alone")

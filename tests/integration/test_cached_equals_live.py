@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pipeline.cache.open import open_cache
-from pipeline.cache.teacher_files import student_from_bundle
+from pipeline.cache.teacher_files import load_student
 from pipeline.config.training import CacheTeacherConfig, TrainStudentConfig
 from pipeline.data.sources import load_rows
 from pipeline.data.tokenize import tokenize
@@ -29,7 +29,7 @@ def losses(tiny, cache_directory, live, out, method):
     )
     accelerator = make_accelerator("float32")
     seed_everything(config.seed)
-    student = student_from_bundle(cache.teacher, 2, 4)
+    student = load_student(cache.teacher, 2, 4)
     split, targets = cache.splits["train"], CachedTargets(cache.splits["train"])
     if live:  # the task's own rows and the teacher run on every batch: no byte of the shards is used
         teacher = load_classifier(locate(str(tiny.teacher)))

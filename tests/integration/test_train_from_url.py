@@ -49,7 +49,7 @@ def test_the_same_student_from_a_bucket(tiny, s3, call, tmp_path, container):  #
         assert (tmp_path / "far" / file).read_bytes() == (tmp_path / "near" / file).read_bytes(), file
     s3.store.rm(f"{s3.url}/blobs", recursive=True)  # the second run needs nothing but the manifest
     again = train(call, f"{s3.url}/toy", tmp_path / "again", *options)
-    assert again.code == 0 and "fetching" not in again.stderr
+    assert again.code == 0 and "downloading" not in again.stderr
     weights = "model/model.safetensors"
     assert (tmp_path / "again" / weights).read_bytes() == (tmp_path / "near" / weights).read_bytes()
     evaluated = call("evaluate", tmp_path / "near", "--cache", f"{s3.url}/toy", "--split", "dev")
@@ -144,5 +144,5 @@ def test_a_published_cache_is_read_like_a_local_one(tiny, tmp_path, call):
     near, far = open_cache(tiny.hdf5), open_cache(url, tmp_path / "store")
     assert near.manifest == far.manifest and far.location == url
     for name in near.splits:
-        assert np.array_equal(near.splits[name].whole("cls_03"), far.splits[name].whole("cls_03"))
+        assert np.array_equal(near.splits[name].column("cls_03"), far.splits[name].column("cls_03"))
         assert np.array_equal(near.splits[name].lengths, far.splits[name].lengths)

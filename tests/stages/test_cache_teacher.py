@@ -44,7 +44,7 @@ def test_a_cache_holds_what_the_teacher_says_of_each_example(tiny, container):
     assert cache.splits["test"].labelled and cache.manifest.layers == (1, 2, 3)
     for name, split in cache.splits.items():
         assert split.labels.tolist() == rows.splits[name].labels.tolist()
-        assert split.whole("example_id").tolist() == list(range(len(split)))
+        assert split.column("example_id").tolist() == list(range(len(split)))
         for example in range(0, len(split), 17):
             ids = tokenizer(rows.splits[name].texts[0][example])["input_ids"]
             stored = split.rows(np.array([example])).ragged("input_ids")[0]
@@ -62,7 +62,7 @@ def test_both_containers_are_one_cache(tiny):
     assert arrow.manifest.identity == hdf5.manifest.identity
     assert arrow.manifest.content == hdf5.manifest.content
     for name, split in arrow.splits.items():
-        assert all((split.whole(c) == hdf5.splits[name].whole(c)).all() for c in ("row_hash", "logits", "cls_02"))
+        assert all((split.column(c) == hdf5.splits[name].column(c)).all() for c in ("row_hash", "logits", "cls_02"))
     assert open_cache(tiny.float16).manifest.identity != arrow.manifest.identity
 
 
@@ -244,7 +244,8 @@ def test_the_published_teacher_out_of_reach(in_directory, monkeypatch):
     with pytest.raises(HubUnreachable) as error:
         cache_teacher.run(CacheTeacherConfig(task="rte", data_dir="RTE"))
     assert str(error.value) == (
-        "there is no teacher in runs/rte/teacher, and textattack/bert-base-uncased-RTE could not be downloaded from the hub. "
+        "there is no teacher in runs/rte/teacher, and textattack/bert-base-uncased-RTE could not be downloaded "
+        "from the hub. "
         "Make one: python cli.py finetune-teacher --task rte --data-dir RTE --model demo (or any BERT-like encoder)"
     )
 
@@ -255,7 +256,8 @@ def test_the_users_own_line_without_a_hub(in_directory, monkeypatch):
     with pytest.raises(HubUnreachable) as error:
         cache_teacher.run(CacheTeacherConfig(task="mnli"))
     assert str(error.value) == (
-        "there is no teacher in runs/mnli/teacher, and textattack/bert-base-uncased-MNLI could not be downloaded from the hub. "
+        "there is no teacher in runs/mnli/teacher, and textattack/bert-base-uncased-MNLI could not be downloaded "
+        "from the hub. "
         "Make one: python cli.py finetune-teacher --task mnli --data-dir DIR --model demo (or any BERT-like encoder)"
     )
     with pytest.raises(HubUnreachable, match=r"the data set nyu-mll/glue \(mnli\) could not be downloaded"):
@@ -267,7 +269,7 @@ def test_a_directory_that_holds_something_else(tiny, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(BadCache) as error:
         cache_teacher.run(config(tiny, tmp_path))
-    assert str(error.value) == f"{tmp_path} is not empty and no cache. Name another --cache"
+    assert str(error.value) == f"{tmp_path} is not empty and not a cache. Name another --cache"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

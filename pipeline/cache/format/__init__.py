@@ -1,0 +1,1 @@
+"""The format of a cache on disk: manifest, columns and the containers of shards."""

@@ -1,8 +1,8 @@
 """Shards as Arrow IPC files: uncompressed, one record batch, read in place.
 
-pyarrow writes the files and reads their schema. Where each column lies is read from the record batch's own
-metadata (a flatbuffer: Arrow's Message.fbs), so that nothing of a file from elsewhere is decoded or allocated
-before every number in it has been compared with what the manifest says.
+pyarrow writes the files and reads their schema. The position of each column is read from the record batch's own
+metadata (a flatbuffer: Arrow's Message.fbs), so that nothing of a foreign file is decoded or allocated before every
+number in it has been compared with the manifest.
 """
 
 import struct
@@ -15,13 +15,15 @@ import pyarrow as pa
 from pipeline.cache.format.columns import ColumnType
 from pipeline.data.ragged import Column, Ragged
 from pipeline.data.splits import ROW_HASH_BYTES
+from pipeline.errors import one_line
 
-SUFFIX = ".arrow"
-_SOME, _BYTES_A_COLUMN = 4096, 1024  # of metadata, at most: pyarrow decodes the footer before it can be compared
+# Most bytes of metadata: pyarrow decodes the footer before it can be compared.
+_FIXED_BYTES, _BYTES_PER_COLUMN = 4096, 1024
 _MAGIC, _CONTINUATION = b"ARROW1", b"\xff\xff\xff\xff"
 
 
 def write(path: Path, columns: Mapping[str, Column]) -> None:
+    """Write columns as an Arrow file of one record batch. Raises OSError."""
     arrays = [_to_arrow(name, column) for name, column in columns.items()]
     batch = pa.record_batch(arrays, names=list(columns))
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
@@ -29,22 +31,17 @@ def write(path: Path, columns: Mapping[str, Column]) -> None:
 
 
 def layout(path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]:
-    """(offset, bytes) of each part in the file. Raises ValueError, struct.error, OSError or pa.ArrowException."""
+    """Return {part: (offset, bytes)} of the file. Raises ValueError, struct.error, StopIteration or OSError."""
     size = path.stat().st_size
-    start, metadata = _record_batch(path, size, _SOME + _BYTES_A_COLUMN * len(types))
-    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
-        if not reader.schema.equals(_schema(types), check_metadata=True):
-            found_columns = ", ".join(f"{field.name} {field.type}" for field in reader.schema)
-            raise ValueError(f"its columns are not those of the manifest but {found_columns}")
-        if reader.num_record_batches != 1:
-            raise ValueError(f"{reader.num_record_batches} record batches, not 1")
+    start, metadata = _record_batch(path, size, _FIXED_BYTES + _BYTES_PER_COLUMN * len(types))
+    _check_schema(path, types)
     message = _Table.root(metadata)
     batch = message.table(2)
     if message.scalar(1, "<B") != 3 or batch.scalar(0, "<q") != rows or batch.field(3):
         raise ValueError(f"not a record batch of {rows} rows without compression")
     buffers = iter(batch.pairs(2))
     nodes = iter(batch.pairs(1))
-    found = {}
+    positions = {}
     for name, column_type in types.items():
         for kind, length in _arrays(column_type, rows):
             count, nulls = next(nodes)
@@ -60,15 +57,28 @@ def layout(path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, 
                 width = column_type.width or 1
                 exact = (rows * width if kind == "fixed" else count + (kind == "offsets")) * itemsize
                 if not exact <= length_in_bytes < exact + 64 or offset < 0 or start + offset + exact > size:
-                    raise ValueError(f"column {name} does not lie in the file")
-                found[part] = (start + offset, exact)
+                    raise ValueError(f"column {name} ends after the file")
+                positions[part] = (start + offset, exact)
     if next(nodes, None) or next(buffers, None):
         raise ValueError("more buffers than columns")
-    return found
+    return positions
+
+
+def _check_schema(path: Path, types: Mapping[str, ColumnType]) -> None:
+    """Raise ValueError unless the file has one record batch of these columns."""
+    try:
+        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+            if not reader.schema.equals(_schema(types), check_metadata=True):
+                columns = ", ".join(f"{field.name} {field.type}" for field in reader.schema)
+                raise ValueError(f"its columns are not those of the manifest but {columns}")
+            if reader.num_record_batches != 1:
+                raise ValueError(f"{reader.num_record_batches} record batches, not 1")
+    except pa.ArrowException as error:
+        raise ValueError(one_line(f"{type(error).__name__}: {error}")) from error
 
 
 def _record_batch(path: Path, size: int, most: int) -> tuple[int, bytes]:
-    """Where the body of the file's record batch begins, and the batch's metadata: no more than `most` bytes of it."""
+    """Return the offset of the record batch's body and the batch's metadata, of which at most `most` bytes are read."""
     with path.open("rb") as file:
         file.seek(size - 10)
         (footer_length,) = struct.unpack("<i", file.read(4))
@@ -80,9 +90,9 @@ def _record_batch(path: Path, size: int, most: int) -> tuple[int, bytes]:
             raise ValueError("not one record batch")
         offset, metadata_length, body_length = struct.unpack("<qi4xq", blocks)
         if min(offset, metadata_length, body_length) < 8 or offset + metadata_length + body_length > size:
-            raise ValueError("the record batch does not lie in the file")
+            raise ValueError("the record batch ends after the file")
         if metadata_length > most:
-            raise ValueError("the record batch does not lie in the file")
+            raise ValueError("the record batch ends after the file")
         file.seek(offset)
         head = file.read(metadata_length)
         (length,) = struct.unpack("<i", head[4:8])
@@ -92,7 +102,7 @@ def _record_batch(path: Path, size: int, most: int) -> tuple[int, bytes]:
 
 
 class _Table:
-    """A table of a flatbuffer. A position outside the buffer raises struct.error or ValueError."""
+    """A table of a flatbuffer. Positions outside the buffer raise struct.error or ValueError."""
 
     def __init__(self, buffer: bytes, position: int):
         self.buffer, self.position = buffer, position
@@ -102,6 +112,7 @@ class _Table:
 
     @classmethod
     def root(cls, buffer: bytes) -> "_Table":
+        """Return the root table of a flatbuffer."""
         return cls(buffer, struct.unpack_from("<I", buffer)[0])
 
     def _read(self, form: str, position: int) -> int:
@@ -110,41 +121,43 @@ class _Table:
         return int(struct.unpack_from(form, self.buffer, position)[0])
 
     def field(self, number: int) -> int:
-        """TrainingState of a field; 0 if it is absent."""
-        place = 4 + 2 * number
-        if place >= self._read("<H", self.fields):
+        """Return the position of a field; 0 if it is absent."""
+        entry = 4 + 2 * number
+        if entry >= self._read("<H", self.fields):
             return 0
-        offset = self._read("<H", self.fields + place)
+        offset = self._read("<H", self.fields + entry)
         return self.position + offset if offset else 0
 
     def scalar(self, number: int, form: str) -> int:
-        place = self.field(number)
-        return self._read(form, place) if place else 0
+        """Return the number in a field, in struct's notation `form`; 0 if it is absent."""
+        position = self.field(number)
+        return self._read(form, position) if position else 0
 
     def table(self, number: int) -> "_Table":
-        place = self.field(number)
-        if not place:
+        """Return the table in a field. Raises ValueError if it is absent."""
+        position = self.field(number)
+        if not position:
             raise ValueError("a flatbuffer without a table it needs")
-        return _Table(self.buffer, place + self._read("<I", place))
+        return _Table(self.buffer, position + self._read("<I", position))
 
     def vector(self, number: int, item: int) -> bytes:
-        """The bytes of a vector of structs of `item` bytes."""
-        place = self.field(number)
-        if not place:
+        """Return the bytes of a vector of structs of `item` bytes each."""
+        position = self.field(number)
+        if not position:
             return b""
-        place += self._read("<I", place)
-        stop = place + 4 + self._read("<I", place) * item
+        position += self._read("<I", position)
+        stop = position + 4 + self._read("<I", position) * item
         if stop > len(self.buffer):
             raise ValueError("a vector outside its flatbuffer")
-        return self.buffer[place + 4 : stop]
+        return self.buffer[position + 4 : stop]
 
     def pairs(self, number: int) -> list[tuple[int, ...]]:
-        """A vector of structs of two int64."""
+        """Return a vector of structs of two int64 each."""
         return list(struct.iter_unpack("<qq", self.vector(number, 16)))
 
 
 def _arrays(column_type: ColumnType, rows: int) -> list[tuple[str, int | None]]:
-    """The arrays that a column is made of, in Arrow's order: which part each has a buffer for, and its length."""
+    """Return (part in the array's buffer, length) of each Arrow array of a column, in order; "" for no buffer."""
     if column_type.width is None:
         return [("offsets", rows), ("values", None)]
     if column_type.width == 0 or column_type == _ROW_HASH:

@@ -31,7 +31,7 @@ class ColumnType:
         return (f"{name}/values", f"{name}/offsets") if self.width is None else (name,)
 
     def view(self, name: str, parts: Sequence[np.ndarray], rows: int) -> Column:
-        """Return the column of `rows` rows in the bytes (uint8) of its parts. Raises ValueError where they do not fit."""
+        """Return the column of `rows` rows in the bytes (uint8) of its parts. Raises ValueError if they do not fit."""
         dtype = np.dtype(self.dtype)
         if self.width is not None:
             if len(parts[0]) != self.bytes(rows):

@@ -1,41 +1,45 @@
-"""The two containers of shards. Each is a module with SUFFIX, write(path, columns) and layout(path, types, rows)."""
+"""Containers of shards: the file formats that hold the same columns.
 
+To add one, write its module with `write` and `layout`, add it here, and add its name to `CONTAINER_NAMES`
+(pipeline/config/shared.py).
+"""
+
+import importlib
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from pipeline.cache.format.columns import ColumnType
 from pipeline.data.ragged import Column
 from pipeline.errors import one_line
 
 
-class Container(Protocol):
-    SUFFIX: str
+@dataclass(frozen=True)
+class Container:
+    """A file format. Its module is imported when it is first used: a cache in Arrow needs no h5py."""
 
-    def write(self, path: Path, columns: Mapping[str, Column]) -> None: ...
+    suffix: str
+    module: str
 
-    def layout(self, path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]: ...
+    def write(self, path: Path, columns: Mapping[str, Column]) -> None:
+        """Write the columns of a shard into a file. Raises OSError."""
+        self._module().write(path, columns)
+
+    def layout(self, path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]:
+        """Return {part: (offset, bytes)} of a shard's file. Raises ValueError or OSError for any other file."""
+        try:
+            layout: dict[str, tuple[int, int]] = self._module().layout(path, types, rows)
+        except (struct.error, KeyError, RuntimeError, TypeError, OverflowError, StopIteration) as error:
+            raise ValueError(one_line(f"{type(error).__name__}: {error}")) from error
+        return layout
+
+    def _module(self) -> Any:
+        return importlib.import_module(self.module)
 
 
-def container(name: str) -> Container:
-    """Raises KeyError for another name than arrow and hdf5."""
-    if name == "hdf5":
-        from pipeline.cache.format import hdf5
-
-        return hdf5
-    if name == "arrow":
-        from pipeline.cache.format import arrow
-
-        return arrow
-    raise KeyError(name)
-
-
-def layout(name: str, path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]:
-    """(offset, bytes) of each part in a shard's file. Raises ValueError or OSError for a file that is no such shard."""
-    import pyarrow as pa
-
-    try:
-        return container(name).layout(path, types, rows)
-    except (struct.error, KeyError, RuntimeError, TypeError, OverflowError, StopIteration, pa.ArrowException) as error:
-        raise ValueError(one_line(f"{type(error).__name__}: {error}")) from error
+CONTAINERS = {
+    "arrow": Container(".arrow", "pipeline.cache.format.arrow"),
+    "hdf5": Container(".h5", "pipeline.cache.format.hdf5"),
+}

@@ -47,3 +47,20 @@ class CacheIdentity:
     def digest(self) -> str:
         """The SHA-256 of the fields, called the cache's identity."""
         return json_digest(self.as_json())
+
+
+def different_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the identity fields in which two caches differ, as 'name: theirs ≠ ours'."""
+    lines = []
+    for name in sorted(set(ours) | set(theirs)):
+        a, b = theirs.get(name), ours.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += different_fields(b, a, f"{prefix}{name}.")
+        elif a != b:
+            lines.append(f"{prefix}{name}: {_short(a)} ≠ {_short(b)}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:8] + "…" if len(text) == 64 else text

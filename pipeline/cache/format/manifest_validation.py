@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pipeline.cache.format.containers import container
+from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import (
     FORMAT_VERSION,
@@ -202,7 +202,7 @@ def _record(kind: Any, value: Mapping[str, Any]) -> Any:
 
 def _check(manifest: Manifest) -> None:
     """Raise ValueError where parts of a manifest contradict each other or would lead outside the directory."""
-    fields, model, suffix = manifest.fields, manifest.model, container(manifest.container).SUFFIX
+    fields, model, suffix = manifest.fields, manifest.model, CONTAINERS[manifest.container].suffix
     if fields.format != FORMAT_VERSION or fields.sequences != 1 or fields.compute not in COMPUTE:
         raise ValueError("its fields are of another kind of cache")
     if not fields.splits or list(manifest.splits) != list(fields.splits):
@@ -242,7 +242,7 @@ def _check(manifest: Manifest) -> None:
                 raise ValueError(f"{shard.file} has other columns than its fields say")
             for part, extent in shard.parts.items():
                 if extent.offset + extent.bytes > shard.bytes:
-                    raise ValueError(f"{part} of {shard.file} does not lie in the file")
+                    raise ValueError(f"{part} of {shard.file} ends after the file")
     for file in manifest.teacher_files:
         if Path(file).name != file or Path(file).suffix not in TEACHER_SUFFIXES:
             raise ValueError(f"teacher file {file!r:.60}")

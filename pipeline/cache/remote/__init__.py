@@ -1,0 +1,1 @@
+"""Published caches: object stores, uploads, downloads and the local cache of downloads."""

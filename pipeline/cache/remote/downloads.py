@@ -1,8 +1,8 @@
-"""What was fetched from published caches, in the user's store: files known by their digests, bounded in bytes.
+"""Downloads from published caches, kept in the user's store: files named by their digests, bounded in bytes.
 
-`columns/` holds one file a part of a column; `teachers/` one directory a teacher. Beside them `used/` holds an empty
-file for each: locked while it is written or (a teacher) in use, touched when it is used, so that what was not used
-longest can go first. The time of the file itself stays as it was: what `VerifiedDigests` knows of it holds.
+`columns/` holds one file per part of a column, `teachers/` one directory per teacher. `used/` holds an empty mark for
+each: locked while the file is written or (a teacher) in use, touched on use, so that the least recently used is removed
+first. The times of the file itself do not change: `VerifiedDigests` relies on them.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.shards import FileState, map_file
+from pipeline.cache.shard_sources import FileState, map_file
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.errors import BadOption, shell_line
 from pipeline.system.digests import bytes_digest
@@ -27,10 +27,11 @@ Mapped = tuple[np.ndarray, FileState]
 
 
 class DownloadCache:
-    """The fetched files in `store`, at most `limit` bytes of them.
+    """The downloaded files in `store`, at most `limit` bytes of them.
 
-    What this process needs stays; other processes keep what they have mapped, and the teachers they use. Several that
-    fetch at once may go over the limit by what the others are fetching; the next call that fetches makes room.
+    Files that this process needs stay; other processes keep the files that they have mapped, and the teachers that they
+    use. Processes that download at the same time may exceed the limit by each other's files; the next download makes
+    room.
     """
 
     def __init__(self, store: Path, limit: int, verified: VerifiedDigests):
@@ -42,15 +43,17 @@ class DownloadCache:
         return DownloadCache, (self.store, self.limit, self.verified)
 
     def column(self, sha256: str) -> Path:
+        """Return the path of a part of a column."""
         return self.store / "columns" / sha256[:2] / sha256
 
     def teacher(self, digest: str) -> Path:
+        """Return the directory of a teacher's files."""
         return self.store / "teachers" / digest
 
     def need(self, files: Mapping[Path, int], location: str) -> int:
-        """Say which files (and their bytes) this process needs, and make room for them.
+        """Add files (and their bytes) to those that this process needs, make room, and return the bytes to download.
 
-        Returns how many bytes of them are not there. Raises `BadOption` if all that it needs is more than the limit.
+        Raises `BadOption` if the process needs more bytes than the limit.
         """
         with self._lock:
             needed = {**self.needed, **files}
@@ -65,22 +68,22 @@ class DownloadCache:
                 self._make_room(missing)
             return missing
 
-    def keep(self, path: Path, sha256: str, size: int, location: str, fetch: Callable[[Path], None]) -> Mapped:
-        """The bytes of a file with this digest; if it is not there, or not intact, `fetch` writes it.
+    def get(self, path: Path, sha256: str, size: int, location: str, download: Callable[[Path], None]) -> Mapped:
+        """Return the bytes of a file with this digest; if it is absent or damaged, `download` writes it.
 
-        Asked for by several threads or processes at once, it is fetched once. `fetch` compares its bytes.
+        Threads and processes that request it at the same time download it once. `download` checks its bytes.
         """
         if path not in self.needed:
             self.need({path: size}, location)
         if (mapped := self._map(path, sha256, size)) is None:
             with self._marked(path, fcntl.LOCK_EX):
                 if (mapped := self._map(path, sha256, size)) is None:
-                    write_file(path, fetch)
+                    write_file(path, download)
                     mapped = map_file(path)
         return mapped
 
     def _map(self, path: Path, sha256: str, size: int) -> Mapped | None:
-        """The file if it is there and intact: known to be so, or compared now."""
+        """Return the file, mapped; None if it is absent or damaged. Unless verified before, it is compared now."""
         try:
             data, state = map_file(path)
         except (OSError, ValueError):
@@ -96,7 +99,7 @@ class DownloadCache:
 
     @contextlib.contextmanager
     def using(self, teacher: Path) -> Iterator[None]:
-        """Nobody removes this teacher meanwhile."""
+        """Keep every process from removing this teacher while open."""
         with self._marked(teacher, fcntl.LOCK_SH):
             self._touch(teacher)
             yield
@@ -111,7 +114,7 @@ class DownloadCache:
 
     @contextlib.contextmanager
     def _marked(self, path: Path, how: int) -> Iterator[None]:
-        """With the mark of `path` locked. Raises BlockingIOError if asked not to wait; works on without locks."""
+        """Lock the mark of `path` while open. Raises BlockingIOError if `how` is not to wait. Works without locks."""
         mark = self._mark(path)
         mark.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -120,14 +123,14 @@ class DownloadCache:
                 fcntl.flock(descriptor, how)
             except BlockingIOError:
                 raise
-            except OSError:  # a file system without locks: two may fetch the same bytes
+            except OSError:  # a file system without locks: two processes may download the same bytes
                 pass
             yield
         finally:
             os.close(descriptor)
 
     def _make_room(self, incoming: int) -> None:
-        """Remove what was not used longest until `incoming` more bytes fit."""
+        """Remove the least recently used files until `incoming` more bytes fit."""
         units = {path: _size(path) for path in self.store.glob("columns/*/*")}
         units |= {path: sum(map(_size, path.glob("*"))) for path in self.store.glob("teachers/*")}
         excess = sum(units.values()) + incoming - self.limit
@@ -140,18 +143,18 @@ class DownloadCache:
             with contextlib.suppress(OSError), self._marked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 remove(path)
                 excess -= units[path]
-                if path.parent.name != "teachers":  # a teacher's mark may be held by who is about to fetch it
+                if path.parent.name != "teachers":  # a process about to download a teacher may hold its mark
                     self._mark(path).unlink(missing_ok=True)
 
     def _last_used(self, path: Path) -> float:
-        for place in (self._mark(path), path):
+        for file in (self._mark(path), path):
             with contextlib.suppress(OSError):
-                return place.stat().st_mtime
+                return file.stat().st_mtime
         return 0.0
 
 
 def _size(path: Path) -> int:
-    """0 for what is not there."""
+    """Return the bytes of a file; 0 if it is absent."""
     try:
         return path.lstat().st_size
     except OSError:

@@ -1,6 +1,6 @@
-"""Files at a URL, through fsspec: described, read in ranges, written whole. Every failure becomes one line.
+"""Files at a URL, through fsspec: described, read in ranges, written as a whole. Every failure becomes one line.
 
-Credentials and end points come from each store's usual environment, never from the URL, and stand in no message.
+Credentials and end points come from each store's usual environment, never from the URL, and no message shows them.
 """
 
 import contextlib
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.cache.remote.schemes import SCHEMES
 from pipeline.errors import OTHER_BYTES, BadOption, BadPlace, MissingExtra, one_line
 from pipeline.system.files import temporary_beside, write_file
 
-BLOCK = 16 * 2**20  # bytes a request when reading
-PART = 32 * 2**20  # bytes a part when writing to S3; decides the ETag of a large object
+BLOCK = 16 * 2**20  # bytes per request when reading
+PART = 32 * 2**20  # bytes per part when writing to S3; decides the ETag of a large object
 WAITS = (0.3, 1.0, 3.0)  # seconds before a request that failed on its way is sent again
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, ValueError, TypeError, NotImplementedError)
 _FINAL_ERRNO = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENAMETOOLONG)
@@ -27,54 +28,17 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Scheme:
-    """A kind of store: the package and the extra that bring it, what a user checks when it says no, how many parts
-    of a path name the bucket (or repository), and fsspec's options.
-    """
-
-    package: str
-    extra: str
-    check: str
-    bucket_parts: int
-    options: dict[str, Any]
-
-
-SCHEMES = {
-    "s3": Scheme(
-        "s3fs",
-        "s3",
-        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL",
-        1,
-        {
-            "config_kwargs": {
-                "connect_timeout": 5,
-                "read_timeout": 30,
-                "retries": {"total_max_attempts": 1},  # `_attempt` tries again
-                # some servers send the whole object's checksum with a range; our digests guard the bytes
-                "request_checksum_calculation": "when_required",
-                "response_checksum_validation": "when_required",
-            }
-        },
-    ),
-    "gs": Scheme("gcsfs", "gcs", "GOOGLE_APPLICATION_CREDENTIALS", 1, {}),
-    "hf": Scheme("huggingface_hub", "", "HF_TOKEN and HF_ENDPOINT", 3, {}),
-    "file": Scheme("fsspec", "", "its permissions", 0, {}),
-    "verified": Scheme("fsspec", "", "", 0, {}),
-}
-
-
-@dataclass(frozen=True)
-class Described:
-    """A file that is there. `etag` is empty where the store gives none."""
+class RemoteFile:
+    """Size and ETag of a file in a store. `etag` is empty where the store does not give one."""
 
     bytes: int
     etag: str
 
 
 class Remote:
-    """A place at a URL and the files in it, by their paths in the store.
+    """The directory at a URL and the files in it, by their paths in the store.
 
-    Raises `BadOption` for a URL that no published cache can have, `MissingExtra` without the package it needs.
+    Raises `BadOption` for a URL that no published cache can have, `MissingExtra` without the package that it needs.
     """
 
     def __init__(self, url: str):
@@ -82,14 +46,14 @@ class Remote:
         parts = rest.strip("/").split("/")
         if self.scheme_name not in SCHEMES or "::" in url or {"", ".", ".."} & set(parts):
             raise BadOption(
-                f"{url} is no URL for a cache. Write it as s3://bucket/name, gs://bucket/name, "
+                f"{url} is not a URL for a cache. Write it as s3://bucket/name, gs://bucket/name, "
                 "hf://datasets/user/repository/name or file:///directory/name"
             )
         if self.scheme_name != "file" and "@" in parts[0]:
             raise BadOption(f"a URL holds no credentials. Give them as {SCHEMES[self.scheme_name].check}")
         self.scheme = SCHEMES[self.scheme_name]
         if len(parts) < self.scheme.bucket_parts or (self.scheme_name == "hf" and parts[0] != "datasets"):
-            raise BadOption(f"{url} names no repository. Write it as hf://datasets/user/repository/name")
+            raise BadOption(f"{url} does not name a repository. Write it as hf://datasets/user/repository/name")
         self.url = url.rstrip("/")
         self.bucket = "/".join(parts[: self.scheme.bucket_parts])
         self.is_bucket = len(parts) == self.scheme.bucket_parts
@@ -102,7 +66,7 @@ class Remote:
 
     @property
     def fs(self) -> Any:
-        """The file system, made anew in a process that was forked: its connections cannot be shared."""
+        """The file system, created again in a forked process: its connections cannot be shared."""
         if self._file_system is None or self._file_system[0] != os.getpid():
             try:
                 importlib.import_module(self.scheme.package)
@@ -118,18 +82,18 @@ class Remote:
             self._file_system = os.getpid(), fs
         return self._file_system[1]
 
-    def describe(self, path: str) -> Described | None:
-        """Size and ETag of a file; None if there is none."""
+    def describe(self, path: str) -> RemoteFile | None:
+        """Return the size and ETag of a file; None if there is none."""
         try:
-            found = self._attempt(lambda fs: fs.info(path))
+            info = self._attempt(lambda fs: fs.info(path))
         except FileNotFoundError:
             return None
-        if found["type"] != "file":
+        if info["type"] != "file":
             return None
-        return Described(int(found["size"] or 0), str(found.get("ETag") or "").strip('"'))
+        return RemoteFile(int(info["size"] or 0), str(info.get("ETag") or "").strip('"'))
 
     def check_bucket(self) -> None:
-        """Raises `BadPlace` if the bucket is not there. One that may be used and not looked at is."""
+        """Raise `BadPlace` if the bucket does not exist. One that refuses to be looked at is assumed to."""
         if not self.scheme.bucket_parts:
             return
         try:
@@ -141,7 +105,7 @@ class Remote:
             raise BadPlace(text) from error
 
     def read(self, path: str, start: int, stop: int) -> bytes:
-        """Bytes start..stop of a file. Raises ValueError if it ends before, FileNotFoundError, `BadPlace`."""
+        """Return bytes start..stop of a file. Raises ValueError if it ends before, FileNotFoundError, `BadPlace`."""
         try:
             data: bytes = self._attempt(lambda fs: fs.cat_file(path, start=start, end=stop))
         except BadPlace as problem:
@@ -155,7 +119,7 @@ class Remote:
     def download(
         self, path: str, start: int, size: int, sha256: str, target: Path | None, advance: Callable[[int], object]
     ) -> None:
-        """Write `size` bytes of a file from `start` on to `target` (None: only read them), hashed as they come.
+        """Write `size` bytes of a file from `start` on to `target` (None: read them only), and check their digest.
 
         Raises ValueError unless their SHA-256 is `sha256`; FileNotFoundError, `BadPlace`, or OSError of the disk.
         """
@@ -171,7 +135,7 @@ class Remote:
             raise ValueError(OTHER_BYTES)
 
     def upload(self, file: Path, path: str) -> None:
-        """Write a file, whole or not at all. Raises `BadPlace`."""
+        """Write a file, complete or not at all. Raises `BadPlace`."""
         if self.scheme_name == "file":
             self._attempt(lambda _: write_file(Path(path), lambda temporary: _copy(file, temporary)))
             return
@@ -179,13 +143,13 @@ class Remote:
         self._attempt(lambda fs: fs.put_file(str(file), path, **options))
 
     def create(self, path: str, data: bytes) -> None:
-        """Write a new file. Raises FileExistsError where one is there, if the store can tell; `BadPlace`."""
+        """Write a new file. Raises FileExistsError where one exists, if the store can tell; `BadPlace`."""
         if self.scheme_name == "file":
             self._attempt(lambda _: _create_local(Path(path), data))
             return
         try:
             self._attempt(lambda fs: fs.pipe_file(path, data, mode="create"))
-        except BadPlace as problem:  # refused, or a store that knows no conditional writing
+        except BadPlace as problem:  # refused, or a store without conditional writes
             if isinstance(problem.__cause__, PermissionError) or _is_transient(problem.__cause__):
                 raise
             if self.describe(path) is not None:
@@ -193,17 +157,17 @@ class Remote:
             self._attempt(lambda fs: fs.pipe_file(path, data))
 
     def directories(self) -> list[str]:
-        """Names of what lies at the URL, one level deep."""
+        """Return the names at the URL, one level deep."""
         try:
-            found = self._attempt(lambda fs: fs.ls(self.path, detail=False))
+            names = self._attempt(lambda fs: fs.ls(self.path, detail=False))
         except FileNotFoundError:
             return []
-        return sorted({str(name).rstrip("/").rpartition("/")[2] for name in found})
+        return sorted({str(name).rstrip("/").rpartition("/")[2] for name in names})
 
     def _attempt(self, call: Callable[[Any], Result]) -> Result:
-        """Call with the file system, again after failures on the way; a host that never answered gets one more try.
+        """Call with the file system, and again after transient failures: once only for a host that never answered.
 
-        FileNotFoundError and FileExistsError are the caller's; all else becomes a `BadPlace`.
+        FileNotFoundError and FileExistsError are the caller's; every other error becomes a `BadPlace`.
         """
         waits = [*(WAITS if self._answered else WAITS[:1])]
         while True:
@@ -218,10 +182,11 @@ class Remote:
                 raise FileNotFoundError(str(error)) from error
             except Exception as error:  # each store's client has errors of its own
                 if not waits or not _is_transient(error):
-                    raise BadPlace(self._told(error)) from error
+                    raise BadPlace(self._explain(error)) from error
             time.sleep(waits.pop(0))
 
-    def _told(self, error: Exception) -> str:
+    def _explain(self, error: Exception) -> str:
+        """Return an error of the store's client as one line."""
         check = f"Check {self.scheme.check}" if self.scheme.check else "Check the URL"
         kind = type(error).__name__
         if isinstance(error, PermissionError) or "Credential" in kind:
@@ -229,14 +194,14 @@ class Remote:
         if self.scheme_name != "file" and _is_transient(error):
             return (
                 f"{self.url} cannot be reached ({kind}). {check}, then run the same command again: "
-                "what was moved is kept"
+                "finished transfers are kept"
             )
         reason = one_line(getattr(error, "strerror", None) or error)
         return f"{self.url} cannot be used ({kind}: {reason}). {check}"
 
 
 def _is_transient(error: BaseException | None) -> bool:
-    """Whether the same request may succeed later."""
+    """Return whether the same request may succeed later."""
     if isinstance(error, _FINAL) or getattr(error, "errno", None) in _FINAL_ERRNO:
         return False
     return "Credential" not in type(error).__name__
@@ -247,18 +212,18 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _create_local(path: Path, data: bytes) -> None:
-    """By a hard link, which is refused where a file is; on file systems without links, by rename."""
+    """Create a file by a hard link, which fails where a file exists; on file systems without links, by rename."""
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(data)
 
-    first = temporary_beside(path)
-    write_file(first, write)
+    link_source = temporary_beside(path)
+    write_file(link_source, write)
     try:
-        os.link(first, path)
+        os.link(link_source, path)
     except FileExistsError:
         raise
     except OSError:
         write_file(path, write)
     finally:
-        first.unlink(missing_ok=True)
+        link_source.unlink(missing_ok=True)

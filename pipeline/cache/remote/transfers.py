@@ -1,4 +1,4 @@
-"""A few transfers at a time: the first failure stops the others."""
+"""Transfers of files, a few at a time: the first failure stops the others."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -10,11 +10,11 @@ Item = TypeVar("Item")
 
 
 class Stopped(Exception):
-    """Raised in a transfer that goes on while another has failed."""
+    """The end of a transfer because another one has failed."""
 
 
 class Transfers:
-    """A few transfers at a time. `moved` counts bytes; the first failure stops the others within a block."""
+    """A group of transfers. `moved` counts bytes; the first failure stops the others within a block."""
 
     def __init__(self, progress: Any = None):
         self.moved = 0
@@ -23,6 +23,7 @@ class Transfers:
         self._stopped = threading.Event()
 
     def advance(self, count: int) -> None:
+        """Count transferred bytes. Raises `Stopped` if another transfer has failed."""
         if self._stopped.is_set():
             raise Stopped
         with self._lock:
@@ -31,7 +32,7 @@ class Transfers:
                 self._progress.update(count)
 
     def run(self, transfer: Callable[[Item], object], items: Iterable[Item]) -> None:
-        """Call `transfer` for each item. Raises what the first of them that failed raised."""
+        """Call `transfer` for each item. Raises the error of the first that fails."""
         pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
         try:
             for future in as_completed([pool.submit(transfer, item) for item in items]):
@@ -41,4 +42,5 @@ class Transfers:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def stop(self) -> None:
+        """End all transfers at their next block."""
         self._stopped.set()

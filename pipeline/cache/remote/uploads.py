@@ -1,4 +1,4 @@
-"""Sending a file of a cache to where it is published: compared with the manifest before, with what arrived after."""
+"""Uploads of a cache's files: each is compared with the manifest before, and with what arrived after."""
 
 import hashlib
 import re
@@ -13,9 +13,9 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def upload(published: Published, file: Path, record: FileRecord) -> bool:
-    """Send a file unless it is there; whether it was sent.
+    """Send a file unless it is there, and return whether it was sent.
 
-    Raises `BadCache` naming a file that is not what the manifest says, `BadPlace` if it does not arrive as it was.
+    Raises `BadCache` naming a file that differs from the manifest, `BadPlace` if it does not arrive intact.
     """
     sha256, etags = _digests(file)
     if sha256 != record.sha256:
@@ -30,28 +30,28 @@ def upload(published: Published, file: Path, record: FileRecord) -> bool:
 
 
 def _digests(file: Path) -> tuple[str, tuple[str, str]]:
-    """SHA-256, and the ETags that S3 can give: MD5 of the bytes, or of the MD5s of their parts."""
-    sha256, whole, parts = hashlib.sha256(), hashlib.md5(usedforsecurity=False), []
+    """Return a file's SHA-256 and the ETags that S3 can give: MD5 of the bytes, or of the MD5s of their parts."""
+    sha256, md5, part_md5s = hashlib.sha256(), hashlib.md5(usedforsecurity=False), []
     with file.open("rb") as opened:
         while block := opened.read(PART):
             sha256.update(block)
-            whole.update(block)
-            parts.append(hashlib.md5(block, usedforsecurity=False).digest())
-    combined = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
-    return sha256.hexdigest(), (whole.hexdigest(), f"{combined}-{len(parts)}")
+            md5.update(block)
+            part_md5s.append(hashlib.md5(block, usedforsecurity=False).digest())
+    combined = hashlib.md5(b"".join(part_md5s), usedforsecurity=False).hexdigest()
+    return sha256.hexdigest(), (md5.hexdigest(), f"{combined}-{len(part_md5s)}")
 
 
 def _arrived(remote: Remote, path: str, record: FileRecord, etags: tuple[str, str], sure: bool) -> bool:
-    """Whether the file lies there: by size and ETag. Where the ETag does not tell, `sure` reads it back.
+    """Return whether the store has the file, by size and ETag. If the ETag is unknown, `sure` reads the file back.
 
-    An MD5 that differs is no proof (encrypted objects have others), so then it is read back too.
+    A different MD5 does not prove damage (encrypted objects have others), so the file is read back then too.
     """
-    found = remote.describe(path)
-    if found is None or found.bytes != record.bytes:
+    file = remote.describe(path)
+    if file is None or file.bytes != record.bytes:
         return False
-    if found.etag in etags:
+    if file.etag in etags:
         return True
-    if not sure and not _MD5.fullmatch(found.etag):
+    if not sure and not _MD5.fullmatch(file.etag):
         return True
     try:
         remote.download(path, 0, record.bytes, record.sha256, None, lambda count: None)

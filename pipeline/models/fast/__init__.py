@@ -1,0 +1,1 @@
+"""Faster ways to compute parts of an encoder, each proved equal to the plain one."""

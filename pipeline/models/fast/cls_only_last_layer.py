@@ -1,8 +1,8 @@
-"""The last layer computed for [CLS] alone: nothing reads its other tokens.
+"""A last layer that computes [CLS] alone: nothing reads its other tokens.
 
-A classification head reads position 0 of the last layer, and the patience loss never matches that layer. So there
-only keys and values are needed of every token; query, attention, output projection and feed-forward of [CLS] are
-enough. Equal in real arithmetic; with dropout, other random numbers are drawn.
+A classification head reads position 0 of the last layer, and the patience loss never matches that layer. So that layer
+needs keys and values of every token, but query, attention, output projection and feed-forward of [CLS] only. The
+result is equal in real arithmetic; with dropout, other random numbers are drawn.
 """
 
 import types
@@ -17,10 +17,10 @@ _PARTS = ("attention.self.query", "attention.self.key", "attention.self.value", 
 
 
 def only_cls_in_last_layer(model: Any) -> bool:
-    """Make the last layer of `model` return [CLS] alone, [B, 1, H]; whether it is one that this is known for.
+    """Make the last layer of `model` return [CLS] alone, [B, 1, H], and return whether its type is supported.
 
-    Known are the layers of BERT and those built like them (RoBERTa, ELECTRA, CamemBERT, XLM-RoBERTa); others are
-    left as they are. State dict, configuration and what is saved stay the same.
+    Supported are the layers of BERT and those built like them (RoBERTa, ELECTRA, CamemBERT, XLM-RoBERTa); others are
+    left as they are. State dict, configuration and saved files stay the same.
     """
     layer = layers_of(model)[-1]
     if not _is_like_bert(layer):
@@ -36,7 +36,7 @@ def _is_like_bert(layer: nn.Module) -> bool:
 
 
 def _forward(layer: Any, hidden: Tensor, attention_mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
-    """[CLS] of the layer's output, [B, 1, H], from the hidden states [B, S, H] of the layer below."""
+    """Return [CLS] of the layer's output, [B, 1, H], from the hidden states [B, S, H] of the layer below."""
     attention = layer.attention.self
     cls = hidden[:, :1]
     heads = (*hidden.shape[:1], -1, attention.num_attention_heads, attention.attention_head_size)
@@ -48,9 +48,9 @@ def _forward(layer: Any, hidden: Tensor, attention_mask: Tensor | None = None, *
         attention_mask = attention_mask[:, :, :1]
         if attention_mask.is_floating_point():
             attention_mask = attention_mask.to(query.dtype)
-    read = functional.scaled_dot_product_attention(
+    context = functional.scaled_dot_product_attention(
         query, key, value, attention_mask, attention.dropout.p if layer.training else 0.0
     )
-    attended = layer.attention.output(read.transpose(1, 2).flatten(2), cls)
+    attended = layer.attention.output(context.transpose(1, 2).flatten(2), cls)
     result: Tensor = layer.feed_forward_chunk(attended)
     return result

@@ -1,8 +1,8 @@
-"""Dropout on a CPU with masks from a fast generator: torch draws one number at a time on processors other than
-Intel's, and that takes a tenth of a student's step.
+"""Dropout on a CPU with masks from a fast generator.
 
-Each element is dropped where 16 random bits are below p · 65536, so p is met to 1 in 65,536 and what is kept is
-scaled by 1 / (1 − p), as ever. The generator is seeded from torch's, so the seed of a step decides its masks.
+torch draws one number at a time on processors other than Intel's, which takes a tenth of a student's step. Here each
+element is dropped where 16 random bits are below p · 65536, so p is met to 1 in 65,536, and the others are scaled by
+1 / (1 − p) as usual. The generator is seeded from torch's, so the seed of a step decides its masks.
 """
 
 import types
@@ -17,7 +17,7 @@ _INTEGER: dict[torch.dtype, Any] = {torch.bfloat16: np.int16, torch.float32: np.
 
 
 def fast_dropout(model: nn.Module) -> None:
-    """Let every `nn.Dropout` of `model` draw its masks so, where its tensors are on a CPU."""
+    """Let every `nn.Dropout` of `model` draw its masks from the fast generator, where its tensors are on a CPU."""
     for module in model.modules():
         if isinstance(module, nn.Dropout) and module.p > 0:
             module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
@@ -28,7 +28,7 @@ def _forward(module: nn.Dropout, hidden: Tensor) -> Tensor:
 
 
 def dropped(hidden: Tensor, p: float) -> Tensor:
-    """`hidden` (any shape) with elements dropped with probability `p`, the others scaled by 1 / (1 − p)."""
+    """Return `hidden` (any shape) with elements dropped with probability `p`, the others scaled by 1 / (1 − p)."""
     if p == 0:
         return hidden
     if p == 1 or hidden.device.type != "cpu" or hidden.dtype not in _INTEGER:
@@ -37,6 +37,7 @@ def dropped(hidden: Tensor, p: float) -> Tensor:
 
 
 def _mask(shape: torch.Size, dtype: torch.dtype, p: float) -> Tensor:
+    """Return a tensor of 0 and 1 / (1 − p)."""
     count = shape.numel()
     generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ()))))
     words = generator.integers(0, 2**64, -(-count // 4), np.uint64)

@@ -1,5 +1,6 @@
-"""Attention for short inputs on a CPU: plain products, which torch's fused kernel does not beat up to 128 tokens
-(docs/log.md), and masks of pipeline/dropout.py in training.
+"""Attention for short inputs on a CPU, with the masks of cpu_dropout.py in training.
+
+It computes plain products, which torch's fused kernel does not beat up to 128 tokens (docs/log.md).
 """
 
 from typing import Any
@@ -19,13 +20,13 @@ LONG = 256  # tokens
 def short_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """[B, S, heads, width] from query, key and value [B, heads, S, width] and an additive mask [B, 1, S, S]."""
+    """Return [B, S, heads, width] from query, key and value [B, heads, S, width] and an additive mask [B, 1, S, S]."""
     if key.shape[2] > LONG:  # where the scores of all pairs would fill the memory
         mask = attention_mask if attention_mask is None else attention_mask.to(query.dtype)
-        read = functional.scaled_dot_product_attention(
+        context = functional.scaled_dot_product_attention(
             query, key, value, mask, options["dropout"], scale=options["scaling"]
         )
-        return read.transpose(1, 2), None
+        return context.transpose(1, 2), None
     scores = torch.matmul(query * options["scaling"], key.transpose(2, 3))
     if attention_mask is not None:
         scores = scores + attention_mask
@@ -38,6 +39,6 @@ AttentionMaskInterface.register(NAME, eager_mask)
 
 
 def use_short_attention(model: Any) -> None:
-    """Let `model` attend so from now on, where its layers let transformers choose (MPNet's do not)."""
+    """Let `model` use this attention, where its layers let transformers choose (MPNet's do not)."""
     if getattr(model, "_supports_attention_backend", False):
         model.set_attn_implementation(NAME)

@@ -13,7 +13,7 @@ from pipeline.cache.format import arrow
 from pipeline.cache.format.columns import LOGITS, cls_column
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.open import open_cache
-from pipeline.cache.shards import map_file
+from pipeline.cache.shard_sources import map_file
 from pipeline.data.batching import BatchOrder, collate
 from pipeline.distillation.targets import CachedTargets
 from pipeline.models.accelerator import keep_freed_memory
@@ -123,7 +123,7 @@ def mapped_gather(cache: str, names: Sequence[str]) -> Gather:
 
 def opening(cache: str, layers: Sequence[int], cold: bool) -> Turn:
     """Return a turn that times a fresh process until a cache is open, and until it has a batch with its targets."""
-    assert arrow.SUFFIX  # opening must not import it within the time
+    assert arrow.__name__  # opening must not import it within the time
 
     def run(_: int) -> Measured:
         if cold:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from pipeline.cache.format.columns import LOGITS, cls_column
-from pipeline.cache.full_check import damage
+from pipeline.cache.full_check import damaged_files
 from pipeline.cache.open import open_cache
-from pipeline.cache.writer import write_shard
+from pipeline.cache.shard_writer import write_shard
 from pipeline.config.methods import METHODS
 from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import BatchOrder, collate
@@ -86,7 +86,7 @@ def open_verify_read(caches: Sequence[tuple[str, tuple[int, ...]]]) -> Callable[
         for _ in range(OPENINGS):
             cache = open_cache(location)
         opened = time.perf_counter()
-        damaged = damage(Path(location), cache.manifest, lambda _: None)
+        damaged = damaged_files(Path(location), cache.manifest, lambda _: None)
         assert not damaged, damaged
         verified = time.perf_counter()
         read_epoch(cache.splits["train"], layers)

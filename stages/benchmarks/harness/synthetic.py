@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.cache.format.columns import ColumnType, cls_column, column_types
 from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import FORMAT_VERSION, Manifest, ModelRecord, ShardRecord, SplitRecord, TaskRecord
-from pipeline.cache.teacher_files import write_bundle
+from pipeline.cache.teacher_files import write_teacher_files
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.ragged import Column, Ragged
 from pipeline.data.splits import ROW_HASH_BYTES, digest_of, row_hash, shard_ranges
@@ -206,7 +206,7 @@ def synthetic_cache(
         TaskRecord("mnli", LABELS, ("accuracy",)),
         ModelRecord(config.model_type, depth, config.hidden_size, len(LABELS), 0, 2, config.vocab_size),
         splits,
-        writer.write_teacher(lambda teacher: write_bundle(teacher, model, tokenizer)),
+        writer.write_teacher(lambda teacher: write_teacher_files(teacher, model, tokenizer)),
         made={"command": "benchmark"},
     )
     writer.finish(manifest)

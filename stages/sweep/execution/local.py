@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from pipeline.system.child_process import end_with_parent, select_gpu
 from pipeline.system.cpu import available_cores
 from pipeline.system.interrupts import SIGNALS
 from stages.sweep.execution.worker import FAILED, Job, ProgressUpdate, TrialOutcome, work
@@ -148,18 +149,14 @@ def local_engine(slots: int) -> Iterator[LocalEngine]:
 def _serve(connection: Connection, index: int, threads: int | None) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # a training handles them; between trainings there is nothing to save
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    end_with_parent()
     import torch
     from tqdm import tqdm
 
     tqdm.set_lock(threading.RLock())  # its own would be a semaphore of the system, which a killed process leaves
     import pipeline.training.student  # noqa: F401
 
-    if torch.cuda.is_available():
-        torch.cuda.set_device(index % torch.cuda.device_count())
-    elif threads is not None:
+    if not select_gpu(index) and threads is not None:
         torch.set_num_threads(threads)
     send: Any = connection.send
     while True:

@@ -57,7 +57,7 @@ class RayEngine:
                 f"no node of the Ray cluster holds a trial, which asks for {self._devices:g} {nodes.device}. Start "
                 "such a node (with an autoscaler: min_workers: 1), then run the same command again"
             )
-        self._work = self._ray.remote(max_retries=0, **nodes.asked(self._devices))(_work)
+        self._work = self._ray.remote(max_retries=0, **nodes.resources(self._devices))(_work)
         here = self._ray.get_runtime_context().get_node_id()
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -86,7 +86,7 @@ class RayEngine:
 
     def _start(self, job: Job, crashes: int = 0) -> None:
         attempt = Attempt(job, next(self._numbers), crashes)
-        self._running[self._work.remote(self._nodes.place, job, attempt.number, self._mailbox)] = attempt
+        self._running[self._work.remote(self._nodes.directory, job, attempt.number, self._mailbox)] = attempt
 
     def events(self, seconds: float) -> list[ProgressUpdate | TrialOutcome]:
         """Return the latest progress and outcomes; wait up to `seconds` for a job to end."""

@@ -91,7 +91,7 @@ class SweepDirectory:
             return 0.0, False, {}
 
     def write_progress(self, seconds: float, live: Mapping[str, ProgressUpdate], finished: bool = False) -> None:
-        """Write progress.json. Raises `BadCache` if another process took the directory over in the meantime."""
+        """Write progress.json. Raises `LeaseLost` if another process took the directory over in the meantime."""
         self.lease.check()
         running = {key: vars(update) for key, update in live.items()}
         write_json(self.path / PROGRESS, {"seconds": round(seconds, 2), "finished": finished, "live": running})

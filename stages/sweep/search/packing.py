@@ -85,7 +85,7 @@ def measure_pack(
         return EncoderLearner(model, recipe.objective, config, accelerator, pad_id)
 
     packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
-    targets, order = CachedTargets(split), Schedule.of(config, split.lengths).order
+    targets, order = CachedTargets(split), Schedule.of_training(config, split.lengths).order
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for step in range(1 + steps):
         for size, pack in packs.items():

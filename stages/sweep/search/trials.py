@@ -112,7 +112,7 @@ class Trials:
         recipe = resolve_recipe(config, cache.manifest)
         recipe = recipe.starting_from(self._initial_digests(recipe, cache))
         config = replace(recipe.config, out=recipe.default_out(cache.manifest.task.name))
-        return Trial(recipe, config, Schedule.of(config, train.lengths), dev)
+        return Trial(recipe, config, Schedule.of_training(config, train.lengths), dev)
 
     def _initial_digests(self, recipe: StudentRecipe, cache: Cache) -> Mapping[str, str]:
         """Return the digests of the checkpoint that a student starts from, which is loaded once."""

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.cache.format.containers import container
+from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.open import open_cache
 from pipeline.data.ragged import Ragged
@@ -138,7 +138,7 @@ def test_a_shard_that_is_no_plain_file_of_the_directory(small, tmp_path, attack)
     with untouched(other):
         attack(small / file, other)
         assert problem(small) == (
-            f"{small}/{file} is damaged (it is no plain file). Run: python cli.py cache verify {small} --repair"
+            f"{small}/{file} is damaged (it is not a regular file). Run: python cli.py cache verify {small} --repair"
         )
 
 
@@ -155,7 +155,8 @@ def test_a_teacher_that_is_no_plain_file_of_the_directory(cache, tiny, refused, 
     path = cache / "teacher" / name
     attack(path, tiny.arrow / "teacher")
     assert (
-        "teacher/" in (line := refused(cache)) and "is damaged (it is no plain file). Run: python cli.py cache" in line
+        "teacher/" in (line := refused(cache))
+        and "is damaged (it is not a regular file). Run: python cli.py cache" in line
     )
 
 
@@ -318,7 +319,7 @@ def permute(cache: Path) -> str:
     columns = dict(opened.splits["train"].shards[0])
     order = np.roll(np.arange(len(columns["label"])), 1)
     changed = permuted(columns, order) | {"example_id": np.array(columns["example_id"])}
-    container(opened.manifest.container).write(cache / file, changed)
+    CONTAINERS[opened.manifest.container].write(cache / file, changed)
     return file
 
 
@@ -447,7 +448,7 @@ def test_an_hdf5_file_of_an_old_format(tmp_path, version):
         old.write(bytes(path.stat().st_size))  # so that the places in the manifest lie in the file
     shutil.move(tmp_path / "old.h5", path)
     seal_shard(tmp_path / "small", "train/00000.h5")
-    assert "is damaged (no HDF5 file of version 1.10)" in problem(tmp_path / "small")
+    assert "is damaged (not an HDF5 file of version 1.10)" in problem(tmp_path / "small")
 
 
 def with_column(batch: pa.RecordBatch, name: str, values: list, kind: pa.DataType | None = None) -> pa.RecordBatch:
@@ -558,9 +559,9 @@ CONFIGS = {
     "wide inside": ({"intermediate_size": 10**7}, "intermediate.dense.weight is F32 [64, 32], not (10000000, 32)"),
     "a million layers": ({"num_hidden_layers": 10**6}, "num_hidden_layers of config.json is 1000000"),
     "a hundred layers": ({"num_hidden_layers": 100}, "config.json says 100 layers, and there are 4"),
-    "no layers": ({"num_hidden_layers": 0}, "bert is no stack of encoder layers"),
+    "no layers": ({"num_hidden_layers": 0}, "bert is not a stack of encoder layers"),
     "text for layers": ({"num_hidden_layers": "4"}, "num_hidden_layers"),
-    "a decoder": ({"is_encoder_decoder": True}, "bert is no stack of encoder layers"),
+    "a decoder": ({"is_encoder_decoder": True}, "bert is not a stack of encoder layers"),
     "a billion labels": ({"id2label": ..., "num_labels": 10**9}, "num_labels of config.json is 1000000000"),
     "millions of layers inside": ({"text_config": {"n_layers": [1, 10**6]}}, "n_layers of config.json is 1000000"),
     "three labels": ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "config.json has num_labels 3, not 2"),

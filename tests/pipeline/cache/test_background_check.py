@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pipeline.cache import background_check, user_store
-from pipeline.cache.format.containers import container
+from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.open import open_cache
-from pipeline.cache.writer import write_shard
+from pipeline.cache.shard_writer import write_shard
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.ragged import Ragged
 from pipeline.errors import BadCache, Interrupted
@@ -329,7 +329,7 @@ def test_a_file_replaced_while_a_student_trains_on_the_old_one(cache, tiny, tmp_
 def test_hdf5_is_checked_likewise(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("PKD_STORE", str(tmp_path / "store"))
     cache = shutil.copytree(tiny.hdf5, tmp_path / "cache")
-    suffix = container("hdf5").SUFFIX
+    suffix = CONTAINERS["hdf5"].suffix
     path = cache / "train" / f"00002{suffix}"
     extent = open_cache(cache).manifest.splits["train"].shards[2].parts["cls_02"]
     data = bytearray(path.read_bytes())

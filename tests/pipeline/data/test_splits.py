@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cache.open import open_cache
-from pipeline.cache.shards import LocalSource
+from pipeline.cache.shard_sources import LocalSource
 from pipeline.data.batching import collate
 from pipeline.data.splits import ExampleRows, Split, row_hash
 from pipeline.distillation.targets import CachedTargets
@@ -63,8 +63,8 @@ def test_a_batch_of_any_ids(split, ids):
         assert batch.row_hashes[place] == row_hash(tokens) and batch.labels[place] == shard["label"][row]
     targets = CachedTargets(split).for_batch(batch, ("cls_02", "logits", "cls_01"))
     for name in ("cls_02", "cls_01"):
-        assert np.array_equal(targets[name].numpy(), split.whole(name)[ids])
-    assert np.array_equal(targets["logits"].numpy(), split.whole("logits")[ids])
+        assert np.array_equal(targets[name].numpy(), split.column(name)[ids])
+    assert np.array_equal(targets["logits"].numpy(), split.column("logits")[ids])
 
 
 def test_located_rows_are_those_that_were_checked(split):
@@ -142,7 +142,7 @@ def test_a_file_system_that_takes_no_advice(wide, advised, monkeypatch):
 
     monkeypatch.setattr(Watched, "madvise", refuse)
     wide.prefetch(["cls_01"], np.array([1, 2999]))
-    assert np.array_equal(wide.gather("cls_01", np.array([1, 2999])), wide.whole("cls_01")[[1, 2999]])
+    assert np.array_equal(wide.gather("cls_01", np.array([1, 2999])), wide.column("cls_01")[[1, 2999]])
 
 
 def test_verification_reads_through_a_mapping_of_its_own(wide):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from pipeline.cache.teacher_files import student_from_bundle, write_bundle
+from pipeline.cache.teacher_files import load_student, write_teacher_files
 from pipeline.errors import BadCache, BadModel
 from pipeline.models.checkpoints import Head, label_names, load_classifier, load_tokenizer, locate
 from pipeline.models.encoders import cls_vectors, cut_config, layer_list
@@ -38,8 +38,8 @@ def test_cls_vectors_are_those_of_the_hidden_states(teacher):
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_layer_j_of_a_cut_model_is_layer_j_of_the_whole_to_the_last_bit(teacher, depth, tmp_path):
-    write_bundle(tmp_path, teacher, tokenizer())
-    student = student_from_bundle(tmp_path, depth, 4).eval()
+    write_teacher_files(tmp_path, teacher, tokenizer())
+    student = load_student(tmp_path, depth, 4).eval()
     layers = range(1, depth + 1)
     assert len(layer_list(student)[1]) == depth
     for whole, cut in zip(read(teacher, layers)[0], read(student, layers)[0], strict=True):
@@ -48,7 +48,7 @@ def test_layer_j_of_a_cut_model_is_layer_j_of_the_whole_to_the_last_bit(teacher,
     assert all(torch.equal(tensor, whole_state[name]) for name, tensor in student.state_dict().items())
 
 
-def test_a_bundle_tells_neither_of_code_nor_of_places(tmp_path):
+def test_teacher_files_name_neither_code_nor_paths(tmp_path):
     """What a teacher's own files say of code or of directories stays behind: a reader would refuse it."""
     model, words = (
         load_classifier(
@@ -61,29 +61,29 @@ def test_a_bundle_tells_neither_of_code_nor_of_places(tmp_path):
         "special_tokens_map_file": "/home/ann/map.json",
         "auto_map": {"AutoTokenizer": ["evil.T", None]},
     }
-    (tmp_path / "bundle").mkdir()
-    write_bundle(tmp_path / "bundle", model, words)
-    for path in (tmp_path / "bundle").glob("*.json"):
+    (tmp_path / "files").mkdir()
+    write_teacher_files(tmp_path / "files", model, words)
+    for path in (tmp_path / "files").glob("*.json"):
         assert "evil" not in path.read_text() and "/home" not in path.read_text()
-    student_from_bundle(tmp_path / "bundle", 2, 4)
+    load_student(tmp_path / "files", 2, 4)
     model.config.quantization_config = {"quant_method": "gptq"}
     with pytest.raises(BadModel, match=r"this teacher cannot be cached: config\.json asks for code"):
-        write_bundle(tmp_path / "bundle", model, words)
+        write_teacher_files(tmp_path / "files", model, words)
 
 
 def test_a_student_does_not_read_the_upper_layers(teacher, tmp_path):
-    write_bundle(tmp_path, teacher, tokenizer())
+    write_teacher_files(tmp_path, teacher, tokenizer())
     for layer in (3, 4):
         (tmp_path / f"layer-{layer:02d}.safetensors").unlink()
-    student_from_bundle(tmp_path, 2, 4)
+    load_student(tmp_path, 2, 4)
     with pytest.raises(BadCache) as error:
-        student_from_bundle(tmp_path, 3, 4)
+        load_student(tmp_path, 3, 4)
     assert str(error.value).startswith(f"{tmp_path}: the teacher in this cache is damaged (")
     assert str(error.value).endswith(f"See: python cli.py cache verify {tmp_path.parent}")
 
 
-def test_a_bundle_loads_with_plain_transformers_and_has_the_same_digests(teacher, tmp_path):
-    write_bundle(tmp_path, teacher, tokenizer())
+def test_teacher_files_load_with_plain_transformers_and_have_the_same_digests(teacher, tmp_path):
+    write_teacher_files(tmp_path, teacher, tokenizer())
     plain = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert weights_digest(plain.state_dict()) == weights_digest(teacher.state_dict())
     assert config_digest(plain.config) == config_digest(teacher.config)
@@ -108,7 +108,7 @@ def test_loading_fewer_layers_from_any_checkpoint(teacher, tmp_path):
         ),
         (
             transformers.BartConfig(d_model=32, encoder_layers=2, decoder_layers=2, vocab_size=32),
-            "bart is no stack of encoder layers and cannot be cut. Use a BERT-like encoder",
+            "bart is not a stack of encoder layers and cannot be cut. Use a BERT-like encoder",
         ),
     ],
 )

@@ -14,7 +14,9 @@ from pipeline.cache.open import open_cache
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.models.checkpoints import load_classifier, load_tokenizer
-from pipeline.teacher import shard_workers
+from pipeline.system.files import write_file
+from pipeline.system.lease import Lease
+from pipeline.teacher.shard_queue import ShardPool, process_shards
 from stages import cache_teacher
 from tests.helpers.writers import config, contents, recorded, unchanged, words
 
@@ -123,7 +125,7 @@ def test_who_joins_a_cache_that_is_finished_meanwhile_computes_nothing(tiny, tmp
     interrupted(tiny, out, monkeypatch, 3, shard_rows=16)
     owner = CacheWriter(out, open_cache(tmp_path / "whole").manifest.fields, "arrow")
     assert owner.start()
-    acquire, before = shard_workers.Lease.acquire, {}
+    acquire, before = Lease.acquire, {}
 
     def meanwhile(lease):
         if lease.path.suffix == ".lease" and not before:
@@ -132,7 +134,7 @@ def test_who_joins_a_cache_that_is_finished_meanwhile_computes_nothing(tiny, tmp
             (tmp_path / "whole").rename(out)
         return acquire(lease)
 
-    monkeypatch.setattr(shard_workers.Lease, "acquire", meanwhile)
+    monkeypatch.setattr(Lease, "acquire", meanwhile)
     cache_teacher.run(config(tiny, out, shard_rows=16, join=True))
     assert before
     assert {path.stat().st_ino for path in out.rglob("*") if path.is_file()} == set(before.values())
@@ -154,7 +156,7 @@ def test_who_gets_the_lease_of_a_finished_cache_leaves_it_alone(tiny, tmp_path, 
     hidden = (out / MANIFEST).rename(tmp_path / MANIFEST)
     (out / ".partial").mkdir()
     writer = CacheWriter(out, open_cache(tiny.arrow).manifest.fields, "arrow")
-    shard_workers.write_file(out / ".partial" / "identity.json", lambda path: path.write_text("{}"))
+    write_file(out / ".partial" / "identity.json", lambda path: path.write_text("{}"))
     before = {path: path.stat().st_ino for path in out.rglob("*") if path.is_file() and ".partial" not in path.parts}
     hidden.rename(out / MANIFEST)
     assert writer.start()
@@ -175,9 +177,7 @@ def test_a_worker_that_fails_keeps_no_claim(tmp_path):
         return failed
 
     with pytest.raises(BadCache, match="no room"):
-        shard_workers.process_shards(
-            writer, [("dev", 0, 0, 4), ("dev", 1, 4, 8)], shard_workers.ShardPool(2, fail, lambda _: None)
-        )
+        process_shards(writer, [("dev", 0, 0, 4), ("dev", 1, 4, 8)], ShardPool(2, fail, lambda _: None))
     assert [writer.claim("dev", index).holder() for index in (0, 1)] == [None, None]
 
 

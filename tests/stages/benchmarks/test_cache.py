@@ -8,7 +8,8 @@ import torch
 import transformers
 
 from pipeline.cache.format.manifest import SplitRecord
-from pipeline.cache.shards import LocalSource, Shard
+from pipeline.cache.shard_sources import LocalSource
+from pipeline.cache.shards import Shard
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.data.batching import by_length

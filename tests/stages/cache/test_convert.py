@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cache.open import open_cache
-from pipeline.cache.user_store import known_rows, remember_rows
+from pipeline.cache.user_store import record_rows, recorded_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.cache import CacheConvertConfig
 from pipeline.config.training import CacheTeacherConfig
@@ -50,7 +50,7 @@ def test_convert_writes_the_bytes_of_cache_teacher(tiny, tmp_path, source, optio
 
 
 def test_convert_records_its_source(call, tiny, tmp_path):
-    remember_rows(open_cache(tiny.arrow).manifest.identity, CacheTeacherConfig(**tiny.rows))
+    record_rows(open_cache(tiny.arrow).manifest.identity, CacheTeacherConfig(**tiny.rows))
     out = tmp_path / "out"
     found = call("cache", "convert", tiny.arrow, out, "--layers", "1,3", "--dtype", "float16").json
     source, made = open_cache(tiny.arrow).manifest, open_cache(out).manifest
@@ -65,7 +65,7 @@ def test_convert_records_its_source(call, tiny, tmp_path):
         assert made.made[name] == source.made[name]
     assert set(made.made) == {"command", "teacher", "rows_from", "rows", "seconds", "environment"}
     assert str(tmp_path) not in (out / "manifest.json").read_text()
-    assert known_rows(made.identity).train_file == tiny.rows["train_file"]  # for cache verify --repair
+    assert recorded_rows(made.identity).train_file == tiny.rows["train_file"]  # for cache verify --repair
     assert not (out / ".partial").exists()
 
 
@@ -95,7 +95,7 @@ def test_convert_refuses_bad_options(call, tiny, tmp_path):
             f"Make it: python cli.py cache-teacher --cache {tmp_path}/gone --task TASK"
         ),
         (tiny.arrow, "file"): f"{tmp_path}/file is a file. Name another OUT",
-        (tiny.arrow, "full"): f"{tmp_path}/full is not empty and no cache. Name another OUT",
+        (tiny.arrow, "full"): f"{tmp_path}/full is not empty and not a cache. Name another OUT",
         (tiny.arrow, "other"): (
             f"{tmp_path}/other was made from something else (dtype: float16 ≠ float32). Name another OUT"
         ),
@@ -148,7 +148,7 @@ def test_convert_refuses_damaged_shard(call, tiny, tmp_path, part):
     [
         ("flipped", "its bytes are not those of the manifest"),
         ("gone", "No such file or directory"),
-        ("link", "it is no plain file"),
+        ("link", "it is not a regular file"),
     ],
 )
 def test_convert_refuses_damaged_teacher(call, tiny, tmp_path, kind, reason):

@@ -233,7 +233,7 @@ def test_gc_refuses_directory_without_cache(call, tmp_path):
     put(directory / ".manifest.json.0123abcd.tmp")
     before = contents(tmp_path)
     refused = (
-        f"Error: {directory} is no cache (it has neither manifest.json nor .partial/): nothing in it was touched. "
+        f"Error: {directory} is not a cache (it has neither manifest.json nor .partial/): nothing in it was touched. "
     )
     result = call("cache", "gc", directory)
     assert (result.code, result.error) == (2, f"{refused}Name the directory of a cache")

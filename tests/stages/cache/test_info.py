@@ -34,7 +34,7 @@ def test_info_reports_variation_of_each_layer(call, tiny):
     train = open_cache(tiny.float16).splits["train"]
     assert [layer["layer"] for layer in found["layers"]] == [1, 2, 3]
     for layer in found["layers"]:
-        unit = normalised(train.whole(f"cls_{layer['layer']:02d}"))
+        unit = normalised(train.column(f"cls_{layer['layer']:02d}"))
         assert layer["variation"] == pytest.approx(((unit - unit.mean(axis=0)) ** 2).sum(axis=1).mean())
         assert layer["probe"] is None
     assert found["probes"] is None
@@ -54,7 +54,7 @@ def test_info_compares_probes_with_teacher_and_majority(call, tiny, tmp_path):
     dev = open_cache(cache).splits["dev"]
     compared = result.json["probes"]
     share = float(np.bincount(dev.labels).max() / len(dev))
-    teacher = measure(["accuracy"], dev.whole("logits"), dev.labels)["accuracy"]
+    teacher = measure(["accuracy"], dev.column("logits"), dev.labels)["accuracy"]
     assert teacher == pytest.approx(1 - 30 / 90, abs=0.03)
     assert compared == {"metric": "accuracy", "split": "dev", "examples": 300, "teacher": teacher, "majority": share}
     first, noise, third = result.json["layers"]

@@ -161,7 +161,7 @@ def test_a_server_gone_in_the_middle(tiny, s3, call, tmp_path, monkeypatch):  # 
     problem = call("cache", "pull", f"{s3.url}/toy", tmp_path / "copy")
     assert problem.code == 2 and re.fullmatch(
         rf"Error: {s3.url}/toy cannot be reached \(\w+\)\. Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
-        r"AWS_ENDPOINT_URL, then run the same command again: what was moved is kept",
+        r"AWS_ENDPOINT_URL, then run the same command again: finished transfers are kept",
         problem.error,
     )
     assert not list((tmp_path / "copy").glob("*/.*.tmp"))
@@ -207,10 +207,10 @@ def test_two_pushers_of_different_caches(tiny, s3, call, monkeypatch):  # noqa: 
 def test_a_local_file_is_created_once(tmp_path):
     from pipeline.cache.remote.object_store import Remote
 
-    object_store = Remote(f"file://{tmp_path}")
-    object_store.create(str(tmp_path / "a"), b"first")
+    remote = Remote(f"file://{tmp_path}")
+    remote.create(str(tmp_path / "a"), b"first")
     with pytest.raises(FileExistsError):
-        object_store.create(str(tmp_path / "a"), b"second")
+        remote.create(str(tmp_path / "a"), b"second")
     assert files_of(tmp_path) == {"a": b"first"}
 
 
@@ -249,7 +249,7 @@ def test_a_damaged_blob_is_found_and_sent_again(tiny, s3, call, tmp_path):  # no
 
 def test_a_large_file_is_sent_in_parts(s3, tmp_path, monkeypatch):  # noqa: F811
     from pipeline.cache.format.manifest import FileRecord
-    from pipeline.cache.remote.object_store import object_store, uploads
+    from pipeline.cache.remote import object_store, uploads
     from pipeline.cache.remote.published import Published
     from pipeline.system.digests import file_digest
 
@@ -302,21 +302,21 @@ def test_refusals_are_one_line_each(tiny, s3, call, tmp_path, monkeypatch, comma
         s3.become("anna", unused.getsockname()[1])
         assert ask(f"{s3.url}/toy") == (
             f"Error: {s3.url}/toy cannot be reached (EndpointConnectionError). {check}, then run the same command "
-            "again: what was moved is kept"
+            "again: finished transfers are kept"
         )
     for url in ("ftp://host/toy", "s3://", "s3://a/../b", "simplecache::s3://a/b", "file:///a//b"):
         assert ask(url) == (
-            f"Error: {url} is no URL for a cache. Write it as s3://bucket/name, gs://bucket/name, "
+            f"Error: {url} is not a URL for a cache. Write it as s3://bucket/name, gs://bucket/name, "
             "hf://datasets/user/repository/name or file:///directory/name"
         )
     assert ask("s3://key:hidden@bucket/toy") == (
         "Error: a URL holds no credentials. Give them as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
     )
     assert ask("hf://models/toy") == (
-        "Error: hf://models/toy names no repository. Write it as hf://datasets/user/repository/name"
+        "Error: hf://models/toy does not name a repository. Write it as hf://datasets/user/repository/name"
     )
     assert ask(f"{s3.url}/blobs") == (
-        f"Error: {s3.url}/blobs: blobs is where the files of published caches lie. Choose another name"
+        f"Error: {s3.url}/blobs: blobs holds the files of published caches. Choose another name"
     )
     assert not (tmp_path / "copy").exists()
 
@@ -340,7 +340,7 @@ def test_pull_keeps_off_other_directories(tiny, tmp_path, call):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     problem = call("cache", "pull", url, tmp_path / "mine")
-    assert problem.error == f"Error: {tmp_path}/mine is not empty and no cache. Name another DIR"
+    assert problem.error == f"Error: {tmp_path}/mine is not empty and not a cache. Name another DIR"
     assert files_of(other) == before and files_of(tmp_path / "mine") == {"thesis.txt": b"mine"}
 
 

@@ -94,7 +94,7 @@ def test_repair_computes_only_damaged_shards_again(call, tiny, cache):
 
 
 def test_repair_needs_no_rows_if_tokens_are_intact(call, cache, monkeypatch):
-    monkeypatch.setattr("stages.cache.verify.known_rows", lambda _: None)
+    monkeypatch.setattr("stages.cache.verify.recorded_rows", lambda _: None)
     monkeypatch.setattr("pipeline.teacher.repair.load_rows", lambda _: pytest.fail("rows were read"))
     before = contents(cache)
     for file, part in (("train/00000.arrow", "logits"), ("dev/00001.arrow", "cls_03")):
@@ -104,7 +104,7 @@ def test_repair_needs_no_rows_if_tokens_are_intact(call, cache, monkeypatch):
 
 
 def test_repair_without_rows_repairs_the_other_files(call, tiny, cache, monkeypatch):
-    monkeypatch.setattr("stages.cache.verify.known_rows", lambda _: None)
+    monkeypatch.setattr("stages.cache.verify.recorded_rows", lambda _: None)
     before = contents(cache)
     damage_all_kinds(cache)
     done = call("cache", "verify", cache, "--repair")
@@ -223,7 +223,7 @@ def test_sample_detects_targets_of_other_rows(call, tiny, tmp_path):
     """Targets in another order, with every digest right: no digest can see that, the teacher can."""
     from pipeline.cache.format.columns import check_columns
     from pipeline.cache.open import open_cache
-    from pipeline.cache.writer import write_shard
+    from pipeline.cache.shard_writer import write_shard
 
     cache = Path(shutil.copytree(tiny.arrow, tmp_path / "cache"))
     opened = open_cache(tiny.arrow)
@@ -264,7 +264,7 @@ def test_verify_refuses_what_it_cannot_read(call, tmp_path, tiny, cache):
 
 def test_repair_finds_the_recorded_rows(tiny, monkeypatch, tmp_path):
     manifest = read_manifest(tiny.arrow)
-    known = user_store.known_rows(manifest.identity)
+    known = user_store.recorded_rows(manifest.identity)
     assert known is not None and known.train_file == tiny.rows["train_file"]
     assert rows_of(manifest, known, {"dev_file": "elsewhere.csv"}).dev_file == "elsewhere.csv"
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,7 @@
-"""Both containers through one suite."""
+"""All containers through one suite."""
+
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -8,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.cache.format.columns import check_columns, column_types
-from pipeline.cache.format.containers import container, layout
-from pipeline.cache.shards import map_file
+from pipeline.cache.format.containers import CONTAINERS
+from pipeline.cache.shard_sources import map_file
+from pipeline.config.shared import CONTAINER_NAMES
 from pipeline.data.ragged import Ragged
+from tests.helpers.paths import ROOT
 
-both = pytest.mark.parametrize("name", ["arrow", "hdf5"])
+each = pytest.mark.parametrize("name", CONTAINERS)
 
 
 def types(dtype="float16", regression=False, token_types=True):
@@ -43,9 +48,25 @@ def columns(rows, seed=0, dtype="float16", regression=False):
 
 def read(name, path, kinds, rows):
     """The columns of a file, at the places where its container says they lie."""
-    data, places = map_file(path)[0], layout(name, path, kinds, rows)
+    data, places = map_file(path)[0], CONTAINERS[name].layout(path, kinds, rows)
     parts = {part: data[start : start + size] for part, (start, size) in places.items()}
     return {c: kind.view(c, [parts[part] for part in kind.parts(c)], rows) for c, kind in kinds.items()}
+
+
+def test_options_name_the_containers_of_the_table():
+    assert tuple(CONTAINERS) == CONTAINER_NAMES
+    assert len({container.suffix for container in CONTAINERS.values()}) == len(CONTAINERS)
+
+
+def test_arrow_caches_do_not_import_h5py():
+    code = (
+        "import sys; from pathlib import Path; import stages.train_student, pipeline.cache.leftovers\n"
+        "from pipeline.cache.format.containers import CONTAINERS\n"
+        "try: CONTAINERS['arrow'].layout(Path('absent'), {}, 1)\n"
+        "except OSError: pass\n"
+        "assert 'pipeline.cache.format.arrow' in sys.modules and 'h5py' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def same(a, b):
@@ -54,56 +75,56 @@ def same(a, b):
     return a.dtype == b.dtype and np.array_equal(a, b)
 
 
-@both
+@each
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 40), st.integers(0, 99), st.sampled_from(["float16", "float32"]), st.booleans())
 def test_what_is_written_is_read(name, tmp_path, rows, seed, dtype, regression):
-    module = container(name)
-    path = tmp_path / f"shard{module.SUFFIX}"
+    container = CONTAINERS[name]
+    path = tmp_path / f"shard{container.suffix}"
     written = columns(rows, seed, dtype, regression)
-    module.write(path, written)
+    container.write(path, written)
     found = read(name, path, types(dtype, regression), rows)
     check_columns(found, types(dtype, regression), rows)
     assert set(found) == set(written) and all(same(written[c], found[c]) for c in written)
 
 
-@both
+@each
 def test_the_same_columns_are_the_same_bytes(name, tmp_path):
-    module = container(name)
+    container = CONTAINERS[name]
     for file in ("a", "b"):
-        module.write(tmp_path / file, columns(20))
+        container.write(tmp_path / file, columns(20))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-@both
+@each
 def test_columns_are_views_of_the_mapped_file(name, tmp_path):
-    module = container(name)
-    module.write(tmp_path / "shard", columns(20))
+    container = CONTAINERS[name]
+    container.write(tmp_path / "shard", columns(20))
     for column in read(name, tmp_path / "shard", types(), 20).values():
         array = column.values if isinstance(column, Ragged) else column
         assert not array.flags.owndata and not array.flags.writeable
 
 
-@both
+@each
 @pytest.mark.parametrize("damage", [b"", b"garbage" * 50])
 def test_what_is_no_shard(name, tmp_path, damage):
     path = tmp_path / "shard"
     path.write_bytes(damage)
     with pytest.raises((ValueError, OSError)):
-        layout(name, path, types(), 20)
+        CONTAINERS[name].layout(path, types(), 20)
 
 
-@both
+@each
 def test_a_shard_of_other_rows_or_columns(name, tmp_path):
     path = tmp_path / "shard"
-    container(name).write(path, columns(20))
+    CONTAINERS[name].write(path, columns(20))
     for kinds, rows in ((types(), 21), (types("float32"), 20), (types(token_types=False), 20)):
         with pytest.raises(ValueError):
-            layout(name, path, kinds, rows)
+            CONTAINERS[name].layout(path, kinds, rows)
 
 
 def test_an_arrow_file_that_is_compressed_has_nulls_or_several_batches(tmp_path):
-    container("arrow").write(tmp_path / "good", columns(20))
+    CONTAINERS["arrow"].write(tmp_path / "good", columns(20))
     with pa.OSFile(str(tmp_path / "good")) as file:
         batch = pa.ipc.open_file(file).get_batch(0)
     label = batch.schema.get_field_index("label")
@@ -117,7 +138,7 @@ def test_an_arrow_file_that_is_compressed_has_nulls_or_several_batches(tmp_path)
             for one in batches:
                 writer.write_batch(one)
         with pytest.raises(ValueError):
-            layout("arrow", tmp_path / "bad", types(), 20)
+            CONTAINERS["arrow"].layout(tmp_path / "bad", types(), 20)
 
 
 def links_to(path, other):
@@ -137,13 +158,13 @@ def links_to(path, other):
     "kind", ["external link", "soft link", "external storage", "virtual data set", "chunks", "wide type"]
 )
 def test_an_hdf5_data_set_that_does_not_lie_in_the_file(tmp_path, kind):
-    container("hdf5").write(tmp_path / "other", columns(20))
-    container("hdf5").write(tmp_path / "shard", columns(20))
+    CONTAINERS["hdf5"].write(tmp_path / "other", columns(20))
+    CONTAINERS["hdf5"].write(tmp_path / "shard", columns(20))
     with h5py.File(tmp_path / "shard", "a", libver="v110") as file:
         del file["logits"]
         dict(links_to(tmp_path / "shard", tmp_path / "other"))[kind](file)
     with pytest.raises(ValueError):
-        layout("hdf5", tmp_path / "shard", types(), 20)
+        CONTAINERS["hdf5"].layout(tmp_path / "shard", types(), 20)
 
 
 def broken(name, value):

@@ -133,7 +133,7 @@ def test_a_shard_whose_columns_lie_elsewhere_than_the_manifest_says(cache):
     with pytest.raises(BadCache) as error:
         open_cache(cache)
     assert str(error.value) == (
-        f"{cache}/train/00000.arrow is damaged (cls_01 lies elsewhere than the manifest says). "
+        f"{cache}/train/00000.arrow is damaged (cls_01 is not where the manifest says). "
         f"Run: python cli.py cache verify {cache} --repair"
     )
 
@@ -141,7 +141,7 @@ def test_a_shard_whose_columns_lie_elsewhere_than_the_manifest_says(cache):
 def test_a_split_that_is_a_link_to_valid_bytes(cache, tiny):
     shutil.rmtree(cache / "dev")
     (cache / "dev").symlink_to(tiny.arrow / "dev")
-    with pytest.raises(BadCache, match=r"00000.arrow is damaged \(it is no plain file\)"):
+    with pytest.raises(BadCache, match=r"00000.arrow is damaged \(it is not a regular file\)"):
         open_cache(cache)
 
 

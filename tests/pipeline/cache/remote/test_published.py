@@ -1,4 +1,4 @@
-"""The store of fetched files: bounded, shared by threads and processes, and never trusted unseen."""
+"""The cache of downloads: bounded, shared by threads and processes, and never trusted unseen."""
 
 import copy
 import fcntl
@@ -21,7 +21,7 @@ from tests.helpers.paths import ROOT
 
 
 @pytest.fixture
-def fetched(tmp_path):
+def downloads(tmp_path):
     return DownloadCache(tmp_path, 1000, VerifiedDigests(tmp_path))
 
 
@@ -29,73 +29,73 @@ def bytes_of(number, size=300):
     return bytes([number]) * size
 
 
-def keep(fetched, number, size=300, fetch=None):
+def get(downloads, number, size=300, download=None):
     data = bytes_of(number, size)
     sha256 = hashlib.sha256(data).hexdigest()
-    path = fetched.column(sha256)
-    mapped = fetched.keep(path, sha256, size, "URL", fetch or (lambda target: target.write_bytes(data)))
+    path = downloads.column(sha256)
+    mapped = downloads.get(path, sha256, size, "URL", download or (lambda target: target.write_bytes(data)))
     assert mapped[0].tobytes() == data
     return path
 
 
-def another(fetched):
+def another(downloads):
     """Another process with the same store."""
-    return DownloadCache(fetched.store, fetched.limit, fetched.verified)
+    return DownloadCache(downloads.store, downloads.limit, downloads.verified)
 
 
-def age(fetched, path, seconds):
-    mark = fetched.store / "used" / path.relative_to(fetched.store).with_name(f"{path.name}.mark")
+def age(downloads, path, seconds):
+    mark = downloads.store / "used" / path.relative_to(downloads.store).with_name(f"{path.name}.mark")
     os.utime(mark, (time.time() - seconds,) * 2)
 
 
-def test_what_was_not_used_longest_goes_first(fetched):
-    first, second, third = (keep(fetched, number) for number in range(3))
+def test_what_was_not_used_longest_goes_first(downloads):
+    first, second, third = (get(downloads, number) for number in range(3))
     for path, seconds in ((first, 50), (second, 70), (third, 60)):
-        age(fetched, path, seconds)
-    later = another(fetched)
-    keep(later, 3)
+        age(downloads, path, seconds)
+    later = another(downloads)
+    get(later, 3)
     assert first.exists() and not second.exists() and third.exists()
-    keep(later, 4)
+    get(later, 4)
     assert first.exists() and not third.exists()
-    keep(another(fetched), 0, fetch=pytest.fail)  # using it makes it young
-    keep(later, 5)
-    assert not first.exists() or sum(p.stat().st_size for p in fetched.store.glob("columns/*/*")) <= 1000
+    get(another(downloads), 0, download=pytest.fail)  # using it makes it young
+    get(later, 5)
+    assert not first.exists() or sum(p.stat().st_size for p in downloads.store.glob("columns/*/*")) <= 1000
 
 
-def test_using_a_file_leaves_its_times_alone(fetched):
+def test_using_a_file_leaves_its_times_alone(downloads):
     """What `VerifiedDigests` knows is bound to them."""
-    path = keep(fetched, 0)
+    path = get(downloads, 0)
     os.utime(path, (time.time() - 100,) * 2)
     before = path.stat()
-    keep(another(fetched), 0, fetch=pytest.fail)
+    get(another(downloads), 0, download=pytest.fail)
     after = path.stat()
     assert (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
 
 
-def test_what_this_process_needs_stays_and_too_much_is_refused(fetched):
+def test_what_this_process_needs_stays_and_too_much_is_refused(downloads):
     for number in range(3):
-        keep(fetched, number)
+        get(downloads, number)
     with pytest.raises(BadOption) as caught:
-        keep(fetched, 3)
+        get(downloads, 3)
     assert str(caught.value) == (
         "URL: at least 1,200 bytes of it are needed, and --store-bytes is 1,000. Raise --store-bytes, or train from a "
         "whole copy: python cli.py cache pull URL DIR"
     )
-    assert len(list(fetched.store.glob("columns/*/*"))) == 3
+    assert len(list(downloads.store.glob("columns/*/*"))) == 3
 
 
-def test_damage_in_the_store_is_mended(fetched):
-    path = keep(fetched, 0)
+def test_damage_in_the_store_is_repaired(downloads):
+    path = get(downloads, 0)
     for bad in (bytes_of(9), b"", bytes_of(0, 299)):
         path.write_bytes(bad)
-        keep(another(fetched), 0)
+        get(another(downloads), 0)
     path.unlink()
     path.symlink_to("/etc/passwd")
-    keep(another(fetched), 0)
+    get(another(downloads), 0)
     assert path.read_bytes() == bytes_of(0) and not path.is_symlink()
 
 
-def test_threads_that_ask_for_one_file_fetch_it_once(fetched):
+def test_threads_that_ask_for_one_file_download_it_once(downloads):
     calls = []
 
     def slowly(target):
@@ -104,61 +104,61 @@ def test_threads_that_ask_for_one_file_fetch_it_once(fetched):
         target.write_bytes(bytes_of(0))
 
     with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(lambda _: keep(fetched, 0, fetch=slowly), range(16)))
+        paths = set(pool.map(lambda _: get(downloads, 0, download=slowly), range(16)))
     assert len(calls) == len(paths) == 1
 
 
-def test_a_fetch_that_fails_leaves_nothing(fetched):
+def test_a_download_that_fails_leaves_nothing(downloads):
     def fail(target):
         target.write_bytes(b"half")
         raise BadCache("damaged")
 
     with pytest.raises(BadCache, match="damaged"):
-        keep(fetched, 0, fetch=fail)
-    assert not [path for path in fetched.store.glob("columns/*/*") if path.is_file()]
+        get(downloads, 0, download=fail)
+    assert not [path for path in downloads.store.glob("columns/*/*") if path.is_file()]
 
 
 @pytest.mark.process
-def test_a_teacher_in_use_stays(fetched):
+def test_a_teacher_in_use_stays(downloads):
     """Another process holds it for as long as it runs."""
-    teacher = fetched.teacher("some")
+    teacher = downloads.teacher("some")
     teacher.mkdir(parents=True)
     (teacher / "tokenizer.json").write_bytes(bytes_of(1, 500))
     code = (
         "import sys; from pathlib import Path; from pipeline.cache.remote.downloads import DownloadCache\n"
-        "fetched = DownloadCache(Path(sys.argv[1]), 1000, None)\n"
-        "with fetched.using(fetched.teacher('some')): print('held', flush=True); sys.stdin.read()"
+        "downloads = DownloadCache(Path(sys.argv[1]), 1000, None)\n"
+        "with downloads.using(downloads.teacher('some')): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(fetched.store)],
+        [sys.executable, "-c", code, str(downloads.store)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
     )
     assert holder.stdout.readline() == b"held\n"
-    keep(another(fetched), 2, 600)
+    get(another(downloads), 2, 600)
     assert teacher.exists()
     holder.communicate()
-    keep(another(fetched), 3, 600)
+    get(another(downloads), 3, 600)
     assert not teacher.exists()
 
 
-def test_leftovers_of_dead_writers_go_when_they_are_old(fetched):
-    path = keep(fetched, 0, 200)
+def test_leftovers_of_dead_writers_go_when_they_are_old(downloads):
+    path = get(downloads, 0, 200)
     young, old = (path.with_name(f".{path.name}.{n}.tmp") for n in ("00000000", "11111111"))
     young.write_bytes(bytes_of(1, 400))
     old.write_bytes(bytes_of(1, 400))
     os.utime(old, (time.time() - 7200,) * 2)
-    keep(another(fetched), 2, 400)
+    get(another(downloads), 2, 400)
     assert young.exists() and not old.exists()
 
 
-def test_a_file_system_without_locks(fetched, monkeypatch):
+def test_a_file_system_without_locks(downloads, monkeypatch):
     def refuse(*_):
         raise OSError("no locks here")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    keep(fetched, 0)
+    get(downloads, 0)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_failures_on_the_way_are_tried_again(monkeypatch):
     assert flaky(2, ConnectionResetError()) == b"data"
     assert flaky(3, ConnectionResetError()) == (
         "memory://place cannot be reached (ConnectionResetError). Check the URL, then run the same command again: "
-        "what was moved is kept"
+        "finished transfers are kept"
     )
     assert flaky(1, PermissionError()) == "memory://place: access was refused. Check the URL" and not failures
     with pytest.raises(ValueError, match="it is shorter than the manifest says"):

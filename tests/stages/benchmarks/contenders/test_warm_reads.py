@@ -34,7 +34,7 @@ def caches(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def expected(caches) -> dict[str, np.ndarray]:
     split = open_cache(caches["arrow"]).splits["train"]
-    return {name: split.whole(name)[IDS] for name in NAMES}
+    return {name: split.column(name)[IDS] for name in NAMES}
 
 
 def same(found, expected) -> None:

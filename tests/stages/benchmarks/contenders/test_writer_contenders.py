@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import transformers
 
-from pipeline.cache.format.containers import container
+from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.writer import CacheWriter
 from pipeline.system.digests import bytes_digest, file_digest
 from stages.benchmarks import cache
@@ -35,7 +35,7 @@ def test_written_shard_has_the_digests_of_its_file(tmp_path, name):
     assert writer_contenders.write_one(tmp_path / "cache", name, columns, types) > 0
     record = CacheWriter(tmp_path / "cache", {}, name).written("train", 0)
     data = (tmp_path / "cache" / record.file).read_bytes()
-    assert record.file.endswith(container(name).SUFFIX) and record.bytes == len(data)
+    assert record.file.endswith(CONTAINERS[name].suffix) and record.bytes == len(data)
     assert record.sha256 == file_digest(tmp_path / "cache" / record.file)
     for extent in record.parts.values():
         assert bytes_digest(data[extent.offset : extent.offset + extent.bytes]) == extent.sha256
