@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForSequenceClassification
 
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.writer import CacheWriter
@@ -12,7 +13,6 @@ from pipeline.config.training import QuickstartConfig, TrainStudentConfig
 from pipeline.data import sources
 from pipeline.data.tasks import find_task
 from pipeline.models import checkpoints
-from pipeline.models.checkpoints import load_classifier
 from tests.helpers.encoders import save_pretrained_encoder
 
 
@@ -31,7 +31,7 @@ def packaged(request, monkeypatch, tmp_path_factory):
     if request.param == "small":
         encoder = save_pretrained_encoder(tmp_path_factory.mktemp("demo") / "model", num_hidden_layers=6)
         monkeypatch.setattr(checkpoints, "package_directory", lambda *_: encoder.parent)
-        parameters = load_classifier(str(encoder)).num_parameters()
+        parameters = AutoModelForSequenceClassification.from_pretrained(encoder).num_parameters()
     whole = sources._movie_reviews(find_task("movie-reviews"))
     splits = {
         name: sources.SplitRows((split.texts[0][::step],), split.labels[::step], True)
