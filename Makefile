@@ -1,22 +1,37 @@
-# Two commands: `make demo` and `make test`; `make soak` is the long form of the reliability tests. All make .venv on first use and reuse it afterwards.
+# Every target that needs packages makes .venv on first use and reuses it afterwards.
 PYTHON ?= python3
 BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test soak clean
+.DEFAULT_GOAL := help
+.PHONY: help demo lint test-fast test soak docs clean
 
-demo: .venv/demo.installed
+help:  ## print these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/demo.installed  ## distil a packaged BERT on packaged film reviews, in minutes
 	$(BIN)/python cli.py quickstart
 
-test: .venv/test.installed
+lint: .venv/test.installed  ## ruff, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test-fast: .venv/test.installed  ## tests that start no process, in under a minute
+	$(BIN)/python -m pytest -m "not process and not soak"
+
+test: lint  ## lint, then all tests
 	$(BIN)/python -m pytest
 
-soak: .venv/test.installed
+soak: .venv/test.installed  ## the long form of the reliability tests
 	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 tests/integration/reliability
 	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 -m soak tests
+
+docs: .venv/demo.installed  ## write docs/commands.md from the command line
+	$(BIN)/python -m docs.commands
+
+clean:  ## remove .venv and the caches of tools; runs, data and sweeps stay
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 .venv/demo.installed: constraints.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
@@ -27,9 +42,6 @@ soak: .venv/test.installed
 	@touch $@ .venv/demo.installed
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-		{ echo "Python 3.11 or 3.12 is needed; try: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; try: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
-
-clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

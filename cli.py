@@ -1,19 +1,17 @@
 """Command line: options in, one stage called, result out. torch and transformers are imported inside a command."""
 
 import dataclasses
-import errno
 import importlib
+import inspect
 import json
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import click
+import cloup
 
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.config.cache import (
@@ -26,7 +24,7 @@ from pipeline.config.cache import (
     CachePushConfig,
     CacheVerifyConfig,
 )
-from pipeline.config.options import option_name, value_type
+from pipeline.config.options import GROUPS, Options, option_name, options_in_order, value_type
 from pipeline.config.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
 from pipeline.config.training import (
     CacheTeacherConfig,
@@ -36,31 +34,21 @@ from pipeline.config.training import (
     TrainStudentConfig,
 )
 from pipeline.errors import DistillError, Interrupted
+from pipeline.system.disk_errors import advice
+from pipeline.system.interrupts import Terminated, sigterm_raises
 
-DISK_REFUSES = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.EISDIR,
-)
-KEEPS_WHAT_IS_DONE = (
-    *("cache_teacher", "quickstart", "sweep.run"),
-    *("cache.convert", "cache.pull", "cache.push"),
-)
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Number(click.ParamType):
-    """Whole numbers and fractions, with the words of pipeline/settings.py for what is neither."""
+    """A whole number or a fraction; errors use the words of pipeline/config/options.py."""
 
     def __init__(self, kind: type):
         self.kind = kind
         self.name = "int" if kind is int else "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value as a number. Raises a usage error for text that is not one."""
         try:
             return self.kind(value)
         except (TypeError, ValueError):
@@ -69,176 +57,156 @@ class Number(click.ParamType):
 
 
 class OneOf(click.Choice):
-    """Choices that are named in one line where an argument is missing."""
+    """Choices that are named in one line if an argument is missing."""
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Return the line that names the choices."""
         return f"Choose from {', '.join(map(str, self.choices))}"
 
 
-def options_of(config: type) -> Callable[[Callable], Callable]:
-    """A decorator with one click option for each field of a stage's configuration."""
+def options_of(config: type[Options]) -> Callable[[Callable], Callable]:
+    """Return a decorator that adds a click option, in its help group, for each field of a stage's configuration."""
+
+    def position(field: dataclasses.Field) -> int:
+        group = field.metadata["group"]
+        return GROUPS.index(group) if group else len(GROUPS)
 
     def decorate(function: Callable) -> Callable:
-        own = config.__annotations__  # a command's own options come first, then those that it shares
-        fields = sorted(dataclasses.fields(config), key=lambda field: field.name not in own)
-        for field in reversed(fields):
-            declare = _argument(field) if field.metadata["positional"] else _option(config, field)
-            function = declare(function)
+        groups = {name: cloup.OptionGroup(name) for name in GROUPS}  # new ones: cloup keeps a command's options there
+        for field in reversed(sorted(options_in_order(config), key=position)):
+            if field.metadata["positional"]:
+                function = _argument(field)(function)
+            else:
+                function = _option(config, field, groups.get(field.metadata["group"]))(function)
         return function
 
     return decorate
 
 
 def _argument(field: dataclasses.Field) -> Callable[[Callable], Callable]:
-    declared: dict[str, Any] = {"metavar": field.metadata["metavar"], "required": True}
+    meta = field.metadata
+    declared: dict[str, Any] = {"metavar": meta["metavar"], "required": True, "help": meta["help"]}
     if field.default is not dataclasses.MISSING:
         declared |= {"required": False, "default": field.default}  # a default of None would count as one
-    if field.metadata["choices"]:
-        declared["type"] = OneOf(field.metadata["choices"])
-    return click.argument(field.name, **declared)
+    if meta["choices"]:
+        declared["type"] = OneOf(meta["choices"])
+    return cloup.argument(field.name, **declared)
 
 
-def _option(config: type, field: dataclasses.Field) -> Callable[[Callable], Callable]:
+def _option(config: type, field: dataclasses.Field, group: cloup.OptionGroup | None) -> Callable[[Callable], Callable]:
     kind, meta = value_type(config, field.name), field.metadata
     required = field.default is dataclasses.MISSING
-    declared: dict[str, Any] = {"help": meta["help"], "required": required}
+    declared: dict[str, Any] = {"help": meta["help"], "group": group}
     if kind is bool:
-        return click.option(option_name(field.name), field.name, is_flag=True, help=meta["help"])
+        return cloup.option(option_name(field.name), field.name, is_flag=True, **declared)
+    declared["required"] = required
     if not required:
         declared |= {"default": field.default, "show_default": field.default is not None}
     if meta["choices"]:
         declared["type"] = click.Choice(meta["choices"])
     else:
         declared |= {"type": Number(kind) if kind in (int, float) else kind, "metavar": meta["metavar"]}
-    return click.option(option_name(field.name), field.name, **declared)
+    return cloup.option(option_name(field.name), field.name, **declared)
 
 
-def run_stage(name: str, config: type, options: dict[str, Any]) -> None:
+def run_stage(name: str, config: type[Options], options: dict[str, Any]) -> None:
     """Call stages.NAME.run(config) and print its result as the last line of stdout.
 
-    Ctrl-C and SIGTERM leave every with-block first: temporary directories and child processes end with them.
+    A `DistillError` and a disk that refuses end with one line and exit code 2. Ctrl-C and SIGTERM leave every
+    with-block first, then end with one line and exit code 128 + signal.
     """
     try:
         checked = config(**options)
-        with _sigterm_raises():
+        with sigterm_raises():
             result = importlib.import_module(f"stages.{name}").run(checked)
     except Interrupted as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _exit(str(error), error.exit_code)
     except DistillError as error:
         raise click.UsageError(str(error), click.get_current_context()) from error
     except OSError as error:
-        if error.errno not in DISK_REFUSES:
+        if (text := advice(error)) is None:
             raise
-        reason = f"{error.filename or 'the disk'}: {error.strerror}"
-        text = f"{reason}. Make room or name another directory, then run the same command again"
         raise click.UsageError(text, click.get_current_context()) from error
     except Terminated:
-        click.echo(f"Error: stopped by SIGTERM. {_after_a_stop(name)}", err=True)
-        sys.exit(128 + signal.SIGTERM)
+        _exit(f"stopped by SIGTERM. {config.after_stop}", 128 + signal.SIGTERM)
     except KeyboardInterrupt:
-        click.echo(f"Error: stopped. {_after_a_stop(name)}", err=True)
-        sys.exit(128 + signal.SIGINT)
-    if _is_main_process():
+        _exit(f"stopped. {config.after_stop}", 128 + signal.SIGINT)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the main one
         click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised where Ctrl-C would be."""
+def _exit(text: str, code: int) -> NoReturn:
+    click.echo(f"Error: {text}", err=True)
+    sys.exit(code)
 
 
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """`Terminated` in the main thread, once: a second SIGTERM does not disturb what the first one ends."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated
-
-    earlier = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
-
-
-def _after_a_stop(stage: str) -> str:
-    """What the user of a stage that was stopped can do."""
-    if stage in ("finetune_teacher", "train_student"):
-        return "Run the same command with --resume to go on"
-    if stage in KEEPS_WHAT_IS_DONE:
-        return "Run the same command to go on: what is finished is kept"
-    return "Run the same command to start again"
-
-
-def _is_main_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="pkd-distill")
+@cloup.group(context_settings=SETTINGS)
+@cloup.version_option(package_name="pkd-distill")
 def main() -> None:
-    """Distil BERT-like encoders offline: cache a teacher once, train any number of students from the cache.
-
-    \b
-    finetune-teacher   a teacher from a pre-trained encoder
-    cache-teacher      its logits and [CLS] vectors, once
-    train-student      any number of students, without the teacher
-    evaluate           a run's metrics again
-    sweep              the best of many students: a grid, or part of it
-    quickstart         all of it on packaged data, in minutes
-    cache              look into caches, check, repair, convert and share them
-    benchmark          how fast all this is here, against other ways
-    """
+    """Distil BERT-like encoders offline: cache a teacher once, train any number of students from the cache."""
 
 
-def command(group: click.Group, name: str, stage: str, config: type) -> None:
-    """Add a command that runs a stage; its options and its help are those of its configuration."""
+def _help(config: type[Options]) -> dict[str, Any]:
+    """Return the help of a command, its configuration's docstring: indented paragraphs keep their lines."""
+    paragraphs = inspect.cleandoc(config.__doc__ or "").split("\n\n")
+    text = "\n\n".join("\b\n" + part if part.startswith(" ") else part for part in paragraphs)
+    first = " ".join(paragraphs[0].split())
+    return {"help": text, "short_help": first.partition(". ")[0].rstrip(".") + "."}
+
+
+def command(
+    group: cloup.Group, section: cloup.Section, stage: str, config: type[Options], name: str | None = None
+) -> None:
+    """Add the command of a stage; its options and its help are those of its configuration."""
+    name = name or stage.rpartition(".")[2].replace("_", "-")
 
     @options_of(config)
     def call(**options: Any) -> None:
         run_stage(stage, config, options)
 
-    group.command(name, help=config.__doc__)(call)
+    group.add_command(cloup.command(name, **_help(config))(call), section=section)
 
 
-@main.group(invoke_without_command=True, help=SweepConfig.__doc__)
+@cloup.group(invoke_without_command=True, **_help(SweepConfig))
 @options_of(SweepConfig)
 @click.pass_context
 def sweep(context: click.Context, **options: Any) -> None:
+    """Run a sweep unless one of its commands is called."""
     if context.invoked_subcommand is None:
         run_stage("sweep.run", SweepConfig, options)
 
 
-@main.group()
+@cloup.group()
 def cache() -> None:
     """Look into caches, check, repair, convert and share them.
 
-    A cache is a directory, or a URL where one was published: s3://…, gs://…, hf://datasets/…, file:///….
+    A cache is a directory, or a URL if it was published: s3://…, gs://…, hf://datasets/…, file:///….
     """
 
 
-command(main, "finetune-teacher", "finetune_teacher", FinetuneTeacherConfig)
-command(main, "cache-teacher", "cache_teacher", CacheTeacherConfig)
-command(main, "train-student", "train_student", TrainStudentConfig)
-command(main, "evaluate", "evaluate", EvaluateConfig)
-command(main, "quickstart", "quickstart", QuickstartConfig)
-command(main, "benchmark", "benchmarks.run", BenchmarkConfig)
-command(sweep, "status", "sweep.status", SweepStatusConfig)
-command(sweep, "show", "sweep.show", SweepShowConfig)
-command(sweep, "compare", "sweep.compare", SweepCompareConfig)
-command(sweep, "regret", "sweep.regret", SweepRegretConfig)
-command(cache, "ls", "cache.ls", CacheLsConfig)
-command(cache, "info", "cache.info", CacheInfoConfig)
-command(cache, "verify", "cache.verify", CacheVerifyConfig)
-command(cache, "diff", "cache.diff", CacheDiffConfig)
-command(cache, "push", "cache.push", CachePushConfig)
-command(cache, "pull", "cache.pull", CachePullConfig)
-command(cache, "convert", "cache.convert", CacheConvertConfig)
-command(cache, "gc", "cache.gc", CacheGcConfig)
+STEPS, TOOLS = cloup.Section("Distillation, step by step"), cloup.Section("Tools")
+SWEEPS, CACHES = cloup.Section("Commands"), cloup.Section("Commands")
+
+command(main, STEPS, "finetune_teacher", FinetuneTeacherConfig)
+command(main, STEPS, "cache_teacher", CacheTeacherConfig)
+command(main, STEPS, "train_student", TrainStudentConfig)
+command(main, STEPS, "evaluate", EvaluateConfig)
+main.add_command(sweep, section=STEPS)
+main.add_command(cache, section=TOOLS)
+command(main, TOOLS, "quickstart", QuickstartConfig)
+command(main, TOOLS, "benchmarks.run", BenchmarkConfig, "benchmark")
+command(sweep, SWEEPS, "sweep.status", SweepStatusConfig)
+command(sweep, SWEEPS, "sweep.show", SweepShowConfig)
+command(sweep, SWEEPS, "sweep.compare", SweepCompareConfig)
+command(sweep, SWEEPS, "sweep.regret", SweepRegretConfig)
+command(cache, CACHES, "cache.ls", CacheLsConfig)
+command(cache, CACHES, "cache.info", CacheInfoConfig)
+command(cache, CACHES, "cache.verify", CacheVerifyConfig)
+command(cache, CACHES, "cache.diff", CacheDiffConfig)
+command(cache, CACHES, "cache.push", CachePushConfig)
+command(cache, CACHES, "cache.pull", CachePullConfig)
+command(cache, CACHES, "cache.convert", CacheConvertConfig)
+command(cache, CACHES, "cache.gc", CacheGcConfig)
 
 
 if __name__ == "__main__":

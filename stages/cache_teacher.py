@@ -24,7 +24,7 @@ from pipeline.cache.teacher_files import write_teacher_files
 from pipeline.cache.user_store import record_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.options import command_line
-from pipeline.config.shared import RowsConfig
+from pipeline.config.rows import RowsConfig
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.metrics import measure
 from pipeline.data.sources import load_rows

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.cache.format.columns import LOGITS
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache, splits_of_role
-from pipeline.config.shared import RowsConfig
+from pipeline.config.rows import ROW_PATHS, RowsConfig
 from pipeline.config.training import EvaluateConfig
 from pipeline.data.metrics import agreements, measure_splits
 from pipeline.data.sources import load_rows
@@ -90,7 +90,7 @@ def _cache(given: str | None, recorded: str | None) -> Cache | None:
 
 def _rows(recorded: dict[str, Any]) -> RowsConfig:
     """Return where the rows of a teacher's run are. Raises `BadRows` if they are no longer there."""
-    for option in ("data_dir", "train_file", "dev_file", "test_file"):
+    for option in ROW_PATHS:
         if recorded[option] and not Path(recorded[option]).exists():
             raise BadRows(
                 f"the rows of this run were {recorded[option]}, which does not exist. Go to the directory where it was "

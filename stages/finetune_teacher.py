@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.shared import RowsConfig
+from pipeline.config.rows import RowsConfig
 from pipeline.config.training import FinetuneTeacherConfig
 from pipeline.data.metrics import measure_splits
 from pipeline.data.sources import load_rows

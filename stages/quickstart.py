@@ -106,7 +106,7 @@ def _commands(
             cache=f"data/{name}",
             method=method,
             student_layers=STUDENT_LAYERS,
-            alpha=ALPHA if method != "ft" else 0.5,
+            alpha=ALPHA if "logit" in METHODS[method].terms else 0.5,
             epochs=4.0 if config.full else 3.0,
             out=str(out / f"{method}-{STUDENT_LAYERS}"),
             **common,

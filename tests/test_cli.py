@@ -241,7 +241,7 @@ def test_an_argument_with_a_default_may_be_left_out(call, in_directory):
 
 def test_a_value_without_a_default_is_told_its_choices():
     with pytest.raises(BadOption) as caught:
-        BenchmarkConfig(what="magic")
+        BenchmarkConfig(name="magic")
     assert str(caught.value) == (
         "WHAT must be one of train, peers, cache, reader, startup, growth, all, sweep, not magic"
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.cache.shard_sources import FileState
-from pipeline.config.shared import RowsConfig
+from pipeline.config.rows import ROW_PATHS, RowsConfig
 from pipeline.errors import DistillError
 from pipeline.system.files import read_json, temporary_beside, write_json
 
@@ -31,7 +31,7 @@ def default_store() -> Path:
 def record_rows(identity: str, rows: RowsConfig) -> None:
     """Record the absolute paths of a cache's rows on this machine, which its manifest leaves out."""
     paths = {field.name: getattr(rows, field.name) for field in dataclasses.fields(RowsConfig)}
-    for name in ("data_dir", "train_file", "dev_file", "test_file"):
+    for name in ROW_PATHS:
         if paths[name]:
             paths[name] = str(Path(paths[name]).absolute())
     with contextlib.suppress(OSError):

@@ -1,1 +1,1 @@
-"""Options: how one is declared, and those of every command."""
+"""The options of every command, declared once: help, docs/commands.md, checks and run.json follow from them."""

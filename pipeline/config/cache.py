@@ -2,31 +2,34 @@
 
 from dataclasses import dataclass
 
-from pipeline.config.options import Options, option
-from pipeline.config.shared import CONTAINER_NAMES
+from pipeline.config.options import GO_ON, Options, option
+from pipeline.config.rows import MovedRowsConfig
+from pipeline.config.shared import CONTAINER_NAMES, seed_option
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheLsConfig(Options):
     """List caches: identity, task, teacher, splits, layers, bytes, age."""
 
-    location: str = option("data", help="directory or URL", metavar="[DIR|URL]", positional=True)
+    location: str = option(
+        "data", help="directory or URL that contains the caches  [default: data]", metavar="[DIR|URL]", positional=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheInfoConfig(Options):
-    """Say what a cache holds, and what each of its layers has to teach.
+    """Describe what a cache holds, and what each of its layers has to teach.
 
     For each layer: how much its normalised [CLS] vectors vary about their mean (0: all alike, 1: no common
     direction), and the score on the dev split of a linear probe trained on them.
     """
 
     cache: str = option(help="cache directory or URL", metavar="DIR|URL", positional=True)
-    probe_examples: int = option(2000, help="training examples of the linear probes; 0: no probes", low=0)
+    probe_examples: int = option(2000, help="training examples of each linear probe; 0: no probes", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheVerifyConfig(Options):
+class CacheVerifyConfig(MovedRowsConfig):
     """Check every byte of a cache: digests, schema, rows, finite values. Damage ends with exit code 2.
 
     With --repair, damaged files are replaced, and no others: from another copy (--from), or computed again by the
@@ -34,16 +37,19 @@ class CacheVerifyConfig(Options):
     """
 
     cache: str = option(help="cache directory", metavar="DIR", positional=True)
-    sample: int = option(0, help="run the teacher in the cache again on this many random rows", low=0)
-    seed: int = option(0, help="seed of the choice of these rows", low=0, high=2**32 - 1)
-    repair: bool = option(False, help="replace damaged files: from --from, else computed again")
-    from_: str | None = option(None, help="another copy of this cache to repair from", metavar="DIR|URL")
-    data_dir: str | None = option(
-        None, help="where the GLUE files of the task are now, where rows have to be read again", metavar="DIR"
+    sample: int = option(
+        0, help="run the teacher in the cache again on this many random rows; 0: none", group="Check", low=0
     )
-    train_file: str | None = option(None, help="likewise own training rows", metavar="FILE")
-    dev_file: str | None = option(None, help="likewise own dev rows", metavar="FILE")
-    test_file: str | None = option(None, help="likewise own test rows", metavar="FILE")
+    seed: int = seed_option("seed of the choice of these rows", group="Check")
+    repair: bool = option(
+        False, help="replace damaged files, from --from if given, else computed again", group="Repair"
+    )
+    from_: str | None = option(
+        None,
+        help="another copy of this cache to repair from  [default: compute again]",
+        group="Repair",
+        metavar="DIR|URL",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +64,19 @@ class CacheDiffConfig(Options):
 class CachePushConfig(Options):
     """Publish a cache at a URL. Only what is not there yet is sent; what is published does not change."""
 
+    after_stop = GO_ON
+
     cache: str = option(help="cache directory", metavar="DIR", positional=True)
-    url: str = option(help="where to publish it, as s3://bucket/mnli", metavar="URL", positional=True)
+    url: str = option(help="URL to publish it at, for example s3://bucket/mnli", metavar="URL", positional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CachePullConfig(Options):
     """Copy a published cache into a directory. Only what is missing is fetched, and every byte is checked."""
 
-    url: str = option(help="a published cache", metavar="URL", positional=True)
+    after_stop = GO_ON
+
+    url: str = option(help="URL of a published cache", metavar="URL", positional=True)
     cache: str = option(help="cache directory to write", metavar="DIR", positional=True)
 
 
@@ -74,21 +84,23 @@ class CachePullConfig(Options):
 class CacheConvertConfig(Options):
     """Write a copy in another container, or a narrower one, without running the teacher."""
 
+    after_stop = GO_ON
+
     cache: str = option(help="cache directory", metavar="DIR", positional=True)
     out: str = option(help="cache directory to write", metavar="OUT", positional=True)
-    format: str | None = option(None, help="container  [default: as it is]", choices=CONTAINER_NAMES)
-    layers: str | None = option(None, help="teacher layers to keep, as 2,4  [default: all of them]", metavar="2,4")
+    format: str | None = option(None, help="container of the shards  [default: unchanged]", choices=CONTAINER_NAMES)
+    layers: str | None = option(None, help="teacher layers to keep, for example 2,4  [default: all]", metavar="2,4")
     dtype: str | None = option(
-        None, help="stored type of the [CLS] vectors  [default: as it is]", choices=("float16", "float32")
+        None, help="stored type of the [CLS] vectors  [default: unchanged]", choices=("float16", "float32")
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheGcConfig(Options):
-    """Remove what dead writers left, and shards that the manifest does not name. Look first with --dry-run.
+    """Remove files of stopped writers, and shards that the manifest does not name. Look first with --dry-run.
 
     Files of other kinds are listed and kept.
     """
 
     cache: str = option(help="cache directory", metavar="DIR", positional=True)
-    dry_run: bool = option(False, help="only list them")
+    dry_run: bool = option(False, help="only list the files that would be removed")

@@ -1,23 +1,49 @@
-"""Options of a stage as one frozen dataclass: each field says its meaning, its range and its choices once.
+"""Declaration of options: each field of a frozen dataclass states its meaning, range, choices and help group once.
 
-The command line's options, the checks of their values and run.json are all read from these fields.
+The command line, its help, docs/commands.md, the checks of values and run.json are all derived from these fields.
 """
 
 import dataclasses
 import math
 import types
-from typing import Any, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from pipeline.errors import BadOption, shell_line
 
 REQUIRED: Any = object()
 LOCAL = ("DIR", "FILE", "OUT", "RUN")  # metavars of options that are paths of this machine
 
+START_AGAIN = "Run the same command to start again"
+GO_ON = "Run the same command to go on: what is finished is kept"
+RESUME = "Run the same command with --resume to go on"
+
+# Groups of options, in the order in which help shows them. An option without a group comes last.
+Group = Literal[
+    "Input",
+    "Rows",
+    "Model",
+    "Teacher",
+    "Cache",
+    "Distillation",
+    "Search",
+    "Check",
+    "Repair",
+    "Training",
+    "Evaluation",
+    "Output",
+    "Compute",
+    "Seeds",
+    "Limits",
+    "Downloads",
+]
+GROUPS: tuple[str, ...] = get_args(Group)
+
 
 def option(
     default: Any = REQUIRED,
     *,
     help: str,
+    group: Group | None = None,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -25,19 +51,22 @@ def option(
     metavar: str | None = None,
     affects_result: bool = True,
     positional: bool = False,
-    alike_in_pack: bool = False,
     omit_default: bool = False,
+    alike_in_pack: bool = False,
 ) -> Any:
-    """Return a dataclass field that declares an option.
+    """Return a dataclass field that declares an option; without a default it is required.
 
-    `low` and `high` are inclusive bounds, `above` an exclusive one. `affects_result=False` marks an option that cannot
-    change what is computed (where to write, how often to log), `positional` an argument, `alike_in_pack` an option that
-    students of one pack have in common. `omit_default` marks an option added after version 0.1: at its default it is
-    left out of the identity of a run, so that runs made before it existed keep theirs.
+    `help` states unit and meaning, `group` the heading above it. `low` and `high` are inclusive bounds, `above` an
+    exclusive one. `affects_result=False` marks an option that cannot change what is computed (where to write, how
+    often to log), `positional` an argument. `omit_default` marks an option added after version 0.1: while it has its
+    default value, `identity_options()` leaves it out, so that identities from before it existed stay valid.
+    `alike_in_pack` marks an option that students of one pack have in common.
     """
-    metadata = dict(help=help, low=low, high=high, above=above, choices=choices, metavar=metavar)
+    metadata = dict(help=help, group=group, low=low, high=high, above=above, choices=choices, metavar=metavar)
     metadata |= dict(affects_result=affects_result, positional=positional)
-    metadata |= dict(alike_in_pack=alike_in_pack, omit_default=omit_default)
+    metadata |= dict(omit_default=omit_default, alike_in_pack=alike_in_pack)
+    if omit_default and default is REQUIRED:
+        raise ValueError("omit_default needs a default")
     if default is REQUIRED:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -48,25 +77,60 @@ def marked(config: type, mark: str) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(config) if field.metadata.get(mark))
 
 
-def default_of(config: type, field_name: str) -> Any:
-    """Return the default of an option."""
-    return next(field.default for field in dataclasses.fields(config) if field.name == field_name)
-
-
 def option_name(field_name: str) -> str:
-    """Return the option of a field as it is typed."""
+    """Return the option of a field as typed: `--max-steps` for `max_steps`, `--from` for `from_`."""
     return "--" + field_name.rstrip("_").replace("_", "-")  # `from_` is a field because `from` cannot be
 
 
+def options_in_order(config: type) -> list[dataclasses.Field]:
+    """Return the fields of a configuration: the command's own, then those that it shares with other commands."""
+    own_names = config.__annotations__
+    return sorted(dataclasses.fields(config), key=lambda field: field.name not in own_names)
+
+
 def value_type(config: type, field_name: str) -> type:
-    """The field's type without `| None`."""
+    """Return the field's type without `| None`."""
     hint = get_type_hints(config)[field_name]
     if isinstance(hint, types.UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
     return hint
 
 
+def default_of(config: type, field_name: str) -> Any:
+    """Return an option's default. Raises KeyError for a name that is not an option, or one that is required."""
+    defaults = {f.name: f.default for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING}
+    return defaults[field_name]
+
+
+def check_value(config: type, field_name: str, value: Any) -> None:
+    """Raise `BadOption` unless the option accepts the value (None and strings without choices always pass).
+
+    Raises KeyError for a name that is not an option.
+    """
+    _check({field.name: field for field in dataclasses.fields(config)}[field_name], value)
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+    """Raise `BadOption` unless the field accepts the value."""
+    if isinstance(value, str) and "://" in value and field.metadata.get("metavar") in LOCAL:
+        raise BadOption(
+            f"{value} is a URL, and a local path belongs there. Caches go to a URL with cache push, and come "
+            "from one with cache pull"
+        )
+    if value is None or not field.metadata or _is_allowed(value, field.metadata):
+        return
+    if field.default is dataclasses.MISSING:
+        example = ""
+    elif field.default is None:
+        example = ". Leave it out for the default"
+    else:
+        example = f". Try {option_name(field.name)} {field.default}"
+    name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
+    raise BadOption(f"{name} must be {_allowed(field.metadata)}, not {value}{example}")
+
+
 def _allowed(metadata: Any) -> str:
+    """Describe the values that an option accepts."""
     if metadata["choices"]:
         return "one of " + ", ".join(metadata["choices"])
     low, high, above = metadata["low"], metadata["high"], metadata["above"]
@@ -78,6 +142,7 @@ def _allowed(metadata: Any) -> str:
 
 
 def _is_allowed(value: Any, metadata: Any) -> bool:
+    """Return whether a value is one of the choices, or a finite number within the bounds."""
     if metadata["choices"]:
         return value in metadata["choices"]
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -93,58 +158,49 @@ def _is_allowed(value: Any, metadata: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every stage's configuration inherits: its values are checked when it is made.
+    """The base of every command's configuration, which checks its values when it is created.
 
-    Raises `BadOption` for a value outside its field's range, NaN included.
+    Raises `BadOption` for a value outside its field's range, NaN included. The docstring of a subclass is the help
+    of its command; `after_stop` is the advice after Ctrl-C or SIGTERM.
     """
 
+    after_stop: ClassVar[str] = START_AGAIN
+
     def __post_init__(self) -> None:
+        """Check the value of every field."""
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, str) and "://" in value and field.metadata.get("metavar") in LOCAL:
-                raise BadOption(
-                    f"{value} is a URL, and a local path belongs there. Caches go to a URL with cache push, and come "
-                    "from one with cache pull"
-                )
-            if value is None or not field.metadata or _is_allowed(value, field.metadata):
-                continue
-            default = field.default
-            example = f". Try {option_name(field.name)} {default}"
-            if default is None:
-                example = ". Leave it out for the default"
-            elif default is dataclasses.MISSING:
-                example = ""
-            name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
-            raise BadOption(f"{name} must be {_allowed(field.metadata)}, not {value}{example}")
+            _check(field, getattr(self, field.name))
 
     def identity_options(self) -> dict[str, Any]:
-        """Return the options that decide what is computed, as JSON values."""
+        """Return the options that decide what is computed, as JSON values.
+
+        An option with `omit_default` is not a key of it while it has its default value.
+        """
         values = {}
         for field in dataclasses.fields(self):
-            value, metadata = getattr(self, field.name), field.metadata
-            omitted = metadata.get("omit_default") and value == field.default
-            if metadata.get("affects_result", True) and not omitted:
+            value = getattr(self, field.name)
+            omitted = field.metadata.get("omit_default", False) and value == field.default
+            if field.metadata.get("affects_result", True) and not omitted:
                 values[field.name] = value
         return values
 
 
-def _typed(value: Any) -> str:
-    """As short as reading it gives the same value."""
+def _as_typed(value: Any) -> str:
+    """Return the shortest text that reads back as the same value."""
     short = f"{value:g}" if isinstance(value, float) else str(value)
     return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
 def command_line(command: str, config: Options) -> str:
-    """The line to type for a configuration: arguments, then its own options; those at their defaults left out."""
+    """Return the line to type for a configuration: arguments, then options; those at their defaults are left out."""
     arguments: list[str] = []
     options: list[str] = []
-    own = type(config).__annotations__
-    for field in sorted(dataclasses.fields(config), key=lambda field: field.name not in own):
+    for field in options_in_order(type(config)):
         value = getattr(config, field.name)
         if field.metadata["positional"]:
             arguments.append(value)
         elif value is True:
             options.append(option_name(field.name))
         elif value != field.default:
-            options += [option_name(field.name), _typed(value)]
+            options += [option_name(field.name), _as_typed(value)]
     return shell_line(*command.split(), *arguments, *options)

@@ -1,12 +1,20 @@
-"""The options of the stages that train, run a teacher, and measure again."""
+"""The options of the commands that train, run a teacher, and evaluate."""
 
 from dataclasses import dataclass
 
 from pipeline.config.methods import METHOD_CHOICES
-from pipeline.config.options import Options, option
-from pipeline.config.shared import CONTAINER_NAMES, RowsConfig, TrainingConfig
-
-RAY_ADDRESS_HELP = "cluster of --engine ray; auto is the one of this node  [default: RAY_ADDRESS, else this machine]"
+from pipeline.config.options import GO_ON, Options, option
+from pipeline.config.rows import RowsConfig
+from pipeline.config.shared import (
+    CONTAINER_NAMES,
+    StoreConfig,
+    TrainingConfig,
+    epochs_option,
+    precision_option,
+    ray_address_option,
+    revision_option,
+    seed_option,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,12 +22,16 @@ class FinetuneTeacherConfig(TrainingConfig, RowsConfig):
     """Fine-tune a pre-trained encoder on a task; the result is a teacher."""
 
     model: str = option(
-        help="pre-trained encoder: a hub name, a local directory, or 'demo' (the packaged six-layer BERT)"
+        help="pre-trained encoder: a hub name, a local directory, or demo (the packaged six-layer BERT)", group="Model"
     )
-    revision: str | None = option(None, help="branch, tag or commit of a hub model")
-    epochs: float = option(3.0, help="passes over the training split; may be fractional", above=0)
+    revision: str | None = revision_option("Model")
+    epochs: float = epochs_option(3.0)
     out: str | None = option(
-        None, help="run directory  [default: runs/TASK/teacher]", metavar="DIR", affects_result=False
+        None,
+        help="run directory to write  [default: runs/TASK/teacher]",
+        group="Output",
+        metavar="DIR",
+        affects_result=False,
     )
 
 
@@ -30,115 +42,133 @@ class CacheTeacherConfig(RowsConfig):
     The cache is self-contained: a copy of its directory trains students on any machine.
     """
 
+    after_stop = GO_ON
+
     teacher: str | None = option(
         None,
-        help="a run or any hub-style directory, or a hub name  [default: runs/TASK/teacher, else the task's "
-        "published BERT-base]",
+        help="teacher's run directory, any hub-style directory, or a hub name  [default: runs/TASK/teacher, else the "
+        "task's published BERT-base]",
+        group="Teacher",
         metavar="DIR",
     )
-    revision: str | None = option(None, help="branch, tag or commit of a hub model")
-    cache: str | None = option(None, help="cache directory to write  [default: data/TASK]", metavar="DIR")
+    revision: str | None = revision_option("Teacher")
+    cache: str | None = option(
+        None, help="cache directory to write  [default: data/TASK]", group="Cache", metavar="DIR"
+    )
     layers: str = option(
         "all",
-        help="teacher layers to keep: all (every one but the last), or numbers as 2,4",
+        help="teacher layers to keep: all (every layer but the last), or their numbers, for example 2,4",
+        group="Cache",
         metavar="all|2,4",
     )
-    format: str = option("arrow", help="container of the shards", choices=CONTAINER_NAMES)
-    dtype: str = option("float16", help="stored type of the [CLS] vectors", choices=("float16", "float32"))
-    precision: str = option(
-        "auto",
-        help="auto is bfloat16 where the hardware computes in it",
-        choices=("auto", "bfloat16", "float32"),
+    format: str = option("arrow", help="container of the shards", group="Cache", choices=CONTAINER_NAMES)
+    dtype: str = option(
+        "float16", help="stored type of the [CLS] vectors", group="Cache", choices=("float16", "float32")
     )
-    shard_rows: int = option(16384, help="examples a shard", low=1)
+    precision: str = precision_option()
+    shard_rows: int = option(16384, help="examples per shard", group="Cache", low=1)
     label_map: str | None = option(
         None,
-        help="names of the classes in the order of the teacher's outputs, where its configuration is wrong or silent",
+        help="class names in the order of the teacher's outputs, if its configuration has none or wrong ones",
+        group="Teacher",
         metavar="A,B,…",
     )
     allow_weak_teacher: bool = option(
-        False, help="cache a teacher that is no better than the most frequent label", affects_result=False
+        False,
+        help="accept a teacher that is not better than always predicting the most frequent label",
+        group="Teacher",
+        affects_result=False,
     )
-    workers: int = option(1, help="processes that compute shards (over all devices where there are several)", low=1)
+    workers: int = option(
+        1, help="processes that compute shards, distributed over the GPUs if there are several", group="Compute", low=1
+    )
     join: bool = option(
-        False, help="share the work of a cache-teacher that runs elsewhere on the same directory", affects_result=False
+        False,
+        help="share the work of a cache-teacher that runs elsewhere on the same directory",
+        group="Compute",
+        affects_result=False,
     )
     engine: str = option(
         "local",
-        help="who computes: this machine, or the nodes of a Ray cluster with it, each with all its GPUs",
+        help="local: this machine computes; ray: all nodes of a Ray cluster compute, each with all its GPUs",
+        group="Compute",
         choices=("local", "ray"),
         affects_result=False,
     )
-    ray_address: str | None = option(None, help=RAY_ADDRESS_HELP, metavar="HOST:PORT|auto", affects_result=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreConfig(Options):
-    """Where a cache that is read from a URL is kept."""
-
-    store: str | None = option(
-        None,
-        help="where published caches are kept once fetched  [default: PKD_STORE, else the user's cache directory]",
-        metavar="DIR",
-        affects_result=False,
-    )
-    store_bytes: int = option(
-        50_000_000_000,
-        help="bytes that the store may take; what was not used longest goes first",
-        low=0,
-        affects_result=False,
-    )
+    ray_address: str | None = ray_address_option()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStudentConfig(TrainingConfig, StoreConfig):
     """Train a student from a cache: no teacher, no raw data, no tokenisation.
 
-    \b
-    ft        labels only
-    kd        and the teacher's logits
-    pkd-skip  and the [CLS] vectors of every few teacher layers
-    pkd-last  and the [CLS] vectors of the last ones
+    A method is what the student learns from:
+
+      ft        labels only
+      kd        labels, and the teacher's logits
+      pkd-skip  as kd, and the [CLS] vectors of evenly spaced teacher layers
+      pkd-last  as kd, and the [CLS] vectors of the last teacher layers
     """
 
     cache: str = option(
-        help="cache made by cache-teacher, or the URL of a published one",
+        help="cache written by cache-teacher, or the URL of a published one",
+        group="Input",
         metavar="DIR|URL",
         affects_result=False,
         alike_in_pack=True,
     )
     expect_identity: str | None = option(
-        None, help="refuse a cache of another identity; its first 12 digits or more", metavar="X", affects_result=False
+        None,
+        help="refuse a cache of another identity; at least its first 12 digits",
+        group="Input",
+        metavar="X",
+        affects_result=False,
     )
-    method: str = option(
-        "pkd-skip",
-        help="labels only; plus logits; plus [CLS] of every few, or of the last, layers",
-        choices=METHOD_CHOICES,
-    )
+    method: str = option("pkd-skip", help="what the student learns from", group="Distillation", choices=METHOD_CHOICES)
     student_layers: int | None = option(
-        None, help="student depth N  [default: half the teacher's]", low=1, alike_in_pack=True
+        None,
+        help="number of student layers N  [default: half the teacher's]",
+        group="Distillation",
+        low=1,
+        alike_in_pack=True,
     )
     teacher_layers: str | None = option(
         None,
-        help="teacher layers for student layers 1..N-1, by hand, as 2,4  [default: by --method]",
+        help="teacher layers that student layers 1..N-1 match, for example 2,4  [default: by --method]",
+        group="Distillation",
         metavar="2,4",
     )
-    temperature: float = option(5.0, help="T of the softened distributions", above=0)
-    alpha: float = option(0.5, help="weight of the teacher's logits; labels get 1 - alpha", low=0, high=1)
-    beta: float = option(100.0, help="weight of the [CLS] (patience) term", low=0)
+    temperature: float = option(5.0, help="softmax temperature T for distillation", group="Distillation", above=0)
+    alpha: float = option(
+        0.5,
+        help="weight of the loss on the teacher's logits; the loss on labels has 1 - alpha",
+        group="Distillation",
+        low=0,
+        high=1,
+    )
+    beta: float = option(
+        100.0, help="weight of the loss on [CLS] vectors (the patience term)", group="Distillation", low=0
+    )
     reduction: str = option(
         "reference",
-        help="how loss terms are averaged: as the authors' code, or as the paper",
+        help="averaging of loss terms: reference: as in the authors' code; paper: as in the paper",
+        group="Distillation",
         choices=("reference", "paper"),
     )
     init: str = option(
         "teacher",
-        help="'teacher', or a checkpoint with the same tokenizer: its first N layers, and a new head if it has none",
+        help="first weights: teacher, or a checkpoint with the same tokenizer, of which the first N layers are used "
+        "(with a new head if it has none)",
+        group="Distillation",
         metavar="PATH",
         alike_in_pack=True,
     )
     out: str | None = option(
-        None, help="run directory  [default: runs/TASK/METHOD-N-DIGEST]", metavar="DIR", affects_result=False
+        None,
+        help="run directory to write  [default: runs/TASK/METHOD-N-DIGEST]",
+        group="Output",
+        metavar="DIR",
+        affects_result=False,
     )
 
 
@@ -150,22 +180,23 @@ class EvaluateConfig(Options):
     split: str = option("dev", help="dev (all dev splits), train, test, or the name of one split")
     cache: str | None = option(
         None,
-        help="cache to read the examples from, or its URL  [default: the run's own, or its task's rows]",
+        help="cache or URL to read the examples from  [default: the run's own cache, or its task's rows]",
         metavar="DIR|URL",
     )
-    precision: str = option(
-        "auto",
-        help="auto is bfloat16 where the hardware computes in it",
-        choices=("auto", "bfloat16", "float32"),
-    )
+    precision: str = precision_option()
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuickstartConfig(Options):
     """Distil the packaged six-layer BERT on packaged film reviews: a teacher, one cache, four students, a table."""
 
+    after_stop = GO_ON
+
     examples: int = option(
-        2500, help="training sentences for teacher and students; dev and cache stay whole", low=50, high=7030
+        2500,
+        help="training sentences of the teacher and the students; dev and the cache have all sentences",
+        low=50,
+        high=7030,
     )
     full: bool = option(False, help="all 7,030 sentences and 4 epochs; writes results/quickstart-full.*")
-    seed: int = option(0, help="seed of new weights and of dropout", low=0, high=2**32 - 1)
+    seed: int = seed_option("seed of new weights and of dropout", group=None)

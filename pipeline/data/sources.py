@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.shared import RowsConfig
+from pipeline.config.rows import RowsConfig
 from pipeline.data.tables import read_table
 from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, SplitSource, Task, find_task
 from pipeline.errors import BadOption, BadRows, HubUnreachable

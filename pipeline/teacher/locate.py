@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.shared import RowsConfig
+from pipeline.config.rows import ROW_PATHS, RowsConfig
 from pipeline.data.tasks import Task
 from pipeline.errors import BadModel, BadOption, HubUnreachable, shell_line
 from pipeline.models.checkpoints import label_names, load_classifier, load_tokenizer, locate
@@ -62,8 +62,8 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
         return locate(teacher)
     if (default / RUN).is_file():
         return locate(str(default))
-    options = {name: getattr(rows, name) for name in ("data_dir", "train_file", "dev_file")}
-    options |= {name: getattr(rows, name) for name in ("text_columns", "label_column")}
+    names = [name for name in (*ROW_PATHS, "text_columns", "label_column") if name != "test_file"]
+    options = {name: getattr(rows, name) for name in names}
     if task.hub and not rows.data_dir:
         options["data_dir"] = "DIR"
     given = [word for name, value in options.items() if value for word in (f"--{name.replace('_', '-')}", value)]

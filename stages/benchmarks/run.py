@@ -58,7 +58,7 @@ def run(config: BenchmarkConfig) -> BenchmarkResult:
     require_single_process("benchmark")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise BadOption("--device cuda: torch sees no GPU here. Leave it out for the default")
-    names = BENCHMARKS if config.what == "all" else (config.what,)
+    names = BENCHMARKS if config.name == "all" else (config.name,)
     paths = {name: Path(config.out) / f"benchmark-{name}.json" for name in names}
     check_out(config.out, paths.values())
     started = time.monotonic()
@@ -72,7 +72,7 @@ def run(config: BenchmarkConfig) -> BenchmarkResult:
         measured |= record["measured"]
     seconds = round(time.monotonic() - started, 1)
     written, device = [str(path) for path in paths.values()], str(machine["device"])
-    return BenchmarkResult("benchmark", config.what, written, seconds, config.quick, device, ratios, measured)
+    return BenchmarkResult("benchmark", config.name, written, seconds, config.quick, device, ratios, measured)
 
 
 def _measured(name: str, config: BenchmarkConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pipeline.cache.full_check import damaged_files, unknown_files
 from pipeline.cache.open import open_cache
 from pipeline.cache.user_store import recorded_rows
 from pipeline.config.cache import CacheVerifyConfig
+from pipeline.config.rows import ROW_PATHS
 from pipeline.errors import BadCache, BadOption, shell_line
 from pipeline.system.cpu import require_single_process
 from pipeline.system.digests import intact
@@ -124,7 +125,7 @@ def _repair(
     lease = directory_lease(directory)
     if (holder := lease.acquire()) is not None:
         raise BadCache(f"{directory} is being written by {holder}. Wait for it, then run the same command again")
-    given = {name: getattr(config, name) for name in ("data_dir", "train_file", "dev_file", "test_file")}
+    given = {name: getattr(config, name) for name in ROW_PATHS}
     rows = rows_of(manifest, recorded_rows(manifest.identity), given)
     failed = {}
     try:

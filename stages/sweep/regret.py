@@ -15,6 +15,7 @@ from pipeline.cache.open import open_cache
 from pipeline.config.options import command_line, option_name
 from pipeline.config.sweep import SweepRegretConfig
 from pipeline.data.metrics import measure
+from pipeline.data.splits import selection_split
 from pipeline.data.task_kinds import TaskKind
 from pipeline.errors import BadOption, BadRun
 from pipeline.system.files import write_json
@@ -74,8 +75,9 @@ def run(config: SweepRegretConfig) -> RegretResult:
         raise BadOption(
             f"{config.grid} is a sweep of several caches, whose dev examples differ. Pass a sweep of one cache"
         )
-    split = _selection_split(grid)
     cache = open_cache(location)
+    split = selection_split(cache.splits)
+    assert split is not None  # else the grid could not have compared its trials
     kind, labels = cache.manifest.kind, cache.splits[split].labels
     logits = {trial.out: _logits(trial, split) for record in (grid, *compared.values()) for trial in _done(record)}
     scores = halves(kind, logits, labels, grid.metric, config.resamples, config.seed)
@@ -144,11 +146,6 @@ def _finished(name: str) -> SweepRecord:
 
 def _done(record: SweepRecord) -> list[TrialRecord]:
     return [trial for trial in record.trials if trial.state == FINISHED]
-
-
-def _selection_split(record: SweepRecord) -> str:
-    """Return the dev split whose metric is the trials' score: the first one."""
-    return next(iter(_done(record)[0].metrics))
 
 
 def _logits(trial: TrialRecord, split: str) -> np.ndarray:

@@ -4,11 +4,11 @@ import itertools
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.options import value_type
+from pipeline.config.options import check_value, value_type
 from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BadOption, one_line
 
@@ -23,7 +23,6 @@ GRID: Mapping[str, tuple[Any, ...]] = {
 NOT_SEARCHED = ("out", "resume", "expect_identity", "store", "store_bytes")
 EITHER = "either"
 MOST_SETTINGS = 100_000
-_DEFAULTS = TrainStudentConfig(cache="")
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def _value(name: str, key: str, value: Any) -> Any:
         noun = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}[kind]
         raise BadOption(f"{name}: {key} takes {noun}, not {value!r}")
     try:
-        replace(_DEFAULTS, **dict[str, Any]({key: value}))
+        check_value(TrainStudentConfig, key, value)
     except BadOption as error:
         raise BadOption(f"{name}: {error}") from error
     return value

@@ -96,19 +96,16 @@ def _plan_staged(_: SweepConfig, space: Space, trials: Trials) -> Plan:
 class NamedStrategy:
     """A strategy that `--strategy` names."""
 
-    help: str
     build: Callable[[SweepConfig, Space, Trials], Plan]
     lists_trials: bool = True  # before it starts; so its space has no ranges
     options: tuple[str, ...] = ()  # those of `sweep` that change what it tries
 
 
 STRATEGIES: Mapping[str, NamedStrategy] = {
-    "grid": NamedStrategy(help="every setting", build=_plan_grid),
-    "staged": NamedStrategy(help="KD over T, alpha and lr, then beta", build=_plan_staged),
-    "halving": NamedStrategy(help="all a little way, the best third on", build=_plan_halving),
-    "bayes": NamedStrategy(
-        help="TPE proposes --trials settings", build=plan_bayes, lists_trials=False, options=("trials", "seed")
-    ),
+    "grid": NamedStrategy(build=_plan_grid),
+    "staged": NamedStrategy(build=_plan_staged),
+    "halving": NamedStrategy(build=_plan_halving),
+    "bayes": NamedStrategy(build=plan_bayes, lists_trials=False, options=("trials", "seed")),
 }
 
 

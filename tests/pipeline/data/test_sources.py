@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from pipeline.config.shared import RowsConfig
+from pipeline.config.rows import RowsConfig
 from pipeline.data.sources import SplitRows, TaskRows, load_rows
 from pipeline.data.tasks import TASKS
 from pipeline.errors import BadOption, BadRows
@@ -211,7 +211,7 @@ def test_reviews_are_the_rotten_tomatoes_sentences_split_once_for_all():
 @pytest.mark.process
 def test_without_a_hub_the_message_is_one_line_that_names_the_way_out(tmp_path):
     script = (
-        "from pipeline.config.shared import RowsConfig; from pipeline.errors import HubUnreachable\n"
+        "from pipeline.config.rows import RowsConfig; from pipeline.errors import HubUnreachable\n"
         "from pipeline.data.sources import load_rows\n"
         "try: load_rows(RowsConfig(task='rte'))\n"
         "except HubUnreachable as error: print(error)"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.shared import RowsConfig
+from pipeline.config.rows import RowsConfig
 from pipeline.data.metrics import METRICS, measure
 from pipeline.data.sources import load_rows
 from pipeline.data.tasks import TASKS, SplitSource, Task, find_task

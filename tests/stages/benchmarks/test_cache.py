@@ -78,4 +78,4 @@ def test_contenders_run_the_same_batches(monkeypatch, tmp_path, contender):
 
 def test_missing_lengths_file_is_refused():
     with pytest.raises(BadOption, match=r"^--lengths missing\.txt is not a file\. Try --lengths mnli$"):
-        cache.shard_of(BenchmarkConfig(what="cache", model="base", lengths="missing.txt", device="cpu"))
+        cache.shard_of(BenchmarkConfig(name="cache", model="base", lengths="missing.txt", device="cpu"))

@@ -23,7 +23,7 @@ def test_longest_at_first_is_the_longest_of_the_first_batches():
 def test_reader_without_room_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "MNLI_ROWS", 10**9)
     with pytest.raises(BadCache, match="are free there"):
-        reader.write_caches(tmp_path, BenchmarkConfig(what="reader", lengths="rte"))
+        reader.write_caches(tmp_path, BenchmarkConfig(name="reader", lengths="rte"))
     assert not any(tmp_path.iterdir())
 
 
@@ -47,7 +47,7 @@ def test_reader_reports_every_limit_and_leaves_nothing_behind(tmp_path, monkeypa
     (tmp_path / "data").mkdir()
     monkeypatch.setattr(reader, "QUICK_ROWS", 500)
     monkeypatch.setattr(reader, "_pace", lambda config: reader.Pace(1, 0.01))
-    report = reader.measure(BenchmarkConfig(what="reader", model="demo", quick=True, rounds=1))
+    report = reader.measure(BenchmarkConfig(name="reader", model="demo", quick=True, rounds=1))
     asked = {ratio.name: ratio.at_least or ratio.at_most for ratio in report.ratios if ratio.holds is not None}
     assert asked == {
         "bytes/s gathered, Arrow / memory copy": 0.25,

@@ -19,7 +19,7 @@ def measured(monkeypatch) -> list[str]:
     names: list[str] = []
 
     def measure(config) -> Report:
-        names.append(config.what)
+        names.append(config.name)
         return Report((Series("seconds", "s", (1.0,)),), (HELD, MISSED))
 
     monkeypatch.setattr(run, "MEASURE", dict.fromkeys(run.MEASURE, measure))

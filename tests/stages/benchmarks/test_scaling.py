@@ -35,7 +35,7 @@ def test_growth_without_room_is_refused_before_anything_is_written(monkeypatch, 
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=999))
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     with pytest.raises(BadCache) as caught:
-        measure(BenchmarkConfig(what="growth"))
+        measure(BenchmarkConfig(name="growth"))
     assert str(caught.value) == (
         f"{tmp_path} needs 5.0 GB, and 999 bytes are free there. Make room, name another TMPDIR, or try --quick"
     )

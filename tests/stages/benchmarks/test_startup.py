@@ -19,7 +19,7 @@ def test_every_command_is_timed_from_any_directory(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("options", "rounds"), [({"rounds": 3}, 3), ({"quick": True}, 2), ({"rounds": 1}, 1)])
 def test_startup_counts_the_requested_rounds(monkeypatch, options, rounds):
     monkeypatch.setattr("stages.benchmarks.startup.COMMANDS", dict.fromkeys((NOTHING, "again"), (("-c", "pass"), 0)))
-    report = measure(BenchmarkConfig(what="startup", **options))
+    report = measure(BenchmarkConfig(name="startup", **options))
     assert [len(one.values) for one in (*report.series, *report.ratios)] == [rounds] * 3
 
 

@@ -126,6 +126,6 @@ def test_teacher_shapes_and_setup_are_those_of_the_models():
     assert (base.num_hidden_layers, base.hidden_size, base.num_labels) == (12, 768, 3)
     demo = teacher_config("demo")
     assert (demo.num_hidden_layers, demo.hidden_size, demo.num_labels) == (6, 384, 3)
-    setup = train.setup_of(BenchmarkConfig(what="train", quick=True, lengths="rte"))
+    setup = train.setup_of(BenchmarkConfig(name="train", quick=True, lengths="rte"))
     assert setup.student_layers == 6 and setup.batch_size == 8 and setup.matched == (2, 4, 6, 8, 10)
     assert [len(tokens) for tokens in setup.examples[:5]] == token_lengths("rte", train.EXAMPLES)[:5].tolist()

@@ -1,0 +1,141 @@
+"""The recipes of docs/extending.md, each followed in a copy of the program."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.paths import ROOT
+from tests.helpers.rows import WORDS
+
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+RECIPES = {text.partition("\n")[0]: text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
+MOST_FILES = {"A loss term": 3, "A kind of task": 6}
+
+
+def named_files(recipe: str) -> set[str]:
+    line = re.search(r"^Files: (.+?)\.\n\n", recipe, re.MULTILINE | re.DOTALL)
+    return set(re.findall(r"`([^`]+)`", line[1]))
+
+
+def follow(recipe: str, root) -> set[str]:
+    """Make the changes of a recipe below `root`; return the files that were touched."""
+    touched = set()
+    for kind, block in re.findall(r"^```(diff|python)\n(.*?)^```", recipe, re.MULTILINE | re.DOTALL):
+        first, _, body = block.partition("\n")
+        path = root / first.removeprefix("--- ").removeprefix("# ")
+        touched.add(str(path.relative_to(root)))
+        if kind == "python":
+            assert not path.exists()
+            path.write_text(body)
+            continue
+        lines = body.splitlines(keepends=True)
+        old = "".join(line[1:] for line in lines if line[0] in " -")
+        new = "".join(line[1:] for line in lines if line[0] in " +")
+        old, new = (old.rstrip("\n"), new.rstrip("\n")) if not path.read_text().count(old) else (old, new)
+        assert path.read_text().count(old) == 1, f"{path} does not have once:\n{old}"
+        path.write_text(path.read_text().replace(old, new))
+    return touched
+
+
+@pytest.fixture
+def followed(request, tmp_path):
+    """A copy of the program after the recipe of the test, and a function that runs its command line there."""
+    recipe = RECIPES[request.param]
+    for name in ("pipeline", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "cli.py", tmp_path)
+    touched = follow(recipe, tmp_path)
+    assert touched == named_files(recipe) and len(touched) <= MOST_FILES.get(request.param, 4)
+
+    def run(*words: object) -> dict:
+        command = [sys.executable, "cli.py", *map(str, words)]
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return tmp_path, run
+
+
+def write_tsv(directory, header: str, row) -> None:
+    directory.mkdir()
+    for name in ("train", "dev"):
+        (directory / f"{name}.tsv").write_text("\n".join([header, *map(row, range(40))]) + "\n")
+
+
+def make_cache(run, task: str, data, tiny) -> dict:
+    """Fine-tune a teacher, cache it and train a student, two steps each; return the line of train-student."""
+    short = ("--max-steps", 2, "--precision", "float32")
+    rows = ("--task", task, "--data-dir", data)
+    run("finetune-teacher", *rows, "--model", tiny.encoder, *short)
+    run("cache-teacher", *rows, "--allow-weak-teacher", "--precision", "float32")
+    return run("train-student", "--cache", f"data/{task}", "--method", "kd", *short)
+
+
+@pytest.mark.parametrize("followed", ["A task"], indirect=True)
+def test_recipe_of_a_task_reads_its_files(followed, tiny):
+    root, run = followed
+    write_tsv(
+        root / "BoolQ", "question\tpassage\tlabel", lambda i: f"was it good\tthe film was {WORDS[i % 20]}\t{i % 2}"
+    )
+    assert "accuracy" in make_cache(run, "boolq", "BoolQ", tiny)["metrics"]["dev"]
+
+
+@pytest.mark.parametrize("followed", ["A kind of task"], indirect=True)
+def test_recipe_of_a_task_kind_trains_and_records_the_kind(followed, tiny):
+    root, run = followed
+    write_tsv(root / "retweets", "text\tcount", lambda i: f"the film {'good ' * (i % 5)}\t{i % 5}")
+    assert "spearman" in make_cache(run, "retweets", "retweets", tiny)["metrics"]["dev"]
+    assert json.loads((root / "data" / "retweets" / "manifest.json").read_text())["fields"]["kind"] == "count"
+    run("cache", "info", "data/retweets", "--probe-examples", 20)
+
+
+@pytest.mark.parametrize("followed", ["A loss term"], indirect=True)
+def test_recipe_of_a_loss_term_trains_alone_and_packed(followed, tiny):
+    root, run = followed
+    options = ("--student-layers", 3, "--epochs", 1, "--precision", "float32", "--log-every", 1, "--select", "last")
+    done = run("train-student", "--cache", tiny.no_dropout, "--method", "cls-mse", "--gamma", 0.5, *options)
+    lines = [json.loads(line) for line in (root / done["out"] / "log.jsonl").read_text().splitlines()]
+    train = [line for line in lines if line["kind"] == "train"]
+    assert len(train) == 10 and list(train[0]["cls_mse_by_layer"]) == ["1", "2"]
+    terms = train[-1]
+    assert terms["loss"] == pytest.approx(0.5 * terms["ce"] + 0.5 * terms["kd"] + 0.5 * terms["cls_mse"], rel=1e-4)
+    recipe = json.loads((root / done["out"] / "run.json").read_text())["config"]
+    assert recipe["gamma"] == 0.5 and recipe["beta"] is None
+    (root / "space.toml").write_text(
+        'method = "cls-mse"\ngamma = [0.5, 2.0]\nstudent_layers = 3\nepochs = 1.0\nprecision = "float32"\n'
+        'select = "last"\n'
+    )
+    run("sweep", "--cache", tiny.no_dropout, "--space", "space.toml", "--strategy", "grid", "--pack", 2)
+    packed = [json.loads(path.read_text()) for path in (root / "runs" / "toy").glob("*/run.json")]
+    twin = next(run for run in packed if run["config"]["gamma"] == 0.5 and run["result"]["out"] != done["out"])
+    assert twin["result"]["metrics"] == done["metrics"]
+
+
+@pytest.mark.parametrize("followed", ["A container"], indirect=True)
+def test_recipe_of_a_container_holds_the_same_content(followed, tiny):
+    root, run = followed
+    made = run("cache", "convert", tiny.arrow, "data/copy", "--format", "safetensors")
+    assert list((root / "data" / "copy" / "train").glob("*.safetensors"))
+    assert run("cache", "verify", "data/copy")["content"] == made["content"]
+    shard = next((root / "data" / "copy" / "train").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-8])
+    command = [sys.executable, "cli.py", "cache", "verify", "data/copy"]
+    assert subprocess.run(command, cwd=root, capture_output=True).returncode == 2
+
+
+@pytest.mark.parametrize("followed", ["A sweep strategy"], indirect=True)
+def test_recipe_of_a_strategy_trains_its_trials(followed, tiny):
+    root, run = followed
+    (root / "space.toml").write_text('method = "kd"\nalpha = [0.2, 0.5, 0.7]\nmax_steps = 2\nprecision = "float32"\n')
+    words = ("--space", "space.toml", "--strategy", "random", "--trials", 2, "--dry-run")
+    assert run("sweep", "--cache", tiny.arrow, *words)["trials"] == 2
+
+
+def test_every_recipe_is_followed_by_a_test():
+    assert set(RECIPES) == {"A task", "A kind of task", "A loss term", "A container", "A sweep strategy"}
