@@ -5,8 +5,10 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,27 +20,59 @@ from click.testing import CliRunner
 from cli import main
 from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig
 from stages import cache_teacher, finetune_teacher
+from tests.helpers.children import FIXTURES, children_started, watch_children
 from tests.helpers.encoders import save_pretrained_encoder
+from tests.helpers.engine import in_this_process
+from tests.helpers.processes import kill_running
 from tests.helpers.rows import write_rows
-
-LONGEST = [
-    f"test_{name}.py"
-    for name in "quickstart sweep kills ray_engine fuzz push_pull stops advance_pack reader compare regret".split()
-]
 
 
 def pytest_configure() -> None:
     """Under nohup the children of these tests would ignore Ctrl-C, as this process does."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    watch_children()
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """The longest files first, so that no process is left alone with one at the end; some in `make soak` alone."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-    if os.environ.get("PKD_SOAK") != "1":
-        for item in items:
-            if item.get_closest_marker("soak"):
-                item.add_marker(pytest.mark.skip(reason="in the long form only: make soak"))
+    """Mark what uses a server or a cluster; put those that start processes first; leave some to `make soak`.
+
+    The long tests are among those that start processes: none of them is left for the end, when one worker has no
+    more work. Tests of a module stay together, for the sake of its fixtures.
+    """
+    for item in items:
+        if FIXTURES & set(item.fixturenames) and not item.get_closest_marker("process"):
+            item.add_marker("process")
+        if os.environ.get("PKD_SOAK") != "1" and item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.skip(reason="in the long form only: make soak"))
+    items.sort(key=lambda item: not item.get_closest_marker("process"))
+
+
+@pytest.fixture(autouse=True)
+def children(request, monkeypatch) -> Iterator[None]:
+    """Hold the marker `process`: a test without it starts no child, and its sweeps train in this process."""
+    if request.node.get_closest_marker("process"):
+        yield
+        kill_running()
+        return
+    monkeypatch.setattr("stages.sweep.run.local_engine", in_this_process)
+    with children_started() as started:
+        yield
+    assert not started, "this test starts child processes: mark it with @pytest.mark.process"
+
+
+@pytest.fixture
+def trials_in_this_process(monkeypatch) -> None:
+    """For a test with the marker `process`: its own sweeps need none."""
+    monkeypatch.setattr("stages.sweep.run.local_engine", in_this_process)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A real Ray cluster of two nodes."""
+    from tests.helpers.clusters import two_nodes
+
+    with two_nodes() as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="session")

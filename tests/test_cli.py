@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.benchmark import BenchmarkConfig
-from pipeline.config.training import METHODS
+from pipeline.config.methods import METHOD_CHOICES as METHODS
 from pipeline.errors import BadOption
 from tests.helpers.paths import ROOT
 
@@ -267,6 +267,7 @@ def test_every_option_says_what_it_is(call):
         assert call(command.name, "--help").code == 0
 
 
+@pytest.mark.process
 def test_the_console_command_is_the_script():
     script = Path(sys.executable).with_name("pkd")
     for words in (["--help"], ["train-student", "--cache", "none"]):

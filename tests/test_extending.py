@@ -12,6 +12,8 @@ import pytest
 from tests.helpers.paths import ROOT
 from tests.helpers.rows import WORDS
 
+pytestmark = pytest.mark.process
+
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 RECIPES = {text.partition("\n")[0]: text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
 MOST_FILES = {"A loss term": 3, "A kind of task": 6}

@@ -63,6 +63,7 @@ def test_no_circle_of_imports():
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words", [["--help"], ["train-student", "--help"], ["train-student", "--cache", "x", "--lr=-1"]]
 )

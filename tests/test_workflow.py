@@ -8,6 +8,8 @@ import yaml
 
 from tests.helpers.paths import ROOT
 
+pytestmark = pytest.mark.process
+
 FILE = ROOT / ".github" / "workflows" / "tests.yml"
 
 

@@ -24,6 +24,7 @@ from pipeline.cache.reader import Cache
 from pipeline.cache.shards import Shard
 from pipeline.data.ragged import Ragged
 from pipeline.errors import BadCache
+from tests.helpers.reading import check_everything
 from tests.helpers.sealing import seal, seal_shard, seal_splits
 
 T = TypeVar("T")
@@ -238,8 +239,7 @@ class Mutants:
         try:
             cache = open_cache(self.cache, self.root / "store")
             columns = _columns(cache)
-            with cache.verification(cache.splits, "train", cache.manifest.layers) as verification:
-                verification.wait()
+            check_everything(cache)
         except BadCache as error:
             text = str(error)
             assert text.isprintable() and len(text) < 700, text

@@ -3,55 +3,56 @@
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import s3fs
 
-from tests.helpers.paths import ROOT
+from tests.helpers.waiting import wait_until
 
 KEYS = {"anna": "anna-secret", "ben": "ben-secret"}
 _numbers = itertools.count()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Server:
     """Serves the directories in `root` as buckets to the users in KEYS."""
 
     def __init__(self, root: Path):
-        self.root, self.port = root, _free_port()
+        self.root, self.port = root, 0
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
+        """Start it on a port that the system chooses, and return once it listens."""
         binary = Path(sys.executable).with_name("rclone")
         command = [str(binary) if binary.exists() else shutil.which("rclone"), "serve", "s3", str(self.root)]
-        command += ["--addr", f"127.0.0.1:{self.port}", "--config", ""]
+        command += ["--addr", "127.0.0.1:0", "--config", ""]
         command += [word for key, secret in KEYS.items() for word in ("--auth-key", f"{key},{secret}")]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.02)
-        raise TimeoutError("rclone does not answer")
+        log = self.root.with_name(f"{self.root.name}.log")
+        with log.open("w") as file:
+            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file)
+        started = re.compile(r"Starting s3 server on \[http://127\.0\.0\.1:(\d+)/\]")
+        assert wait_until(lambda: started.search(log.read_text()), 60, self.process), log.read_text()
+        self.port = int(started.search(log.read_text())[1])  # type: ignore[index]
 
     def kill(self) -> None:
         if self.process:
             self.process.kill()
             self.process.wait()
+
+    def is_served(self, ports: set[int]) -> bool:
+        """Whether the server still has a connection from one of these ports: what it was sent may yet be written."""
+        assert self.process
+        connections = psutil.Process(self.process.pid).net_connections("tcp")
+        return any(connection.raddr and connection.raddr.port in ports for connection in connections)
 
 
 class Relay:
@@ -61,12 +62,13 @@ class Relay:
     `refuse` is set no new one is taken.
     """
 
-    def __init__(self, port: int):
-        self.to, self.passed = port, 0
+    def __init__(self, server: Server):
+        self.server, self.passed = server, 0
         self.hold_after: int | None = None
         self.cut_after: int | None = None
         self.refuse = False
         self._open: set[socket.socket] = set()
+        self._ports: set[int] = set()  # of all connections to the server
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -80,11 +82,12 @@ class Relay:
                     client.close()
                     continue
                 try:
-                    server = socket.create_connection(("127.0.0.1", self.to))
+                    server = socket.create_connection(("127.0.0.1", self.server.port))
                 except OSError:
                     client.close()
                     continue
                 self._open |= {client, server}
+                self._ports.add(server.getsockname()[1])
                 threading.Thread(target=self._pass, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
 
@@ -109,6 +112,14 @@ class Relay:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._open.clear()
+
+    def settle(self) -> None:
+        """Close every connection, and return when the server has ended its part of each: a client that was killed may
+        have sent more than the server has written yet.
+        """
+        self.cut()
+        wait_until(lambda: not self.server.is_served(self._ports))
+        self._ports.clear()
 
     def close(self) -> None:
         self._listener.close()
@@ -141,7 +152,7 @@ def s3(server, monkeypatch) -> Iterator[SimpleNamespace]:
         key="anna", secret=KEYS["anna"], endpoint_url=f"http://127.0.0.1:{server.port}", skip_instance_cache=True
     )
     store.mkdir(name)  # by the server: it would not look for one that is made behind its back
-    relay = Relay(server.port)
+    relay = Relay(server)
 
     def become(user: str, port: int = relay.port) -> None:
         for variable in [variable for variable in os.environ if variable.startswith("AWS_")]:
@@ -152,17 +163,6 @@ def s3(server, monkeypatch) -> Iterator[SimpleNamespace]:
     become("anna")
     yield SimpleNamespace(url=f"s3://{name}", directory=directory, relay=relay, become=become, store=store)
     relay.close()
-
-
-def start_cli(*words: object) -> subprocess.Popen:
-    """A command line in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
 
 
 def files_of(directory: Path) -> dict[str, bytes]:

@@ -1,12 +1,11 @@
 """cache-teacher as real processes: started, watched, killed; and what they leave compared with what they should."""
 
 import contextlib
+import fcntl
 import json
-import subprocess
-import sys
+import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,7 +15,8 @@ from pipeline.config.training import CacheTeacherConfig
 from pipeline.errors import BadCache
 from pipeline.system.digests import intact
 from pipeline.system.files import read_json
-from tests.helpers.paths import CLI
+from tests.helpers.processes import Command, start_cli
+from tests.helpers.waiting import wait_until
 
 ROWS = 4  # examples a shard, so that there are many shards
 
@@ -35,23 +35,11 @@ def words(tiny, out: Path, *flags: str, **changes: object) -> list[str]:
     return ["cache-teacher", *(f"--{name.replace('_', '-')}={value}" for name, value in given.items()), *flags]
 
 
-def start(tiny, out: Path, *flags: str, **changes: object) -> subprocess.Popen:
-    command = [sys.executable, CLI, *words(tiny, out, *flags, **changes)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(tiny, out: Path, *flags: str, **changes: object) -> Command:
+    return start_cli(*words(tiny, out, *flags, **changes))
 
 
-def wait_for(what: Callable[[], object], process: subprocess.Popen | None = None, seconds: float = 120) -> bool:
-    """Until `what` is so; False if the process ended first."""
-    until = time.monotonic() + seconds
-    while not what():
-        if process is not None and process.poll() is not None:
-            return False
-        assert time.monotonic() < until, "it never came to that"
-        time.sleep(0.001)
-    return True
-
-
-def kill(process: subprocess.Popen) -> bool:
+def kill(process: Command) -> bool:
     """SIGKILL; whether it was still running. No process that it started lives on."""
     children = descendants(process)
     process.kill()
@@ -61,14 +49,32 @@ def kill(process: subprocess.Popen) -> bool:
     return process.returncode == -9
 
 
-def descendants(process: subprocess.Popen) -> list[psutil.Process]:
+def pause(process: Command, out: Path) -> None:
+    """Stop a writer while it does not hold the lock under which leases are taken."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        if _is_free(out / ".partial" / "lock"):
+            return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.002)
+
+
+def _is_free(lock: Path) -> bool:
+    with lock.open() as file, contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def descendants(process: Command) -> list[psutil.Process]:
     try:
         return psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 
 
-def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+def workers_of(process: Command) -> list[psutil.Process]:
     """The processes that compute for it, without the one that multiprocessing keeps for itself."""
     found = []
     for child in descendants(process):

@@ -50,6 +50,7 @@ def test_the_reader_is_short_and_needs_numpy_alone():
     assert imported == {"hashlib", "json", "sys", "pathlib", "numpy"}
 
 
+@pytest.mark.process
 def test_reader_prints_what_the_project_reads(cache, tmp_path):
     expected = []
     for name, split in open_cache(cache).splits.items():
@@ -63,6 +64,7 @@ def test_reader_prints_what_the_project_reads(cache, tmp_path):
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, expected, "")
 
 
+@pytest.mark.process
 def test_reader_stops_at_another_token(cache, tmp_path):
     copy = Path(shutil.copytree(cache, tmp_path / "copy"))
     opened = open_cache(cache)

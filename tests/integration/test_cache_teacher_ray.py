@@ -1,7 +1,5 @@
 """A cache made by the nodes of a real Ray cluster, one of which is killed in the middle."""
 
-import contextlib
-import fcntl
 import json
 import signal
 import time
@@ -11,16 +9,11 @@ import pytest
 from pipeline.cache.open import open_cache
 from pipeline.system import ray_cluster as clusters
 from stages import cache_teacher
-from tests.helpers.clusters import left_behind, two_nodes, workers_of
-from tests.helpers.writers import config, contents, recorded, start, unchanged, wait_for
+from tests.helpers.clusters import left_behind, workers_of
+from tests.helpers.waiting import wait_until
+from tests.helpers.writers import config, contents, pause, recorded, start, unchanged
 
 ROWS, DEV, SOME = 430, 90, 20
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with two_nodes() as nodes:
-        yield nodes
 
 
 def test_a_node_that_cannot_help_is_told_of(tiny, cluster, in_directory, capsys):
@@ -28,28 +21,11 @@ def test_a_node_that_cannot_help_is_told_of(tiny, cluster, in_directory, capsys)
     with clusters.cluster(cluster.address) as nodes:
         next(in_directory.glob(".ray-*")).rename("away")
         with nodes.run_on_other_nodes(cache_teacher._join, config(tiny, in_directory / "cache")):
-            while "does not help" not in said:
+            while "does not help" not in said:  # a limit is the one of all tests
                 said += capsys.readouterr().err
                 time.sleep(0.1)
     assert f"a node does not help: {in_directory} is not shared with " in said
     assert not (in_directory / "cache").exists()
-
-
-def is_free(lock):
-    with lock.open() as file, contextlib.suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-def pause(process, out):
-    """Stop it while it does not hold the lock under which leases are taken."""
-    while True:
-        process.send_signal(signal.SIGSTOP)
-        if is_free(out / ".partial" / "lock"):
-            return
-        process.send_signal(signal.SIGCONT)
-        time.sleep(0.002)
 
 
 @pytest.mark.soak
@@ -58,13 +34,15 @@ def test_two_nodes_of_which_one_is_lost_make_the_bytes_of_one_machine(tiny, clus
     out = in_directory / "cache"
     driver = start(tiny, out, shard_rows=1, engine="ray", ray_address=cluster.address)
     try:
-        assert wait_for(lambda: len(recorded(out)) > DEV and len(set(workers_of(cluster).values())) == 2, driver)
+        assert wait_until(
+            lambda: len(recorded(out)) > DEV and len(set(workers_of(cluster).values())) == 2, process=driver
+        )
         pause(driver, out)  # which leaves the work to the nodes
         by_driver = recorded(out)
-        wait_for(lambda: len(recorded(out)) >= len(by_driver) + SOME)
+        wait_until(lambda: len(recorded(out)) >= len(by_driver) + SOME)
         cluster.remove_node(min(workers_of(cluster).items())[1], allow_graceful=False)
         by_two = recorded(out)
-        wait_for(lambda: len(recorded(out)) >= len(by_two) + SOME)
+        wait_until(lambda: len(recorded(out)) >= len(by_two) + SOME)
         by_all = recorded(out)
         driver.send_signal(signal.SIGCONT)
         stdout, stderr = driver.communicate(timeout=120)

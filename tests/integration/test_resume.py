@@ -5,17 +5,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from click.testing import CliRunner
 
+from cli import main
 from tests.helpers.paths import CLI
+from tests.helpers.processes import start_cli
+from tests.helpers.waiting import wait_until
+
+pytestmark = pytest.mark.process
 
 
 def command(tiny, out, *words):
     options = [
         "--epochs",
-        "6",
+        "4",
         "--precision",
         "float32",
         "--lr",
@@ -27,7 +32,7 @@ def command(tiny, out, *words):
         "--eval-every",
         "7",
     ]
-    return [sys.executable, CLI, "train-student", "--cache", str(tiny.arrow), "--out", str(out), *options, *words]
+    return ["train-student", "--cache", str(tiny.arrow), "--out", str(out), *options, *words]
 
 
 def files(out):
@@ -37,21 +42,19 @@ def files(out):
 @pytest.fixture(scope="module")
 def uninterrupted(tiny, tmp_path_factory):
     out = tmp_path_factory.mktemp("uninterrupted") / "run"
-    subprocess.run(command(tiny, out), check=True, capture_output=True)
+    assert CliRunner().invoke(main, command(tiny, out)).exit_code == 0
     return out
 
 
 def start_and_stop(tiny, out, number, lines, *words):
-    process = subprocess.Popen(command(tiny, out, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    log = out / "log.jsonl"
-    while process.poll() is None and (not log.exists() or log.read_text().count("\n") < lines):
-        time.sleep(0.01)
+    process, log = start_cli(*command(tiny, out, *words)), out / "log.jsonl"
+    assert wait_until(lambda: log.exists() and log.read_text().count("\n") >= lines, process=process)
     process.send_signal(number)
-    return process, process.communicate(timeout=60)
+    return process, process.communicate(timeout=120)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_says_how_to_go_on_and_ends_with_the_same_bytes(tiny, tmp_path, uninterrupted, number):
+def test_a_stopped_run_says_how_to_go_on_and_ends_with_the_same_bytes(tiny, tmp_path, uninterrupted, call, number):
     out = tmp_path / "run"
     process, (stdout, stderr) = start_and_stop(tiny, out, number, 10)
     assert process.returncode == 128 + number and stdout == ""
@@ -60,44 +63,45 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_with_the_same_bytes(tiny, tmp_
     assert line.endswith(f"the checkpoint is in {out}. Run the same command with --resume to go on")
     assert not (out / "run.json").exists() and not (out / "model").exists()
 
-    refused = subprocess.run(command(tiny, out), capture_output=True, text=True)
-    assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1] == (
+    refused = call(*command(tiny, out))
+    assert refused.code == 2
+    assert refused.error == (
         f"Error: {out} holds this run, unfinished. Add --resume to go on with it, or choose another --out"
     )
-    resumed = subprocess.run(command(tiny, out, "--resume"), capture_output=True, text=True, check=True)
+    resumed = call(*command(tiny, out, "--resume"))
+    assert resumed.code == 0, resumed.stderr
     assert "going on from step " in resumed.stderr
     assert files(out) == files(uninterrupted)
     a, b = (json.loads((d / "run.json").read_text())["result"] for d in (out, uninterrupted))
     assert (a["metrics"], a["agreement"]) == (b["metrics"], b["agreement"])
 
 
-def test_killed_again_and_again(tiny, tmp_path, uninterrupted):
+def test_killed_again_and_again(tiny, tmp_path, uninterrupted, call):
     out = tmp_path / "run"
-    for lines in (1, 15, 30):
+    for lines in (1, 10, 20):
         process, _ = start_and_stop(tiny, out, signal.SIGKILL, lines, "--resume")
         assert process.returncode == -signal.SIGKILL and not (out / "run.json").exists()
     (out / ".tmpRWXLHQ").write_bytes(b"half")  # as safetensors leaves it when the kill falls into its writing
-    subprocess.run(command(tiny, out, "--resume"), check=True, capture_output=True)
+    assert call(*command(tiny, out, "--resume")).code == 0
     assert files(out) == files(uninterrupted)
 
 
-def test_two_processes_train_the_same_student_as_one(tiny, tmp_path):
+def test_two_processes_train_the_same_student_as_one(tiny, tmp_path, call):
     """`accelerate launch`: each process takes its share of every batch, and the step is that of the whole batch."""
-    base = [CLI, "train-student", "--cache", str(tiny.no_dropout)]
+    base = ["train-student", "--cache", str(tiny.no_dropout)]
     base += "--precision float32 --log-every 1 --max-steps 12 --eval-every 6 --grad-accumulation 2 --lr 1e-3".split()
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
     # --cpu would start one process whatever --num_processes says; the launcher for GPUs starts two on the CPU as well
     launch += "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
     environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
     two = subprocess.run(
-        [*launch, *base, "--out", str(tmp_path / "two")], capture_output=True, text=True, env=environment
+        [*launch, CLI, *base, "--out", str(tmp_path / "two")], capture_output=True, text=True, env=environment
     )
     assert two.returncode == 0, two.stderr
     assert json.loads((tmp_path / "two" / "run.json").read_text())["environment"]["processes"] == 2
     json_lines = [line for line in two.stdout.splitlines() if line.startswith("{")]
     assert len(json_lines) == 1 and json.loads(json_lines[0])["command"] == "train-student"
-    subprocess.run([sys.executable, *base, "--out", str(tmp_path / "one")], capture_output=True, check=True)
+    assert call(*base, "--out", tmp_path / "one").code == 0
 
     def log(out):
         lines = [json.loads(line) for line in (tmp_path / out / "log.jsonl").read_text().splitlines()]

@@ -13,9 +13,10 @@ import pytest
 
 from pipeline.cache.open import open_cache
 from stages import cache_teacher
-from tests.helpers.writers import CLI, config, descendants, recorded, start, unchanged, wait_for
+from tests.helpers.paths import CLI, ROOT
+from tests.helpers.waiting import wait_until
+from tests.helpers.writers import config, descendants, recorded, start, unchanged
 
-ROOT = Path(CLI).parent
 READER = """
 import sys, cli
 from stages.benchmarks.harness.timing import Report
@@ -48,9 +49,9 @@ def ended(process: subprocess.Popen, number: signal.Signals, to_all: bool = Fals
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (128 + number, "")
-    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert not psutil.wait_procs(children, timeout=60)[1]
     assert "Traceback" not in stderr and "KeyboardInterrupt" not in stderr
     return stderr.splitlines()[-1]
 
@@ -65,17 +66,19 @@ def running(process: subprocess.Popen, word: str) -> int:
     return found
 
 
+@pytest.mark.process
 def test_startup_ended_in_the_middle(tmp_path):
     process = begin(tmp_path, CLI, "benchmark", "startup")
-    assert wait_for(lambda: running(process, "--help"), process)
+    assert wait_until(lambda: running(process, "--help"), process=process)
     assert ended(process, signal.SIGTERM) == f"Error: stopped by SIGTERM. {AGAIN}"
     assert list(tmp_path.glob("pkd-benchmark-*")) == [] == list(tmp_path.glob("results"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("number", "to_all", "line"),
     [
-        (signal.SIGTERM, False, f"Error: stopped by SIGTERM. {AGAIN}"),
+        pytest.param(signal.SIGTERM, False, f"Error: stopped by SIGTERM. {AGAIN}", marks=pytest.mark.soak),
         pytest.param(signal.SIGINT, False, f"Error: stopped. {AGAIN}", marks=pytest.mark.soak),
         (signal.SIGINT, True, f"Error: stopped. {AGAIN}"),
     ],
@@ -83,32 +86,35 @@ def test_startup_ended_in_the_middle(tmp_path):
 )
 def test_contenders_that_are_still_importing(tmp_path, number, to_all, line):
     process = begin(tmp_path, CLI, "benchmark", "train", "--quick", "--model", "demo")
-    assert wait_for(lambda: running(process, "spawn_main") == 3, process)
+    assert wait_until(lambda: running(process, "spawn_main") == 3, process=process)
     assert list(tmp_path.glob("pkd-benchmark-*/cache/manifest.json"))
     assert ended(process, number, to_all) == line
     assert list(tmp_path.glob("pkd-benchmark-*")) == [] == list(tmp_path.glob("results"))
 
 
 @pytest.mark.soak
+@pytest.mark.process
 def test_a_cache_that_a_contender_writes(tmp_path):
     process = begin(tmp_path, CLI, "benchmark", "cache", "--quick", "--model", "demo")
-    assert wait_for(lambda: list(tmp_path.glob("pkd-benchmark-*/**/cache")), process)
+    assert wait_until(lambda: list(tmp_path.glob("pkd-benchmark-*/**/cache")), process=process)
     assert ended(process, signal.SIGTERM) == f"Error: stopped by SIGTERM. {AGAIN}"
     assert list(tmp_path.glob("pkd-benchmark-*")) == [] == list(tmp_path.glob("results"))
 
 
+@pytest.mark.process
 def test_the_student_whose_memory_is_measured(tmp_path):
     process = begin(tmp_path, "-c", READER, "benchmark", "reader", "--quick", "--model", "demo")
-    assert wait_for(lambda: running(process, "train-student"), process)
+    assert wait_until(lambda: running(process, "train-student"), process=process)
     assert ended(process, signal.SIGTERM) == f"Error: stopped by SIGTERM. {AGAIN}"
     assert list(tmp_path.glob("pkd-benchmark-*")) == [] == list(tmp_path.glob("results"))
 
 
 @pytest.mark.soak
+@pytest.mark.process
 def test_two_workers_of_cache_teacher(tiny, tmp_path):
     out = tmp_path / "cache"
     process = start(tiny, out, workers=2)
-    assert wait_for(lambda: len(recorded(out)) >= 5, process)
+    assert wait_until(lambda: len(recorded(out)) >= 5, process=process)
     assert ended(process, signal.SIGTERM) == f"Error: stopped by SIGTERM. {GO_ON}"
     finished = recorded(out)
     cache_teacher.run(config(tiny, out))

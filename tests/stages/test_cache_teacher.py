@@ -1,9 +1,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +16,9 @@ from pipeline.models.encoders import cls_vectors
 from pipeline.system.digests import json_digest
 from stages import cache_teacher
 from tests.helpers.encoders import save_pretrained_encoder
-from tests.helpers.paths import CLI
+from tests.helpers.processes import start_cli
 from tests.helpers.rows import write_rows
+from tests.helpers.waiting import wait_until
 
 
 def config(tiny, out, **options):
@@ -118,15 +116,15 @@ def test_a_changed_row_or_teacher_is_another_cache(tiny, tmp_path):
         cache_teacher.run(config(tiny, tiny.arrow, teacher=str(teacher)))
 
 
+@pytest.mark.process
 def test_a_killed_writer_goes_on_and_ends_with_the_same_bytes(tiny, tmp_path):
     out = tmp_path / "cache"
-    rows = tiny.rows | {"train_file": str(write_rows(tmp_path / "train.csv", 6000, 1))}
+    rows = tiny.rows | {"train_file": str(write_rows(tmp_path / "train.csv", 2000, 1))}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in rows.items()]
-    words += [f"--teacher={tiny.teacher}", "--precision=float32", "--shard-rows=128"]
-    process = subprocess.Popen([sys.executable, CLI, "cache-teacher", *words, f"--cache={out}"], stderr=subprocess.PIPE)
-    while process.poll() is None and len(list(out.glob(".partial/train-*.json"))) < 5:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
+    words += [f"--teacher={tiny.teacher}", "--precision=float32", "--shard-rows=16"]
+    process = start_cli("cache-teacher", *words, f"--cache={out}")
+    wait_until(lambda: len(list(out.glob(".partial/train-*.json"))) >= 5, process=process)
+    process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "the cache was finished before it could be killed"
     assert not (out / "manifest.json").exists()
@@ -139,7 +137,7 @@ def test_a_killed_writer_goes_on_and_ends_with_the_same_bytes(tiny, tmp_path):
     with pytest.raises(BadCache, match="was made from something else"):
         cache_teacher.run(config(tiny, out, train_file=rows["train_file"], dtype="float16", shard_rows=256))
     done = {path: path.stat().st_mtime_ns for path in out.glob("train/*.arrow")}
-    options = dict(train_file=rows["train_file"], dtype="float16", shard_rows=128)
+    options = dict(train_file=rows["train_file"], dtype="float16", shard_rows=16)
     cache_teacher.run(config(tiny, out, **options))
     assert sum(path.stat().st_mtime_ns == when for path, when in done.items()) >= 5  # not computed again
     assert not (out / ".partial").exists()

@@ -1,9 +1,10 @@
 import json
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForSequenceClassification
 
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.writer import CacheWriter
@@ -11,29 +12,44 @@ from pipeline.config.options import command_line
 from pipeline.config.training import QuickstartConfig, TrainStudentConfig
 from pipeline.data import sources
 from pipeline.data.tasks import find_task
+from pipeline.models import checkpoints
+from tests.helpers.encoders import save_pretrained_encoder
 
 
-@pytest.fixture(params=[12, pytest.param(1, marks=pytest.mark.soak)])
-def sentences(request, monkeypatch):
-    """How many packaged sentences there are: every twelfth, or all."""
+@dataclass
+class Packaged:
+    """The data and the model of the quickstart: how many sentences, and the parameters of the teacher."""
+
+    sentences: int
+    parameters: int
+
+
+@pytest.fixture(params=["small", pytest.param("whole", marks=pytest.mark.soak)])
+def packaged(request, monkeypatch, tmp_path_factory):
+    """Every twentieth packaged sentence and a tiny encoder of as many layers as the packaged one; or all, and that."""
+    step, parameters = (20, 0) if request.param == "small" else (1, 22_713_986)
+    if request.param == "small":
+        encoder = save_pretrained_encoder(tmp_path_factory.mktemp("demo") / "model", num_hidden_layers=6)
+        monkeypatch.setattr(checkpoints, "package_directory", lambda *_: encoder.parent)
+        parameters = AutoModelForSequenceClassification.from_pretrained(encoder).num_parameters()
     whole = sources._movie_reviews(find_task("movie-reviews"))
     splits = {
-        name: sources.SplitRows((split.texts[0][:: request.param],), split.labels[:: request.param], True)
+        name: sources.SplitRows((split.texts[0][::step],), split.labels[::step], True)
         for name, split in whole.splits.items()
     }
     monkeypatch.setattr(sources, "_movie_reviews", lambda _task: replace(whole, splits=splits))
-    return sum(map(len, splits.values()))
+    return Packaged(sum(map(len, splits.values())), parameters)
 
 
 @pytest.mark.timeout(1200)
-def test_quickstart(call, in_directory, sentences):
-    """The real model and real sentences, in short form; the second call does nothing again."""
+def test_quickstart(call, in_directory, packaged):
+    """The whole method on real sentences; the second call does nothing again."""
     result = call("quickstart", "--examples", 200)
     assert result.code == 0, result.stderr
     rows = result.json["rows"]
     assert [row["model"] for row in rows] == ["teacher", "FT", "KD", "PKD-Skip", "PKD-Last"]
     assert [row["layers"] for row in rows] == [6, 3, 3, 3, 3]
-    assert rows[0]["agreement"] == 1.0 and rows[0]["parameters"] == 22_713_986
+    assert rows[0]["agreement"] == 1.0 and rows[0]["parameters"] == packaged.parameters
     assert all(0.3 < row["accuracy"] < 1 and row["inference_examples_per_second"] > 0 for row in rows)
     printed = [line for line in result.stderr.splitlines() if line.startswith("$ python cli.py ")]
     assert [line.split()[3] for line in printed] == [
@@ -56,7 +72,7 @@ def test_quickstart(call, in_directory, sentences):
     (out / "table.json").unlink()
     resumed = call("quickstart", "--examples", 200)  # makes no shard again: nobody timed the cache
     assert resumed.code == 0, resumed.stderr
-    assert resumed.json["cache_seconds"] is None and f"{sentences:,} sentences and wrote" in resumed.stdout
+    assert resumed.json["cache_seconds"] is None and f"{packaged.sentences:,} sentences and wrote" in resumed.stdout
     assert [row["accuracy"] for row in resumed.json["rows"]] == [row["accuracy"] for row in rows]
 
 

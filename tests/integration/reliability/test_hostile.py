@@ -21,6 +21,7 @@ from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.open import open_cache
 from pipeline.data.ragged import Ragged
 from pipeline.errors import BadCache
+from tests.helpers.reading import check_everything
 from tests.helpers.sealing import seal, seal_shard, seal_splits, seal_teacher, seal_text, write_cache, write_sealed
 
 SHORT = ("--max-steps", 2, "--precision", "float32", "--eval-every", 100)
@@ -65,8 +66,7 @@ def problem(cache: Path) -> str:
             for shard in split.shards:
                 for name in shard:
                     shard[name]
-        with opened.verification(opened.splits, "train", opened.manifest.layers) as verification:
-            verification.wait()
+        check_everything(opened)
     text = str(error.value)
     assert text.isprintable() and text.startswith(f"{cache}/")
     return text

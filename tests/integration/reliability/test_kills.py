@@ -1,7 +1,5 @@
 """Writers killed at any moment: the next call goes on, and the end is what it would have been."""
 
-import contextlib
-import fcntl
 import json
 import random
 import shutil
@@ -14,19 +12,21 @@ import pytest
 
 from pipeline.cache.open import open_cache
 from stages import cache_teacher
+from tests.helpers.waiting import wait_until
 from tests.helpers.writers import (
     Reader,
     config,
     contents,
     descendants,
     kill,
+    pause,
     recorded,
     start,
     unchanged,
-    wait_for,
     workers_of,
 )
 
+pytestmark = pytest.mark.process
 SHARDS = 108  # of `tiny` in fours
 PHASES = ("start", "teacher", "shards", "shards", "manifest")
 SHORT = ("start", "teacher", "shards", "manifest")
@@ -43,14 +43,14 @@ def whole(tiny, tmp_path_factory):
 def until(phase: str, process, out, draw: random.Random) -> None:
     """Wait for a random moment of this phase, or the end of the process."""
     if phase == "start":
-        time.sleep(draw.uniform(0, 3))
+        time.sleep(draw.uniform(0, 0.5))
     elif phase == "teacher":
-        wait_for(lambda: list(out.glob(".teacher.*.tmp")), process)
+        wait_until(lambda: list(out.glob(".teacher.*.tmp")), process=process)
         time.sleep(draw.uniform(0, 0.01))
     else:
         there = len(recorded(out))
         share = draw.uniform(0.1, 0.6) if phase == "shards" else 1
-        wait_for(lambda: len(recorded(out)) >= there + share * (SHARDS - there), process)
+        wait_until(lambda: len(recorded(out)) >= there + share * (SHARDS - there), process=process)
         time.sleep(draw.uniform(0, 0.02))
 
 
@@ -94,12 +94,12 @@ def test_two_workers_killed(tiny, tmp_path, whole, counts, record):
         for _ in range(counts(1, 10)):
             shutil.rmtree(out, ignore_errors=True)
             process = start(tiny, out, workers=2)
-            wait_for(lambda: len(recorded(out)) >= 5, process)
+            wait_until(lambda: len(recorded(out)) >= 5, process=process)
             time.sleep(draw.uniform(0, 0.3))
             parents += kill(process)
             finished = recorded(out)
             process = start(tiny, out, workers=2)
-            wait_for(lambda: len(recorded(out)) >= len(finished) + 5, process)  # noqa: B023
+            wait_until(lambda: len(recorded(out)) >= len(finished) + 5, process=process)  # noqa: B023
             children = descendants(process)
             draw.choice(workers_of(process)).kill()
             _, said = process.communicate(timeout=120)
@@ -129,29 +129,16 @@ def test_two_workers_killed(tiny, tmp_path, whole, counts, record):
     )
 
 
-def is_free(lock):
-    """Whether nobody is just taking a lease."""
-    with lock.open() as file, contextlib.suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
 def joined(tiny, out, then):
     """This process joins an owner that was stopped in the middle, and takes shards over from there; `then` is done to
     the owner meanwhile. The owner, the shards of each, and the result here."""
     owner = start(tiny, out, "--join")  # alone on an empty directory it is the owner
-    wait_for(lambda: len(recorded(out)) >= 30, owner)  # the dev split is done, which judges the teacher
-    while True:
-        owner.send_signal(signal.SIGSTOP)
-        if is_free(out / ".partial" / "lock"):
-            break
-        owner.send_signal(signal.SIGCONT)
-        time.sleep(0.002)
+    wait_until(lambda: len(recorded(out)) >= 30, process=owner)  # the dev split is done, which judges the teacher
+    pause(owner, out)
     by_owner, by_both = recorded(out), {}
 
     def watch():
-        wait_for(lambda: len(recorded(out)) >= len(by_owner) + 20)
+        wait_until(lambda: len(recorded(out)) >= len(by_owner) + 20)
         by_both.update(recorded(out))
         then(owner)
 

@@ -20,7 +20,6 @@ from pipeline.data.splits import Split
 from tests.helpers.paths import ROOT
 from tests.helpers.sealing import write_cache
 
-READERS = 8
 both = pytest.mark.parametrize("container", ["arrow", "hdf5"])
 
 
@@ -47,9 +46,13 @@ def first(items: list) -> object:
     return items[0]
 
 
+@pytest.mark.process
 @both
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-@pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
+@pytest.mark.parametrize(
+    ("start", "used"),
+    [("fork", False), ("fork", True), pytest.param("spawn", False, marks=pytest.mark.soak), ("spawn", True)],
+    ids=["fork-fresh", "fork-used", "spawn-fresh", "spawn-used"],
+)
 def test_loader_workers_give_the_rows_of_the_parent(tmp_path, container, start, used):
     write_cache(tmp_path / "cache", container, {"train": 50, "dev": 3}, 16)
     rows = Rows(open_cache(tmp_path / "cache").splits["train"])
@@ -86,6 +89,7 @@ def read_forked(split: Split, ids: np.ndarray, queue: multiprocessing.Queue) -> 
     queue.put((split.gather("cls_01", ids).tobytes(), collate(split, ids, 0).inputs["input_ids"].tolist()))
 
 
+@pytest.mark.process
 @both
 def test_forks_at_any_moment(tmp_path, container):
     """Before the first use, after the use of one column, and from a fork of a fork: no handle is shared."""
@@ -111,7 +115,8 @@ READER = """
 import sys
 from pathlib import Path
 from pipeline.cache.open import open_cache
-from pipeline.data.splits import Ragged
+from pipeline.data.ragged import Ragged
+from tests.helpers.reading import check_everything
 
 cache = open_cache(sys.argv[1], Path(sys.argv[2]))
 total = 0.0
@@ -120,8 +125,7 @@ for split in cache.splits.values():
         for column in shard.values():
             for array in (column.values, column.offsets) if isinstance(column, Ragged) else (column,):
                 total += float(array.sum(dtype="float64"))
-with cache.verification(cache.splits, "train", cache.manifest.layers) as verification:
-    verification.wait()
+check_everything(cache)
 print(total, flush=True)
 sys.stdin.readline()
 """
@@ -139,15 +143,17 @@ def shares(process: int, directory: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.process
 @both
-def test_eight_readers_share_one_copy(tmp_path, container, record):
+def test_readers_share_one_copy(tmp_path, container, counts, record):
+    number = counts(3, 8)
     manifest = write_cache(tmp_path / "cache", container, {"train": 20_000, "dev": 500}, 8192, hidden=400)
     assert manifest.bytes > 30_000_000
     command = [sys.executable, "-c", READER, str(tmp_path / "cache"), str(tmp_path / "store")]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     readers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
-        for _ in range(READERS)
+        for _ in range(number)
     ]
     try:
         totals = {reader.stdout.readline() for reader in readers}  # type: ignore[union-attr]
@@ -157,10 +163,10 @@ def test_eight_readers_share_one_copy(tmp_path, container, record):
             reader.communicate("\n", timeout=60)
     assert len(totals) == 1 and float(totals.pop())
     sums = {name: sum(one[name] for one in seen) for name in seen[0]}
-    assert sums["Rss"] > 0.95 * READERS * manifest.bytes  # each reads all of it
+    assert sums["Rss"] > 0.95 * number * manifest.bytes  # each reads all of it
     assert sums["Pss"] <= 1.2 * manifest.bytes  # and together they hold it once
     assert sums["Private_Dirty"] == 0
-    record(f"memory of {READERS} readers, {container}", bytes_of_the_cache=manifest.bytes, **sums)
+    record(f"memory of {number} readers, {container}", bytes_of_the_cache=manifest.bytes, **sums)
 
 
 def test_columns_cannot_be_written_through(tmp_path):

@@ -20,6 +20,7 @@ from pipeline.config.training import TrainStudentConfig
 from pipeline.data.ragged import Ragged
 from pipeline.errors import BadCache, Interrupted
 from stages import train_student
+from tests.helpers.waiting import wait_until
 
 OPTIONS = dict(max_steps=6, eval_every=3, precision="float32", log_every=1, lr=1e-3)
 KEPT = ("run.json", "model", "checkpoint.safetensors")
@@ -88,13 +89,6 @@ def meanwhile(watch):
     assert not problems, problems
 
 
-def wait_for(what):
-    until = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < until, "it never came to that"
-        time.sleep(0.005)
-
-
 def logged(out):
     log = out / "log.jsonl"
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -117,7 +111,7 @@ def test_the_end_waits_for_the_check(cache, tmp_path, gate, damaged):
         damage(cache, "logits", "00001", "dev")  # the last one to be checked
 
     def watch():
-        wait_for(lambda: len([line for line in logged(out) if line["kind"] == "eval"]) == 2)  # the last step is done
+        wait_until(lambda: len([line for line in logged(out) if line["kind"] == "eval"]) == 2)  # the last step is done
         time.sleep(0.3)
         seen.append([name for name in KEPT if (out / name).exists()])
         gate.set()
@@ -135,9 +129,9 @@ def test_a_checkpoint_waits_for_the_check(cache, tmp_path, gate, why):
     out, seen = tmp_path / "run", []
 
     def watch():
-        wait_for(lambda: out.exists() and (out / "started.json").exists())
+        wait_until(lambda: out.exists() and (out / "started.json").exists())
         if why == "signal":
-            wait_for(lambda: logged(out))
+            wait_until(lambda: logged(out))
             os.kill(os.getpid(), 15)
         time.sleep(0.5)
         seen.append([name for name in KEPT if (out / name).exists()])
@@ -318,7 +312,7 @@ def test_a_file_replaced_while_a_student_trains_on_the_old_one(cache, tiny, tmp_
     train_options = dict(max_steps=20, eval_every=10)  # two epochs: every shard is mapped after the first
 
     def watch():
-        wait_for(lambda: len([line for line in logged(tmp_path / "run") if line["kind"] == "eval"]) == 1)
+        wait_until(lambda: len([line for line in logged(tmp_path / "run") if line["kind"] == "eval"]) == 1)
         copy = shutil.copytree(cache, tmp_path / "copy")
         damage(copy, "cls_02")
         (copy / "train" / "00002.arrow").rename(cache / "train" / "00002.arrow")

@@ -208,6 +208,7 @@ def test_reviews_are_the_rotten_tomatoes_sentences_split_once_for_all():
     assert not set(first.splits["train"].texts[0]) & set(first.splits["dev"].texts[0])
 
 
+@pytest.mark.process
 def test_without_a_hub_the_message_is_one_line_that_names_the_way_out(tmp_path):
     script = (
         "from pipeline.config.rows import RowsConfig; from pipeline.errors import HubUnreachable\n"

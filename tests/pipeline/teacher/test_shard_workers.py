@@ -53,6 +53,7 @@ def test_bytes_do_not_depend_on_the_number_of_cores(tiny, tmp_path, made, monkey
     torch.set_num_threads(1)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("precision", "container", "count"),
     [(*kind, count) for kind in KINDS for count in (2, 3)] if SOAK else [("bfloat16", "hdf5", 2)],
@@ -80,6 +81,7 @@ def interrupted(tiny, out, monkeypatch, after, **options):
         cache_teacher.run(config(tiny, out, **options))
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not SOAK, reason="in the long form; test_kills.py resumes with other numbers of workers too")
 def test_a_cache_resumed_by_more_workers(tiny, tmp_path, monkeypatch):
     cache_teacher.run(config(tiny, tmp_path / "whole", shard_rows=16))
@@ -179,6 +181,7 @@ def test_a_worker_that_fails_keeps_no_claim(tmp_path):
     assert [writer.claim("dev", index).holder() for index in (0, 1)] == [None, None]
 
 
+@pytest.mark.process
 def test_outputs_that_are_not_finite_in_a_worker(call, tiny, tmp_path):
     """The worker's error is the command's: one line with the example, and nothing is left."""
     teacher = shutil.copytree(tiny.teacher / "model", tmp_path / "nan")

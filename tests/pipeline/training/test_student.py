@@ -2,9 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,7 +13,8 @@ from pipeline.training.run_reader import read_predictions
 from pipeline.training.student import advance
 from pipeline.training.training_state import PausedTraining
 from stages import train_student
-from tests.helpers.paths import CLI
+from tests.helpers.processes import start_cli
+from tests.helpers.waiting import wait_until
 
 SHORT = dict(max_steps=12, eval_every=6, precision="float32", log_every=1, lr=1e-3)
 
@@ -88,13 +86,12 @@ def test_predictions_are_those_that_were_measured(tiny, tmp_path):
     assert measure(["accuracy"], logits["dev"], open_cache(tiny.arrow).splits["dev"].labels) == result.metrics["dev"]
 
 
+@pytest.mark.process
 def test_two_trainings_of_one_run(tiny, tmp_path):
     out = tmp_path / "run"
     words = ["--cache", str(tiny.arrow), "--out", str(out), "--epochs", "500", "--checkpoint-seconds", "0"]
-    process = subprocess.Popen([sys.executable, CLI, "train-student", *words], stderr=subprocess.PIPE, text=True)
-    while not (out / "checkpoint.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+    process = start_cli("train-student", *words)
+    assert wait_until((out / "checkpoint.safetensors").exists, process=process)
     with pytest.raises(BusyRun) as caught:
         train_student.run(TrainStudentConfig(cache=str(tiny.arrow), out=str(out), epochs=500.0, resume=True))
     assert str(caught.value).startswith(f"{out} is being trained by ")

@@ -4,9 +4,6 @@ import gc
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -22,7 +19,8 @@ from pipeline.training.student import advance, advance_pack
 from pipeline.training.training_state import PausedTraining
 from stages import train_student
 from stages.sweep.search.packing import measure_pack
-from tests.helpers.paths import ROOT
+from tests.helpers.processes import start_function
+from tests.helpers.waiting import wait_until
 
 STUDENTS = {
     "skip": dict(method="pkd-skip", lr=1e-3, temperature=5.0, seed=1),
@@ -200,28 +198,23 @@ def test_a_run_of_another_process_and_one_that_is_complete(tiny, tmp_path, alone
         assert_same(alone / name, tmp_path / name)
 
 
-PROGRAM = """
-import json, sys
-from pipeline.config.training import TrainStudentConfig
-from pipeline.training.student import advance_pack
-for result in advance_pack([TrainStudentConfig(**options) for options in json.loads(sys.argv[1])]):
-    print(type(result).__name__, result if isinstance(result, Exception) else "")
-"""
+def train_all(packed):
+    for result in advance_pack(packed):
+        print(type(result).__name__, result if isinstance(result, Exception) else "")
 
 
 def start(packed):
-    words = [sys.executable, "-c", PROGRAM, json.dumps([vars(config) for config in packed])]
-    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return start_function(train_all, packed)
 
 
 def wait_for_lines(process, file, lines):
-    while process.poll() is None and (not file.exists() or file.read_text().count("\n") < lines):
-        time.sleep(0.01)
+    assert wait_until(lambda: file.exists() and file.read_text().count("\n") >= lines, process=process)
 
 
+@pytest.mark.process
 def test_killed_and_resumed(tiny, tmp_path, alone):
     packed = configs(tiny, tmp_path, checkpoint_seconds=0)
-    for lines in (2, 9, 20):
+    for lines in (2, 9, 16):
         process = start(packed)
         wait_for_lines(process, tmp_path / "ft" / "log.jsonl", lines)
         process.kill()
@@ -232,13 +225,14 @@ def test_killed_and_resumed(tiny, tmp_path, alone):
         assert_same(alone / name, tmp_path / name)
 
 
+@pytest.mark.process
 def test_a_signal_stops_all_with_their_checkpoints(tiny, tmp_path, alone):
     packed = configs(tiny, tmp_path)
     slow = [TrainStudentConfig(**vars(config) | {"max_steps": 5000, "epochs": 1000.0}) for config in packed]
     process = start(slow)
     wait_for_lines(process, tmp_path / "ft" / "log.jsonl", 5)
     process.send_signal(signal.SIGTERM)
-    stdout, _ = process.communicate(timeout=60)
+    stdout, _ = process.communicate(timeout=120)
     lines = stdout.splitlines()
     steps = {line.split("stopped at step ")[1].split(" of 5000")[0] for line in lines}
     assert len(lines) == 4 and len(steps) == 1  # all at the same one

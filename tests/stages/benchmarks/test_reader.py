@@ -9,6 +9,7 @@ from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.data.batching import BatchOrder
 from pipeline.errors import BadCache
 from stages.benchmarks import reader
+from stages.benchmarks.harness.timing import Contender
 
 
 def test_longest_at_first_is_the_longest_of_the_first_batches():
@@ -26,11 +27,25 @@ def test_reader_without_room_is_refused_before_anything_is_written(tmp_path, mon
     assert not any(tmp_path.iterdir())
 
 
-def test_reader_reports_every_limit_and_leaves_nothing_behind(tmp_path, monkeypatch):
+@pytest.fixture
+def contenders_in_this_process(monkeypatch):
+    """A process for each of them, which imports all libraries first, is what test_timing.py tests."""
+
+    def enter(contender):
+        contender.turn = contender._build(*contender._arguments)
+        return contender
+
+    monkeypatch.setattr(Contender, "__enter__", enter)
+    monkeypatch.setattr(Contender, "__call__", lambda contender, work: contender.turn(work))
+    monkeypatch.setattr(Contender, "__exit__", lambda *_: None)
+
+
+@pytest.mark.process
+def test_reader_reports_every_limit_and_leaves_nothing_behind(tmp_path, monkeypatch, contenders_in_this_process):
     """Every demand of the issue has its ratio, and nothing is left behind."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
-    monkeypatch.setattr(reader, "QUICK_ROWS", 2000)
+    monkeypatch.setattr(reader, "QUICK_ROWS", 500)
     monkeypatch.setattr(reader, "_pace", lambda config: reader.Pace(1, 0.01))
     report = reader.measure(BenchmarkConfig(name="reader", model="demo", quick=True, rounds=1))
     asked = {ratio.name: ratio.at_least or ratio.at_most for ratio in report.ratios if ratio.holds is not None}

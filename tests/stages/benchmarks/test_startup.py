@@ -7,6 +7,7 @@ from stages.benchmarks.harness.measurements import Series, difference
 from stages.benchmarks.startup import COMMANDS, NOTHING, measure, seconds_of, times_of
 
 
+@pytest.mark.process
 def test_every_command_is_timed_from_any_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = times_of(COMMANDS, 1)
@@ -14,6 +15,7 @@ def test_every_command_is_timed_from_any_directory(tmp_path, monkeypatch):
     assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in found.values())
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("options", "rounds"), [({"rounds": 3}, 3), ({"quick": True}, 2), ({"rounds": 1}, 1)])
 def test_startup_counts_the_requested_rounds(monkeypatch, options, rounds):
     monkeypatch.setattr("stages.benchmarks.startup.COMMANDS", dict.fromkeys((NOTHING, "again"), (("-c", "pass"), 0)))
@@ -21,6 +23,7 @@ def test_startup_counts_the_requested_rounds(monkeypatch, options, rounds):
     assert [len(one.values) for one in (*report.series, *report.ratios)] == [rounds] * 3
 
 
+@pytest.mark.process
 def test_seconds_of_raises_for_another_exit_code():
     with pytest.raises(RuntimeError, match=r"^-c import sys; sys\.exit\('no'\) ended with exit code 1: no"):
         seconds_of(("-c", "import sys; sys.exit('no')"), 0)

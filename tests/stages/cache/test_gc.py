@@ -21,7 +21,7 @@ import pathlib, sys, time
 from pipeline.system.lease import Lease
 Lease(pathlib.Path(sys.argv[1])).acquire()
 print(1, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -126,6 +126,7 @@ def test_gc_does_not_enter_split_that_is_a_link(call, cache, tmp_path):
     assert (tmp_path / "train" / "thesis.tex").exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("state", ["cache", "unfinished"])
 def test_gc_names_living_writer_and_changes_nothing(call, request, state):
     directory = request.getfixturevalue(state)
@@ -148,6 +149,7 @@ def test_gc_names_living_writer_and_changes_nothing(call, request, state):
     ]
 
 
+@pytest.mark.process
 def test_gc_removes_leftovers_of_unfinished_cache(call, tiny, unfinished, tmp_path):
     whole = contents(unfinished)
     with another_process(unfinished / ".partial" / "train-00003.lease"):
@@ -187,6 +189,7 @@ def test_gc_removes_leftovers_of_unfinished_cache(call, tiny, unfinished, tmp_pa
     assert set(contents(unfinished)) == set(contents(tiny.arrow))
 
 
+@pytest.mark.process
 def test_gc_keeps_shard_of_joined_process(call, unfinished):
     """Its owner died, and a process that had joined it goes on."""
     writing = put(unfinished / "train" / ".00003.arrow.0123abcd.tmp")
@@ -201,6 +204,7 @@ def test_gc_keeps_shard_of_joined_process(call, unfinished):
     ]
 
 
+@pytest.mark.process
 def test_gc_keeps_partial_directory_of_joined_process(call, cache):
     with another_process(cache / ".partial" / "train-00003.lease"):
         assert call("cache", "gc", cache).json["removed"] == []
@@ -272,6 +276,7 @@ def test_gc_refuses_unfinished_cache_with_bad_identity(call, tmp_path, fields):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.process
 def test_gc_removes_lease_of_writer_that_died_before_its_identity(call, tmp_path):
     with another_process(tmp_path / "cache" / ".partial" / "lease.json"):
         pass

@@ -93,6 +93,7 @@ def test_ls_marks_damaged_cache(call, data):
     assert f"data/toy: {first['note']}" in result.stdout
 
 
+@pytest.mark.process
 def test_ls_names_writer_of_unfinished_cache(call, tiny, in_directory):
     begun(tiny.arrow, in_directory / "data" / "toy", 3)
     (cache,) = call("cache", "ls").json["caches"]
@@ -102,7 +103,7 @@ def test_ls_names_writer_of_unfinished_cache(call, tiny, in_directory):
         == "unfinished, 3 shards so far; no process is writing it: run the command that started it to continue"
     )
     code = "from pipeline.system.lease import Lease; import sys, pathlib, time\n"
-    code += "Lease(pathlib.Path(sys.argv[1])).acquire(); print(1, flush=True); time.sleep(60)"
+    code += "Lease(pathlib.Path(sys.argv[1])).acquire(); print(1, flush=True); time.sleep(600)"
     lease = in_directory / "data" / "toy" / ".partial" / "lease.json"
     process = subprocess.Popen([sys.executable, "-c", code, str(lease)], cwd=ROOT, stdout=subprocess.PIPE)
     try:

@@ -58,6 +58,7 @@ def test_options_name_the_containers_of_the_table():
     assert len({container.suffix for container in CONTAINERS.values()}) == len(CONTAINERS)
 
 
+@pytest.mark.process
 def test_arrow_caches_do_not_import_h5py():
     code = (
         "import sys; from pathlib import Path; import stages.train_student, pipeline.cache.leftovers\n"

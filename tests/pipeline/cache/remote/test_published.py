@@ -17,7 +17,7 @@ from pipeline.cache.remote.object_store import Remote
 from pipeline.cache.remote.published import Published, open_published
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.errors import BadCache, BadOption
-from tests.helpers.s3 import ROOT
+from tests.helpers.paths import ROOT
 
 
 @pytest.fixture
@@ -118,6 +118,7 @@ def test_a_download_that_fails_leaves_nothing(downloads):
     assert not [path for path in downloads.store.glob("columns/*/*") if path.is_file()]
 
 
+@pytest.mark.process
 def test_a_teacher_in_use_stays(downloads):
     """Another process holds it for as long as it runs."""
     teacher = downloads.teacher("some")
@@ -212,6 +213,7 @@ def test_failures_on_the_way_are_tried_again(monkeypatch):
         remote.read("/place/a", 0, 5)
 
 
+@pytest.mark.process
 def test_a_published_cache_in_another_process(tiny, tmp_path, call):
     """Its connections and maps are made anew there; the copy reads the same bytes."""
     url = f"file://{tmp_path}/shared/toy"

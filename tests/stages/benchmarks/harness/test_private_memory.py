@@ -9,6 +9,7 @@ from stages.benchmarks.harness import private_memory
 from tests.helpers.paths import ROOT
 
 
+@pytest.mark.process
 def test_private_kilobytes_grow_with_the_process():
     grow = (
         "import os, numpy as np; from stages.benchmarks.harness.private_memory import private_kilobytes\n"
@@ -20,6 +21,7 @@ def test_private_kilobytes_grow_with_the_process():
     assert private_memory.private_kilobytes(2**22 + 1) == 0
 
 
+@pytest.mark.process
 def test_failed_training_raises_with_its_output(tmp_path):
     with pytest.raises(RuntimeError, match=r"(?s)^train-student failed: .*nothing"):
         private_memory.peak_of_training(str(tmp_path / "nothing"), tmp_path / "run", tmp_path / "store", 32, 1)

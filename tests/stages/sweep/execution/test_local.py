@@ -3,11 +3,14 @@
 import os
 import signal
 
+import pytest
+
 from pipeline.config.training import TrainStudentConfig
 from stages.sweep.execution.local import local_engine
 from stages.sweep.execution.worker import DONE, FAILED, Job, TrialOutcome
 
 
+@pytest.mark.process
 def test_process_that_dies_fails_its_job_and_a_new_one_takes_the_next(tiny, in_directory):
     config = TrainStudentConfig(cache=str(tiny.arrow), method="kd", max_steps=1, precision="float32", out="run")
     job = Job(("key",), (config,), None, "dev")

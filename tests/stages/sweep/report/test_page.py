@@ -108,6 +108,7 @@ def test_values_are_escaped_wherever_they_stand(page):
     assert f"{SCRIPT[:15]}…" in made.texts("text")
 
 
+@pytest.mark.process
 def test_the_same_record_gives_the_same_bytes(page, tmp_path, monkeypatch):
     record = sweep(40)
     here = page(record).source
