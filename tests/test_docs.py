@@ -214,7 +214,8 @@ def test_paths_of_the_repository_exist(path):
     for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", path.read_text())):
         for word in code.split():
             if re.fullmatch(r"(pipeline|stages|tests|docs)/[\w./-]*|results/[\w-]+\.\w+", word):
-                assert (ROOT / word).exists(), word
+                new = path.name == "extending.md" and f"a new `{word}`" in path.read_text()
+                assert (ROOT / word).exists() is not new, word
 
 
 def test_architecture_names_every_module_in_its_folder():

@@ -101,7 +101,8 @@ def test_recipe_of_a_task_kind_trains_and_records_the_kind(followed, tiny):
 def test_recipe_of_a_loss_term_trains_alone_and_packed(followed, tiny):
     root, run = followed
     options = ("--student-layers", 3, "--epochs", 1, "--precision", "float32", "--log-every", 1, "--select", "last")
-    done = run("train-student", "--cache", tiny.no_dropout, "--method", "cls-mse", "--gamma", 0.5, *options)
+    method = ("--method", "cls-mse", "--gamma", 0.5, "--out", "runs/alone")
+    done = run("train-student", "--cache", tiny.no_dropout, *method, *options)
     lines = [json.loads(line) for line in (root / done["out"] / "log.jsonl").read_text().splitlines()]
     train = [line for line in lines if line["kind"] == "train"]
     assert len(train) == 10 and list(train[0]["cls_mse_by_layer"]) == ["1", "2"]
@@ -115,7 +116,8 @@ def test_recipe_of_a_loss_term_trains_alone_and_packed(followed, tiny):
     )
     run("sweep", "--cache", tiny.no_dropout, "--space", "space.toml", "--strategy", "grid", "--pack", 2)
     packed = [json.loads(path.read_text()) for path in (root / "runs" / "toy").glob("*/run.json")]
-    twin = next(run for run in packed if run["config"]["gamma"] == 0.5 and run["result"]["out"] != done["out"])
+    assert sorted(record["config"]["gamma"] for record in packed) == [0.5, 2.0]
+    twin = next(record for record in packed if record["config"]["gamma"] == 0.5)
     assert twin["result"]["metrics"] == done["metrics"]
 
 

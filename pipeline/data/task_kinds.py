@@ -210,8 +210,8 @@ class Regression:
         return None
 
     def doubt(self, metrics: Mapping[str, float]) -> str | None:
-        """Return what is odd about a correlation that is not positive."""
-        return "scores do not rise with the labels" if metrics["pearson"] <= 0 else None
+        """Return what is odd about a first correlation that is not positive."""
+        return "scores do not rise with the labels" if next(iter(metrics.values())) <= 0 else None
 
     def linear_model(self) -> Any:
         """Return a ridge regression."""
