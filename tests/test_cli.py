@@ -201,7 +201,7 @@ def test_evaluations_that_cannot_be(tiny, call, in_directory):
     record = json.loads((Path(student["out"]) / "run.json").read_text())
     (Path(student["out"]) / "run.json").write_text(json.dumps(record | {"cache": "moved"}))
     assert call("evaluate", student["out"]).error == (
-        "Error: the cache of this run was moved, which is not there. Name its place with --cache"
+        "Error: the cache of this run was moved, which does not exist. Name its present place with --cache"
     )
     damaged = Path(student["out"]) / "run.json"
     damaged.write_text("{}")
