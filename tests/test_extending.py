@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from pipeline.cache.open import open_cache
 from tests.helpers.paths import ROOT
 from tests.helpers.rows import WORDS
 
@@ -16,6 +17,13 @@ pytestmark = pytest.mark.process
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 RECIPES = {text.partition("\n")[0]: text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
+END = "--- end of a command ---\n"
+PROGRAM = f"""
+import json, sys, cli
+for words in json.loads(sys.argv[1]):
+    cli.main(words, standalone_mode=False)
+    print({END!r}, end="")
+"""  # one process for all commands of a recipe: importing torch takes seconds
 MOST_FILES = {"A loss term": 3, "A kind of task": 6}
 
 
@@ -54,12 +62,13 @@ def followed(request, tmp_path):
     touched = follow(recipe, tmp_path)
     assert touched == named_files(recipe) and len(touched) <= MOST_FILES.get(request.param, 4)
 
-    def run(*words: object) -> dict:
-        command = [sys.executable, "cli.py", *map(str, words)]
+    def run(*commands: tuple) -> list[dict]:
+        words = [[str(word) for word in command] for command in commands]
         environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-c", PROGRAM, json.dumps(words)]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout.splitlines()[-1])
+        return [json.loads(part.splitlines()[-1]) for part in done.stdout.split(END)[:-1]]
 
     return tmp_path, run
 
@@ -70,13 +79,16 @@ def write_tsv(directory, header: str, row) -> None:
         (directory / f"{name}.tsv").write_text("\n".join([header, *map(row, range(40))]) + "\n")
 
 
-def make_cache(run, task: str, data, tiny) -> dict:
-    """Fine-tune a teacher, cache it and train a student, two steps each; return the line of train-student."""
+def with_cache(task: str, data: str, tiny, *more: tuple) -> list[tuple]:
+    """Commands that fine-tune a teacher, cache it and train a student, two steps each, and `more`."""
     short = ("--max-steps", 2, "--precision", "float32")
     rows = ("--task", task, "--data-dir", data)
-    run("finetune-teacher", *rows, "--model", tiny.encoder, *short)
-    run("cache-teacher", *rows, "--allow-weak-teacher", "--precision", "float32")
-    return run("train-student", "--cache", f"data/{task}", "--method", "kd", *short)
+    return [
+        ("finetune-teacher", *rows, "--model", tiny.encoder, *short),
+        ("cache-teacher", *rows, "--allow-weak-teacher", "--precision", "float32"),
+        ("train-student", "--cache", f"data/{task}", "--method", "kd", *short),
+        *more,
+    ]
 
 
 @pytest.mark.parametrize("followed", ["A task"], indirect=True)
@@ -85,60 +97,63 @@ def test_recipe_of_a_task_reads_its_files(followed, tiny):
     write_tsv(
         root / "BoolQ", "question\tpassage\tlabel", lambda i: f"was it good\tthe film was {WORDS[i % 20]}\t{i % 2}"
     )
-    assert "accuracy" in make_cache(run, "boolq", "BoolQ", tiny)["metrics"]["dev"]
+    *_, student = run(*with_cache("boolq", "BoolQ", tiny))
+    assert "accuracy" in student["metrics"]["dev"]
 
 
 @pytest.mark.parametrize("followed", ["A kind of task"], indirect=True)
 def test_recipe_of_a_task_kind_trains_and_records_the_kind(followed, tiny):
     root, run = followed
     write_tsv(root / "retweets", "text\tcount", lambda i: f"the film {'good ' * (i % 5)}\t{i % 5}")
-    assert "spearman" in make_cache(run, "retweets", "retweets", tiny)["metrics"]["dev"]
+    probes = ("cache", "info", "data/retweets", "--probe-examples", 20)
+    *_, student, info = run(*with_cache("retweets", "retweets", tiny, probes))
+    assert "spearman" in student["metrics"]["dev"] and info["probes"]["metric"] == "spearman"
     assert json.loads((root / "data" / "retweets" / "manifest.json").read_text())["fields"]["kind"] == "count"
-    run("cache", "info", "data/retweets", "--probe-examples", 20)
 
 
 @pytest.mark.parametrize("followed", ["A loss term"], indirect=True)
 def test_recipe_of_a_loss_term_trains_alone_and_packed(followed, tiny):
     root, run = followed
-    options = ("--student-layers", 3, "--epochs", 1, "--precision", "float32", "--log-every", 1, "--select", "last")
-    method = ("--method", "cls-mse", "--gamma", 0.5, "--out", "runs/alone")
-    done = run("train-student", "--cache", tiny.no_dropout, *method, *options)
-    lines = [json.loads(line) for line in (root / done["out"] / "log.jsonl").read_text().splitlines()]
-    train = [line for line in lines if line["kind"] == "train"]
-    assert len(train) == 10 and list(train[0]["cls_mse_by_layer"]) == ["1", "2"]
-    terms = train[-1]
-    assert terms["loss"] == pytest.approx(0.5 * terms["ce"] + 0.5 * terms["kd"] + 0.5 * terms["cls_mse"], rel=1e-4)
-    recipe = json.loads((root / done["out"] / "run.json").read_text())["config"]
-    assert recipe["gamma"] == 0.5 and recipe["beta"] is None
     (root / "space.toml").write_text(
         'method = "cls-mse"\ngamma = [0.5, 2.0]\nstudent_layers = 3\nepochs = 1.0\nprecision = "float32"\n'
         'select = "last"\n'
     )
-    run("sweep", "--cache", tiny.no_dropout, "--space", "space.toml", "--strategy", "grid", "--pack", 2)
+    options = ("--student-layers", 3, "--epochs", 1, "--precision", "float32", "--log-every", 1, "--select", "last")
+    method = ("--method", "cls-mse", "--gamma", 0.5, "--out", "runs/alone")
+    alone, _ = run(
+        ("train-student", "--cache", tiny.no_dropout, *method, *options),
+        ("sweep", "--cache", tiny.no_dropout, "--space", "space.toml", "--strategy", "grid", "--pack", 2),
+    )
+    lines = [json.loads(line) for line in (root / "runs" / "alone" / "log.jsonl").read_text().splitlines()]
+    train = [line for line in lines if line["kind"] == "train"]
+    assert len(train) == 10 and list(train[0]["cls_mse_by_layer"]) == ["1", "2"]
+    terms = train[-1]
+    assert terms["loss"] == pytest.approx(0.5 * terms["ce"] + 0.5 * terms["kd"] + 0.5 * terms["cls_mse"], rel=1e-4)
+    recipe = json.loads((root / "runs" / "alone" / "run.json").read_text())["config"]
+    assert recipe["gamma"] == 0.5 and recipe["beta"] is None
     packed = [json.loads(path.read_text()) for path in (root / "runs" / "toy").glob("*/run.json")]
     assert sorted(record["config"]["gamma"] for record in packed) == [0.5, 2.0]
     twin = next(record for record in packed if record["config"]["gamma"] == 0.5)
-    assert twin["result"]["metrics"] == done["metrics"]
+    assert twin["result"]["metrics"] == alone["metrics"]
 
 
 @pytest.mark.parametrize("followed", ["A container"], indirect=True)
 def test_recipe_of_a_container_holds_the_same_content(followed, tiny):
     root, run = followed
-    made = run("cache", "convert", tiny.arrow, "data/copy", "--format", "safetensors")
+    copy, verified = run(
+        ("cache", "convert", tiny.arrow, "data/copy", "--format", "safetensors"), ("cache", "verify", "data/copy")
+    )
     assert list((root / "data" / "copy" / "train").glob("*.safetensors"))
-    assert run("cache", "verify", "data/copy")["content"] == made["content"]
-    shard = next((root / "data" / "copy" / "train").iterdir())
-    shard.write_bytes(shard.read_bytes()[:-8])
-    command = [sys.executable, "cli.py", "cache", "verify", "data/copy"]
-    assert subprocess.run(command, cwd=root, capture_output=True).returncode == 2
+    assert copy["content"] == open_cache(tiny.arrow).manifest.content and verified["out"] == "data/copy"
 
 
 @pytest.mark.parametrize("followed", ["A sweep strategy"], indirect=True)
-def test_recipe_of_a_strategy_trains_its_trials(followed, tiny):
+def test_recipe_of_a_strategy_lists_its_trials(followed, tiny):
     root, run = followed
     (root / "space.toml").write_text('method = "kd"\nalpha = [0.2, 0.5, 0.7]\nmax_steps = 2\nprecision = "float32"\n')
     words = ("--space", "space.toml", "--strategy", "random", "--trials", 2, "--dry-run")
-    assert run("sweep", "--cache", tiny.arrow, *words)["trials"] == 2
+    (estimate,) = run(("sweep", "--cache", tiny.arrow, *words))
+    assert estimate["trials"] == 2
 
 
 def test_every_recipe_is_followed_by_a_test():
