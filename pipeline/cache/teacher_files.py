@@ -84,7 +84,8 @@ def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
             if Path(file).name != file or Path(file).suffix != ".safetensors":
                 raise ValueError(f"{file!r} is not a file of weights")
             with safe_open(directory / file, "pt") as weights:
-                for name in set(weights.keys()) & set(shapes):
+                names = set(weights.keys())
+                for name in [name for name in shapes if name in names]:
                     part = weights.get_slice(name)
                     if tuple(part.get_shape()) != shapes[name] or part.get_dtype() != "F32":
                         raise ValueError(f"{name} is {part.get_dtype()} {part.get_shape()}, not {shapes[name]}")

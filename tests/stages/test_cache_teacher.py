@@ -131,7 +131,7 @@ def test_a_killed_writer_goes_on_and_ends_with_the_same_bytes(tiny, tmp_path):
     with pytest.raises(BadCache) as error:
         open_cache(out)
     assert str(error.value) == (
-        f"{out} is an unfinished cache. Run again the command that began it (cache-teacher, "
+        f"{out} is an unfinished cache. Run its command again (cache-teacher, "
         "cache pull or cache convert), or name another cache"
     )
     with pytest.raises(BadCache, match="was made from something else"):

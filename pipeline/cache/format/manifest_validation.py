@@ -55,7 +55,7 @@ def read_manifest(directory: Path) -> Manifest:
     if not path.is_file():
         if (directory / PARTIAL).is_dir():
             raise BadCache(
-                f"{directory} is an unfinished cache. Run the command that started it again (cache-teacher, cache pull "
+                f"{directory} is an unfinished cache. Run its command again (cache-teacher, cache pull "
                 "or cache convert), or name another cache"
             )
         raise BadCache(f"{directory} is not a cache (no manifest.json). Name the directory of a cache")

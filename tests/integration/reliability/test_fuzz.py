@@ -166,7 +166,7 @@ def test_a_manifest_that_would_unfold(tmp_path, name):
     if name == "one text":  # it is read: its bytes, its text, and the value
         assert result == "read" and times < 4
     else:
-        assert "it holds too many values for its size" in result and times < 2
+        assert "it contains too many values for its size" in result and times < 2
 
 
 def test_a_manifest_as_dense_as_is_let_through(tmp_path, record):

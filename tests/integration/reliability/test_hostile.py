@@ -179,7 +179,7 @@ def test_a_task_whose_name_would_lead_elsewhere(cache, call, in_directory, name)
     """Runs land in runs/TASK/: without --out, the manifest names a directory to write to."""
     seal(cache, lambda value: value["task"].update(name=name))
     result = call("train-student", "--cache", cache, *SHORT)
-    assert result.code == 2 and ("is no name of a task" in result.error or "control characters" in result.error)
+    assert result.code == 2 and ("is not the name of a task" in result.error or "control characters" in result.error)
     assert result.error.isprintable() and [path.name for path in in_directory.iterdir()] == ["cache"]
 
 
@@ -222,7 +222,7 @@ NUMBERS = {
     "unknown metric": lambda value: value["task"].update(metrics=["__import__"]),
     "no metric": lambda value: value["task"].update(metrics=[]),
     "half a character": lambda value: value["task"].update(metrics=["\ud800"]),
-    "compute": lambda value: value["fields"].update(accelerator="int8"),
+    "compute": lambda value: value["fields"].update(compute="int8"),
     "a field more": lambda value: value["fields"].update(more=1),
 }
 
@@ -239,7 +239,7 @@ def test_characters_that_no_terminal_should_see(cache, refused, text):
     whole = (cache / "manifest.json").read_text()
     changed = whole.replace('"made": {', f'"made": {{"x": "{text}",', 1).rpartition(',\n "digest": "')[0]
     seal_text(cache, changed.replace("\\u009b", "\x9b"))
-    assert "manifest.json is damaged (ValueError: it holds control characters)" in refused(cache)
+    assert "manifest.json is damaged (ValueError: it contains control characters)" in refused(cache)
 
 
 # --- values in the shards ------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ def test_permuted_rows_are_caught_by_the_row_digests_of_the_identity(cache, tiny
     assert f"{cache} has the identity {identity}, not {before.identity}" in line
     # with the identity as it was, the split's digest does not fit the rows' digests
     value = json.loads((cache / "manifest.json").read_text())
-    value["fields"]["splits"]["train"] = before.fields["splits"]["train"]
+    value["fields"]["splits"]["train"] = before.fields.splits["train"]
     value["identity"] = before.identity
     write_sealed(cache, value)
     assert "(ValueError: the rows of split train are not those of the identity)" in refused(cache)

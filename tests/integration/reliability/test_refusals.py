@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.teacher import preflight
@@ -182,7 +183,7 @@ def test_a_second_writer(call, tiny, tmp_path, whole):
     """As the command line tells it; the writer itself goes on."""
     out = tmp_path / "cache"
     manifest = {**whole("arrow")[0]["manifest.json"]}
-    owner = CacheWriter(out, manifest["fields"], "arrow")
+    owner = CacheWriter(out, CacheIdentity.from_json(manifest["fields"]), "arrow")
     assert owner.start()
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     me = f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"

@@ -18,6 +18,7 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.system import lease as leases
 from pipeline.system.lease import Holder, Lease
+from stages.benchmarks.harness.synthetic import identity_of
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import wait_until
 
@@ -65,7 +66,7 @@ def silent(path: Path, seconds: float) -> None:
 
 
 def writer(directory: Path) -> CacheWriter:
-    return CacheWriter(directory, {"layers": [1]}, "arrow")
+    return CacheWriter(directory, identity_of((1,), 4), "arrow")
 
 
 def test_a_second_writer_is_refused_with_the_owners_name(tmp_path):

@@ -169,7 +169,7 @@ def test_who_gets_the_lease_of_a_finished_cache_leaves_it_alone(tiny, tmp_path, 
 
 def test_a_worker_that_fails_keeps_no_claim(tmp_path):
     """Else this process, or one that waits for it, would wait for that shard for ever."""
-    writer = CacheWriter(tmp_path / "cache", {}, "arrow")
+    writer = CacheWriter(tmp_path / "cache", None, "arrow")
 
     def fail(_: object) -> Future:
         failed: Future = Future()

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.metrics import measure
+from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.errors import BadOption, BadRun, BusyRun
 from pipeline.training.run_reader import read_predictions
 from pipeline.training.student import advance
@@ -83,7 +84,10 @@ def test_predictions_are_those_that_were_measured(tiny, tmp_path):
 
     logits = read_predictions(tmp_path / "run")
     assert {name: array.dtype for name, array in logits.items()} == {"dev": np.float32}
-    assert measure(["accuracy"], logits["dev"], open_cache(tiny.arrow).splits["dev"].labels) == result.metrics["dev"]
+    assert (
+        measure(SINGLE_LABEL, ["accuracy"], logits["dev"], open_cache(tiny.arrow).splits["dev"].labels)
+        == result.metrics["dev"]
+    )
 
 
 @pytest.mark.process

@@ -79,7 +79,7 @@ def test_diff_counts_rows_and_distances(call, tiny, tmp_path):
         assert columns["cls_03"]["mean"] == pytest.approx(0.25 / 299, rel=1e-5)
         assert result.json["splits"]["dev"]["differ"] == 0
         (line,) = result.json["fields"]
-        digests = [open_cache(place).manifest.fields["splits"]["train"][:8] for place in (a, b)]
+        digests = [open_cache(place).manifest.fields.splits["train"][:8] for place in (a, b)]
         assert line == f"splits.train: {digests[0]}… ≠ {digests[1]}…"
         assert line in result.stdout.splitlines()
     assert ["train", "logits", "99.67%", "0.5", "0.000836"] in [line.split() for line in result.stdout.splitlines()]
@@ -101,13 +101,13 @@ def test_diff_compares_reordered_labels_by_name(call, tiny, tmp_path):
 
     other = rewritten(tiny.arrow, tmp_path / "other", change)
     turned = open_cache(other).manifest
-    fields = {**turned.fields, "labels": ["pos", "neg"]}
+    fields = replace(turned.fields, labels=("pos", "neg"))
     replace(turned, fields=fields, task=replace(turned.task, labels=("pos", "neg"))).write(other)
     found = call("cache", "diff", tiny.arrow, other).json
     assert found["fields"][0] == "labels: ['neg', 'pos'] ≠ ['pos', 'neg']"
     assert found["splits"]["train"]["differ"] == 0
     assert found["splits"]["train"]["columns"]["logits"] == EQUAL
-    fields = {**turned.fields, "labels": ["pos", "other"]}
+    fields = replace(turned.fields, labels=("pos", "other"))
     replace(turned, fields=fields, task=replace(turned.task, labels=("pos", "other"))).write(other)
     train = call("cache", "diff", tiny.arrow, other).json["splits"]["train"]
     assert (train["same"], list(train["columns"])) == (0, COLUMNS[1:])

@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.cache.open import open_cache
 from pipeline.data.metrics import measure
+from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.distillation.layer_probes import normalised
 from tests.helpers.rewriting import flip_byte, rewritten, without_split
 
@@ -54,7 +55,7 @@ def test_info_compares_probes_with_teacher_and_majority(call, tiny, tmp_path):
     dev = open_cache(cache).splits["dev"]
     compared = result.json["probes"]
     share = float(np.bincount(dev.labels).max() / len(dev))
-    teacher = measure(["accuracy"], dev.column("logits"), dev.labels)["accuracy"]
+    teacher = measure(SINGLE_LABEL, ["accuracy"], dev.column("logits"), dev.labels)["accuracy"]
     assert teacher == pytest.approx(1 - 30 / 90, abs=0.03)
     assert compared == {"metric": "accuracy", "split": "dev", "examples": 300, "teacher": teacher, "majority": share}
     first, noise, third = result.json["layers"]

@@ -106,7 +106,7 @@ def test_a_killed_pull_goes_on(tiny, s3, server, call, tmp_path):  # noqa: F811
     s3.relay.settle()
     problem = open_problem(out)
     assert (
-        problem == f"{out} is an unfinished cache. Run again the command that began it (cache-teacher, "
+        problem == f"{out} is an unfinished cache. Run its command again (cache-teacher, "
         "cache pull or cache convert), or name another cache"
     )
     s3.relay.hold_after = None

@@ -33,7 +33,7 @@ def columns_and_types(shard: cache.TeacherShard):
 def test_written_shard_has_the_digests_of_its_file(tmp_path, name):
     columns, types = columns_and_types(shape())
     assert writer_contenders.write_one(tmp_path / "cache", name, columns, types) > 0
-    record = CacheWriter(tmp_path / "cache", {}, name).written("train", 0)
+    record = CacheWriter(tmp_path / "cache", None, name).written("train", 0)
     data = (tmp_path / "cache" / record.file).read_bytes()
     assert record.file.endswith(CONTAINERS[name].suffix) and record.bytes == len(data)
     assert record.sha256 == file_digest(tmp_path / "cache" / record.file)
