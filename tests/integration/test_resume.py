@@ -76,9 +76,10 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_with_the_same_bytes(tiny, tmp_
     assert (a["metrics"], a["agreement"]) == (b["metrics"], b["agreement"])
 
 
-def test_killed_again_and_again(tiny, tmp_path, uninterrupted, call):
+@pytest.mark.parametrize("kills", [(10,), pytest.param((1, 10, 20), marks=pytest.mark.soak)])
+def test_killed_again_and_again(tiny, tmp_path, uninterrupted, call, kills):
     out = tmp_path / "run"
-    for lines in (1, 10, 20):
+    for lines in kills:
         process, _ = start_and_stop(tiny, out, signal.SIGKILL, lines, "--resume")
         assert process.returncode == -signal.SIGKILL and not (out / "run.json").exists()
     (out / ".tmpRWXLHQ").write_bytes(b"half")  # as safetensors leaves it when the kill falls into its writing

@@ -86,6 +86,7 @@ def test_one_writer_killed_at_random_moments(tiny, tmp_path, whole, counts, reco
     )
 
 
+@pytest.mark.soak
 def test_two_workers_killed(tiny, tmp_path, whole, counts, record):
     """The parent killed: its workers end. A worker killed: one line, exit code 2. Each time the next call goes on."""
     draw, out, started = random.Random(1), tmp_path / "cache", time.monotonic()

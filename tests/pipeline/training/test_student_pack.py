@@ -212,9 +212,10 @@ def wait_for_lines(process, file, lines):
 
 
 @pytest.mark.process
-def test_killed_and_resumed(tiny, tmp_path, alone):
+@pytest.mark.parametrize("kills", [(9,), pytest.param((2, 9, 16), marks=pytest.mark.soak)])
+def test_killed_and_resumed(tiny, tmp_path, alone, kills):
     packed = configs(tiny, tmp_path, checkpoint_seconds=0)
-    for lines in (2, 9, 16):
+    for lines in kills:
         process = start(packed)
         wait_for_lines(process, tmp_path / "ft" / "log.jsonl", lines)
         process.kill()

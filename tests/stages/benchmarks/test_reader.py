@@ -40,6 +40,7 @@ def contenders_in_this_process(monkeypatch):
     monkeypatch.setattr(Contender, "__exit__", lambda *_: None)
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_reader_reports_every_limit_and_leaves_nothing_behind(tmp_path, monkeypatch, contenders_in_this_process):
     """Every demand of the issue has its ratio, and nothing is left behind."""

@@ -56,7 +56,8 @@ def lease_of(file):
         return {"pid": 0, "token": None}
 
 
-@pytest.mark.parametrize("trials", [3, pytest.param(SIX, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("trials", [3, SIX])
 def test_a_node_is_lost_and_the_winner_is_that_of_the_local_engine(
     tiny, space, call, cluster, in_directory, trials_in_this_process, trials
 ):
