@@ -53,7 +53,7 @@ def start_and_stop(tiny, out, number, lines, *words):
     return process, process.communicate(timeout=120)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.soak), signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on_and_ends_with_the_same_bytes(tiny, tmp_path, uninterrupted, call, number):
     out = tmp_path / "run"
     process, (stdout, stderr) = start_and_stop(tiny, out, number, 10)

@@ -80,7 +80,7 @@ def test_startup_ended_in_the_middle(tmp_path):
     [
         pytest.param(signal.SIGTERM, False, f"Error: stopped by SIGTERM. {AGAIN}", marks=pytest.mark.soak),
         pytest.param(signal.SIGINT, False, f"Error: stopped. {AGAIN}", marks=pytest.mark.soak),
-        (signal.SIGINT, True, f"Error: stopped. {AGAIN}"),
+        pytest.param(signal.SIGINT, True, f"Error: stopped. {AGAIN}", marks=pytest.mark.soak),
     ],
     ids=["terminated", "interrupted", "Ctrl-C"],
 )
@@ -101,6 +101,7 @@ def test_a_cache_that_a_contender_writes(tmp_path):
     assert list(tmp_path.glob("pkd-benchmark-*")) == [] == list(tmp_path.glob("results"))
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_the_student_whose_memory_is_measured(tmp_path):
     process = begin(tmp_path, "-c", READER, "benchmark", "reader", "--quick", "--model", "demo")

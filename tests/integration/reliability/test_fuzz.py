@@ -86,7 +86,7 @@ def growth(cache: Path, small: Path, file: str) -> tuple[str, float]:
     return result, grown / (cache / file).stat().st_size
 
 
-@pytest.fixture(params=["arrow", "hdf5"])
+@pytest.fixture(params=["arrow", pytest.param("hdf5", marks=pytest.mark.soak)])
 def large(request, tmp_path) -> tuple[Path, Path, str]:
     """A cache with a shard of 30 MB, a small one, and the name of the shard."""
     write_cache(tmp_path / "large", request.param, {"train": 10_000}, 10_000, hidden=700)

@@ -58,7 +58,7 @@ def test_one_writer_killed_at_random_moments(tiny, tmp_path, whole, counts, reco
     kills, ends, resumed, draw = 0, 0, 0, random.Random(0)
     out, started = tmp_path / "cache", time.monotonic()
     with Reader(out) as reader:
-        while kills < counts(3, 20):
+        while kills < counts(2, 20):
             finished = {}
             for phase in counts(SHORT, PHASES):
                 process = start(tiny, out)
@@ -72,7 +72,7 @@ def test_one_writer_killed_at_random_moments(tiny, tmp_path, whole, counts, reco
             assert contents(out) == whole
             resumed += len(finished)
             ends += 1
-            if kills < counts(3, 20):
+            if kills < counts(2, 20):
                 shutil.rmtree(out)
     assert resumed and reader.refused and not reader.problem, reader.problem
     record(

@@ -21,6 +21,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.sealing import write_cache
 
 both = pytest.mark.parametrize("container", ["arrow", "hdf5"])
+both_in_soak = pytest.mark.parametrize("container", ["arrow", pytest.param("hdf5", marks=pytest.mark.soak)])
 
 
 class Rows(Dataset):
@@ -47,7 +48,7 @@ def first(items: list) -> object:
 
 
 @pytest.mark.process
-@both
+@both_in_soak
 @pytest.mark.parametrize(
     ("start", "used"),
     [("fork", False), ("fork", True), pytest.param("spawn", False, marks=pytest.mark.soak), ("spawn", True)],
@@ -144,7 +145,7 @@ def shares(process: int, directory: Path) -> dict[str, int]:
 
 
 @pytest.mark.process
-@both
+@both_in_soak
 def test_readers_share_one_copy(tmp_path, container, counts, record):
     number = counts(3, 8)
     manifest = write_cache(tmp_path / "cache", container, {"train": 20_000, "dev": 500}, 8192, hidden=400)

@@ -14,6 +14,7 @@ def test_space_of_the_benchmark_has_twelve_trials(tiny, tmp_path):
     assert len(Trials(SweepConfig(cache=str(tiny.arrow))).distinct(settings)) == sweep.TRIALS
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_sweep_runs_the_command_in_a_new_directory(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "SPACE", 'precision = "float32"\nalpha = [0.2, 0.7]\n')

@@ -288,6 +288,7 @@ def test_packed_trials_are_the_trials_alone(tiny, space, call):
                 np.testing.assert_allclose(weights, theirs[name], rtol=0, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.soak
 def test_auto_pack_measures_and_names_its_choice(tiny, space, call):
     found = call(*words(tiny, space, "--strategy", "grid", "--pack", "auto"))
     assert found.code == 0 and found.json["finished"] == SIX
