@@ -16,6 +16,7 @@ from tests.helpers.writers import config, contents, pause, recorded, start, unch
 ROWS, DEV, SOME = 430, 90, 20
 
 
+@pytest.mark.soak
 def test_a_node_that_cannot_help_is_told_of(tiny, cluster, in_directory, capsys):
     said = ""
     with clusters.cluster(cluster.address) as nodes:

@@ -56,7 +56,7 @@ def test_bytes_do_not_depend_on_the_number_of_cores(tiny, tmp_path, made, monkey
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("precision", "container", "count"),
-    [(*kind, count) for kind in KINDS for count in (2, 3)] if SOAK else [("bfloat16", "hdf5", 2)],
+    [(*kind, count) for kind in KINDS for count in (2, 3)] if SOAK else [("float32", "arrow", 2)],
 )
 def test_bytes_do_not_depend_on_the_number_of_workers(tiny, tmp_path, made, precision, container, count):
     options = dict(precision=precision, format=container, shard_rows=256, workers=count)

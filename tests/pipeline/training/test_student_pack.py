@@ -226,6 +226,7 @@ def test_killed_and_resumed(tiny, tmp_path, alone, kills):
         assert_same(alone / name, tmp_path / name)
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_a_signal_stops_all_with_their_checkpoints(tiny, tmp_path, alone):
     packed = configs(tiny, tmp_path)
