@@ -30,7 +30,7 @@ soak: .venv/test.installed  ## the long form of the reliability tests
 docs: .venv/demo.installed  ## write docs/commands.md from the command line
 	$(BIN)/python -m docs.commands
 
-clean:  ## remove .venv and the caches of tools; runs, data and sweeps stay
+clean:  ## remove .venv and temporary files of tools; runs/, data/ and sweeps/ stay
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 .venv/demo.installed: constraints.txt pyproject.toml | $(BIN)/python

@@ -119,7 +119,7 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
     )
     expect_identity: str | None = option(
         None,
-        help="refuse a cache of another identity; at least its first 12 digits",
+        help="refuse a cache of another identity (see cache ls); at least its first 12 digits",
         group="Input",
         metavar="X",
         affects_result=False,
@@ -136,7 +136,7 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
         None,
         help="teacher layers that student layers 1..N-1 match, for example 2,4  [default: by --method]",
         group="Distillation",
-        metavar="2,4",
+        metavar="L1,L2,…",
     )
     temperature: float = option(5.0, help="softmax temperature T for distillation", group="Distillation", above=0)
     alpha: float = option(
