@@ -17,7 +17,7 @@ lint: .venv/test.installed  ## ruff, formatting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-fast: .venv/test.installed  ## tests that start no process, in under a minute
+test-fast: .venv/test.installed  ## tests that start no process, in about three minutes on two cores
 	$(BIN)/python -m pytest -m "not process and not soak"
 
 test: lint  ## lint, then all tests
