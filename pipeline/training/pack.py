@@ -30,6 +30,8 @@ from pipeline.errors import BadOption
 from pipeline.models.encoders import cls_vectors
 from pipeline.training.learner import EncoderLearner, Part, outputs, seed_everything
 
+STEPS = "steps"  # of a whole training: in common too, but not an option
+
 
 def check_alike(students: Sequence[Mapping[str, Any]]) -> None:
     """Raise `BadOption` unless students have the same values: option -> value, of those that a pack has in common."""
@@ -41,9 +43,6 @@ def check_alike(students: Sequence[Mapping[str, Any]]) -> None:
                 "students of a pack have data, shape and schedule in common, and these have "
                 f"{option_name(name) if name != STEPS else name} {listed}. Train them apart"
             )
-
-
-STEPS = "steps"  # of a whole training: in common too, but not an option
 
 
 class PackLearner:

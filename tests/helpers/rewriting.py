@@ -64,7 +64,7 @@ def change_token(columns: dict, row: int) -> None:
     columns["row_hash"][row] = np.frombuffer(row_hash(ids[row]), np.uint8)
 
 
-def begun(source: Path, out: Path, shards: int) -> Path:
+def unfinished_cache(source: Path, out: Path, shards: int) -> Path:
     """An unfinished copy of a cache: its teacher and its first shards, nobody writing it."""
     cache = open_cache(source)
     writer = CacheWriter(out, cache.manifest.fields, cache.manifest.container)

@@ -8,7 +8,7 @@ GOOD = ("good", "great", "fine")
 
 
 def write_rows(path: Path, count: int, seed: int, labels=("neg", "pos")) -> Path:
-    """Sentences whose label is whether a good word stands in them: a task that a tiny encoder can learn."""
+    """Write sentences labelled by whether they contain a good word: a task that a tiny encoder can learn."""
     draw = random.Random(seed)
     lines = ["text,label"]
     for _ in range(count):

@@ -22,7 +22,7 @@ VOID = {"meta", "link"}
 
 
 def sweep(count, methods=("pkd-skip", "pkd-last", "kd"), **known):
-    """Of `count` trials: finished, pruned and failed ones in turn, the last of several still running."""
+    """Return a sweep of `count` trials: finished, pruned and failed in turn, the last of several still running."""
     draw = random.Random(count)
     trials = [_trial(number, draw, methods) for number in range(count)]
     if count > 1:

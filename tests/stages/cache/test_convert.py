@@ -11,7 +11,7 @@ from pipeline.config.cache import CacheConvertConfig
 from pipeline.config.training import CacheTeacherConfig
 from stages import cache_teacher
 from stages.cache import convert
-from tests.helpers.rewriting import begun, contents, flip_byte, rewritten
+from tests.helpers.rewriting import contents, flip_byte, rewritten, unfinished_cache
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +226,7 @@ def test_convert_continues_after_interruption(tiny, tmp_path, monkeypatch):
 
 
 def test_convert_refuses_directory_of_another_writer(call, tiny, tmp_path):
-    out = begun(tiny.arrow, tmp_path / "out", 2)
+    out = unfinished_cache(tiny.arrow, tmp_path / "out", 2)
     manifest = open_cache(tiny.arrow).manifest
     writer = CacheWriter(out, manifest.fields, "arrow")
     writer.start()

@@ -14,7 +14,7 @@ from pipeline.config.training import CacheTeacherConfig
 from pipeline.system.lease import Lease
 from stages import cache_teacher
 from tests.helpers.paths import ROOT
-from tests.helpers.rewriting import begun, contents
+from tests.helpers.rewriting import contents, unfinished_cache
 
 HOLD = """
 import pathlib, sys, time
@@ -45,7 +45,7 @@ def cache(tiny, tmp_path) -> Path:
 @pytest.fixture
 def unfinished(tiny, tmp_path) -> Path:
     """The teacher and train/00000, 00001 and 00002."""
-    return begun(tiny.arrow, tmp_path / "cache", 3)
+    return unfinished_cache(tiny.arrow, tmp_path / "cache", 3)
 
 
 def put(path: Path, text: str = "12345") -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cache.open import open_cache
 from tests.helpers.paths import ROOT
-from tests.helpers.rewriting import begun, flip_byte, rewritten
+from tests.helpers.rewriting import flip_byte, rewritten, unfinished_cache
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_ls_marks_damaged_cache(call, data):
 
 @pytest.mark.process
 def test_ls_names_writer_of_unfinished_cache(call, tiny, in_directory):
-    begun(tiny.arrow, in_directory / "data" / "toy", 3)
+    unfinished_cache(tiny.arrow, in_directory / "data" / "toy", 3)
     (cache,) = call("cache", "ls").json["caches"]
     assert (cache["state"], cache["identity"]) == ("unfinished", open_cache(tiny.arrow).manifest.identity)
     assert (
@@ -130,7 +130,7 @@ def test_ls_lists_unfinished_cache_with_unreadable_identity(call, in_directory):
 
 def test_ls_escapes_terminal_codes(call, tiny, in_directory):
     rewritten(tiny.arrow, in_directory / "data" / "a", lambda *_: None, made={"teacher": "\x1b]0;owned\x07"})
-    hostile = begun(tiny.arrow, in_directory / "data" / "b\x1b[2J", 1)
+    hostile = unfinished_cache(tiny.arrow, in_directory / "data" / "b\x1b[2J", 1)
     path = hostile / ".partial" / "identity.json"
     path.write_text(path.read_text().replace('"container": "arrow"', '"container": "\\u001b]0;owned\\u0007"'))
     result = call("cache", "ls")
