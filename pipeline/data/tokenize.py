@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.ragged import Column, Ragged
-from pipeline.data.sources import SplitRows
+from pipeline.data.rows import SplitRows
 from pipeline.data.splits import ROW_HASH_BYTES, Split, row_hashes
 from pipeline.system.progress import bar
 

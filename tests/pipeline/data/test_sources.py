@@ -16,7 +16,8 @@ import pyarrow.parquet
 import pytest
 
 from pipeline.config.rows import RowsConfig
-from pipeline.data.sources import SplitRows, TaskRows, load_rows
+from pipeline.data.rows import SplitRows, TaskRows
+from pipeline.data.sources import load_rows
 from pipeline.data.tasks import TASKS
 from pipeline.errors import BadOption, BadRows
 from pipeline.system import hub
