@@ -1,16 +1,17 @@
 """The recipes of docs/extending.md, each followed in a copy of the program."""
 
+import importlib
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
 
 from pipeline.cache.open import open_cache
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import start_function
 from tests.helpers.rows import WORDS
 
 pytestmark = pytest.mark.process
@@ -18,12 +19,6 @@ pytestmark = pytest.mark.process
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 RECIPES = {text.partition("\n")[0]: text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
 END = "--- end of a command ---\n"
-PROGRAM = f"""
-import json, sys, cli
-for words in json.loads(sys.argv[1]):
-    cli.main(words, standalone_mode=False)
-    print({END!r}, end="")
-"""  # one process for all commands of a recipe: importing torch takes seconds
 MOST_FILES = {"A loss term": 3, "A kind of task": 6}
 
 
@@ -52,6 +47,20 @@ def follow(recipe: str, root) -> set[str]:
     return touched
 
 
+def run_copy(root: str, commands: list[list[str]]) -> None:
+    """Run commands of the program in `root`, in a process that may have imported this one."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("cli", "pipeline", "stages")]:
+        del sys.modules[name]
+    os.environ["PYTHONPATH"] = root
+    os.chdir(root)
+    sys.path.insert(0, root)
+    cli = importlib.import_module("cli")
+    assert cli.__file__ == f"{root}/cli.py"
+    for words in commands:
+        cli.main(words, standalone_mode=False)
+        print(END, end="", flush=True)
+
+
 @pytest.fixture
 def followed(request, tmp_path):
     """A copy of the program after the recipe of the test, and a function that runs its command line there."""
@@ -63,12 +72,10 @@ def followed(request, tmp_path):
     assert touched == named_files(recipe) and len(touched) <= MOST_FILES.get(request.param, 4)
 
     def run(*commands: tuple) -> list[dict]:
-        words = [[str(word) for word in command] for command in commands]
-        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-        command = [sys.executable, "-c", PROGRAM, json.dumps(words)]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return [json.loads(part.splitlines()[-1]) for part in done.stdout.split(END)[:-1]]
+        process = start_function(run_copy, str(tmp_path), [[str(word) for word in command] for command in commands])
+        stdout, stderr = process.communicate(timeout=240)
+        assert process.returncode == 0, stderr[-2000:]
+        return [json.loads(part.splitlines()[-1]) for part in stdout.split(END)[:-1]]
 
     return tmp_path, run
 

@@ -2,8 +2,23 @@
 
 import multiprocessing
 import os
+import sys
 import threading
+from collections.abc import Sequence
 from multiprocessing.connection import wait
+from typing import Any
+
+
+def process_context(imports: Sequence[str]) -> Any:
+    """Return the multiprocessing context of new processes that need these modules.
+
+    On Linux they are forks of a server process that has imported them, so that torch is imported once for all, and a
+    new process in place of one that died starts at once. The server and its forks end with this process.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    multiprocessing.set_forkserver_preload(list(imports))
+    return multiprocessing.get_context("forkserver")
 
 
 def end_with_parent() -> None:

@@ -18,7 +18,7 @@ from pipeline.cache.format.manifest import TEACHER, Manifest, ShardRecord
 from pipeline.cache.shard_sources import map_file
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.splits import Split
-from pipeline.system.child_process import end_with_parent, select_gpu
+from pipeline.system.child_process import end_with_parent, process_context, select_gpu
 from pipeline.system.cpu import available_cores
 from pipeline.system.files import write_file
 from pipeline.system.lease import PARTIAL
@@ -52,7 +52,7 @@ def in_processes(
     for name, split in splits.items():
         columns = {column: split.shards[0][column] for column in row_types(manifest)}
         write_file(_rows_file(writer.directory, name), partial(arrow.write, columns=columns))
-    context = multiprocessing.get_context("spawn")
+    context = process_context(["pipeline.models.accelerator", "pipeline.models.checkpoints"])
     examples, started = context.Value("q", 0), context.Value("i", 0)  # computed examples, started workers
     shapes = {name: (len(split), split.labelled) for name, split in splits.items()}
     cores = max(1, available_cores() // workers)

@@ -7,13 +7,14 @@ a process of its own, with its own signals, exit code and children. Use `subproc
 import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import runpy
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from tests.helpers.paths import CLI, ROOT
 
 _context = multiprocessing.get_context("forkserver")
+_spawn = multiprocessing.util.spawnv_passfds  # type: ignore[attr-defined]
 _running: "list[Command]" = []
 
 
@@ -111,7 +113,23 @@ def _run(
         os.dup2(file, number)
         os.close(file)
     sys.argv = program
+    multiprocessing.util.spawnv_passfds = _start_helper  # type: ignore[attr-defined]
     try:
         target(*args)
     finally:
         atexit._run_exitfuncs()  # which multiprocessing leaves out
+
+
+def _start_helper(executable: str, arguments: list[str], descriptors: Sequence[int]) -> int:
+    """Start the fork server of a command as a fork of that command, which has imported what the server would."""
+    code = arguments[-1]
+    if "multiprocessing.forkserver" not in code:
+        return _spawn(executable, arguments, descriptors)
+    if (pid := os.fork()) == 0:
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 2 and int(name) not in descriptors:
+                with contextlib.suppress(OSError):
+                    os.close(int(name))
+        exec(code, {})
+        os._exit(0)
+    return pid

@@ -4,7 +4,6 @@ The processes are kept, since importing torch takes seconds. If one dies, its jo
 """
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import threading
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from pipeline.system.child_process import end_with_parent, select_gpu
+from pipeline.system.child_process import end_with_parent, process_context, select_gpu
 from pipeline.system.cpu import available_cores
 from pipeline.system.interrupts import SIGNALS
 from stages.sweep.execution.worker import FAILED, Job, ProgressUpdate, TrialOutcome, work
@@ -49,7 +48,7 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = process_context(["pipeline.training.student"])
         self.connection, child = context.Pipe()
         self.process = context.Process(target=_serve, args=(child, self.index, self.threads), daemon=True)
         self.process.start()
