@@ -114,7 +114,7 @@ class LocalEngine:
         """Return what the processes have sent; wait up to `seconds` for the first of it."""
         by_connection = {worker.connection: worker for worker in self.workers if not worker.connection.closed}
         ready = wait(list(by_connection), seconds)
-        return [event for connection in ready for event in by_connection[connection].receive()]  # type: ignore[index]
+        return [event for connection in ready for event in by_connection[connection].receive()]
 
     def stop(self) -> list[TrialOutcome]:
         """Ask every training to stop with a checkpoint, and return the outcomes."""
