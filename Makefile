@@ -17,8 +17,8 @@ lint: .venv/test.installed  ## ruff, formatting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-fast: .venv/test.installed  ## tests that start no process, in about three minutes on two cores
-	$(BIN)/python -m pytest -m "not process and not soak"
+test-fast: .venv/test.installed  ## tests that train nothing and start no process, in a minute
+	$(BIN)/python -m pytest -m "not process and not trains and not soak"
 
 test: lint  ## lint, then all tests
 	$(BIN)/python -m pytest

@@ -34,7 +34,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Mark what uses a server or a cluster; put those that start processes first; leave some to `make soak`.
+    """Mark what uses a server, a cluster or trained models; put those that start processes first; leave out the soak.
 
     The long tests are among those that start processes: none of them is left for the end, when one worker has no
     more work. Tests of a module stay together, for the sake of its fixtures.
@@ -42,6 +42,8 @@ def pytest_collection_modifyitems(items) -> None:
     for item in items:
         if FIXTURES & set(item.fixturenames) and not item.get_closest_marker("process"):
             item.add_marker("process")
+        if "tiny" in item.fixturenames:
+            item.add_marker("trains")
         if os.environ.get("PKD_SOAK") != "1" and item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.skip(reason="in the long form only: make soak"))
     items.sort(key=lambda item: not item.get_closest_marker("process"))

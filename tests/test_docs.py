@@ -112,6 +112,7 @@ def in_short(command: str, workplace: Path) -> list[str]:
     return [*words, *SHORT.get(words[0], "").split()]
 
 
+@pytest.mark.trains
 def test_every_command_of_the_docs_runs_or_is_listed_with_a_reason(call, workplace):
     made = call("finetune-teacher", "--task=mnli", "--data-dir=glue/MNLI", "--model=encoder", "--max-steps=2")
     assert made.code == 0, made.stderr

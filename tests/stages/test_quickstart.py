@@ -15,6 +15,8 @@ from pipeline.data.tasks import find_task
 from pipeline.models import checkpoints
 from tests.helpers.encoders import save_pretrained_encoder
 
+pytestmark = pytest.mark.trains
+
 
 @dataclass
 class Packaged:

@@ -18,6 +18,8 @@ from pipeline.training.learner import EncoderLearner, Part
 from pipeline.training.pack import PackLearner
 from tests.helpers.encoders import MODELS
 
+pytestmark = pytest.mark.trains
+
 STEPS, TEACHER_LAYERS = 20, 3
 PKD = ("label", "logit", "patience")
 SKIP = Objective(SINGLE_LABEL, PKD, (1, 2), "reference", (("alpha", 0.5), ("temperature", 5.0), ("beta", 100.0)))

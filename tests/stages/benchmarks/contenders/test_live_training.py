@@ -16,6 +16,8 @@ from stages.benchmarks.contenders.live_training import StudentSetup, collate
 from stages.benchmarks.contenders.textbrewer_distiller import textbrewer
 from stages.benchmarks.contenders.transformers_trainer import trainer_live
 
+pytestmark = pytest.mark.trains
+
 ALL = [authors_way, trainer_live, textbrewer]
 EXAMPLES = 20
 

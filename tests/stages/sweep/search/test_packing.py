@@ -9,6 +9,7 @@ from pipeline.errors import BadOption
 from stages.sweep.search import packing
 
 
+@pytest.mark.trains
 def test_auto_pack_takes_the_sizes_that_fit_into_memory(monkeypatch):
     def measured(cache, config, sizes):
         if 4 in sizes:
