@@ -1,7 +1,8 @@
 """The files of the teacher inside a cache: config, tokenizer, and weights in one safetensors file per layer.
 
 transformers loads the directory unchanged (the usual index names the files). A student of N layers reads the files of
-layers 1..N and of embeddings, pooler and head; the upper layers' files are not opened.
+layers 1..N and of embeddings, pooler and head; the upper layers' files are not opened. Where one module is all layers
+(ALBERT) there is one file.
 """
 
 import json
@@ -42,7 +43,7 @@ def write_teacher_files(directory: Path, model: Any, tokenizer: Any) -> None:
     files: dict[str, dict[str, Tensor]] = {}
     for name, tensor in sorted(model.state_dict().items()):
         file = SURROUNDINGS
-        if name.startswith(prefix + "."):
+        if prefix and name.startswith(prefix + "."):
             file = f"layer-{int(name[len(prefix) + 1 :].split('.')[0]) + 1:02d}.safetensors"
         files.setdefault(file, {})[name] = tensor.detach().cpu().contiguous()
     for file, tensors in files.items():

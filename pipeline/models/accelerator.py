@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from pipeline.models.fast.cls_only_last_layer import only_cls_in_last_layer
+from pipeline.models.fast.cls_only_last_layer import LastLayerForCls
 from pipeline.models.fast.cpu_dropout import fast_dropout
+from pipeline.models.fast.shortcut import Shortcut, use_where_equal
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
 
@@ -79,14 +80,16 @@ def prepare_for_cls(model: Any, device: torch.device) -> Any:
     """Move `model` to the device and make it compute [CLS] alone, by the fastest means there; return it.
 
     For an encoder of which nothing but [CLS] is read. Its weights, its configuration and its saved files stay the same.
+    Each shortcut is used only where it proved equal on this very model.
     """
     model = model.to(device)
-    only_cls_in_last_layer(model)
+    shortcuts: list[Shortcut] = [LastLayerForCls(model)]
     if device.type == "cpu":
-        from pipeline.models.fast.short_attention import use_short_attention  # transformers: seconds to import
+        from pipeline.models.fast.short_attention import ShortAttention  # transformers: seconds to import
 
+        shortcuts.append(ShortAttention(model))
         fast_dropout(model)
-        use_short_attention(model)
+    use_where_equal(model, shortcuts)
     return model
 
 

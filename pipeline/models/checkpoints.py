@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from pipeline.errors import BadModel, HubUnreachable, shell_line
-from pipeline.models.encoders import cut_config, layers_of
+from pipeline.models.encoders import cut_config
+from pipeline.models.probe import check_encoder
 from pipeline.system.hub import reachable
 from pipeline.system.optional_packages import package_directory
 
@@ -75,7 +76,11 @@ def load_config(name: str, revision: str | None = None) -> Any:
     """Return the configuration of a checkpoint. Raises `BadModel`, `HubUnreachable`."""
     transformers = _quiet()
     with _loading(name):
-        return transformers.AutoConfig.from_pretrained(name, **_source(name, revision))
+        config = transformers.AutoConfig.from_pretrained(name, **_source(name, revision))
+        # How a model returns its outputs is this program's choice, whatever the one who saved it chose.
+        config.output_attentions = config.output_hidden_states = False
+        config.return_dict = True
+    return config
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
@@ -140,8 +145,8 @@ def load_classifier(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    layers_of(model)
     _check_complete(name, model, loaded, new_head=head is not None)
+    check_encoder(model)
     return model
 
 

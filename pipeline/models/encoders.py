@@ -1,11 +1,13 @@
 """The anatomy of Hugging Face encoders: find the layers, cut a model to N of them, read each [CLS].
 
-Layers are numbered from 1. They are the one list of modules below the base model that is as long as the
-configuration says, and a cut is the same configuration with fewer of them.
+Layers are numbered from 1. They are the one list of modules below the base model that is as long as the configuration
+says; ALBERT repeats one module, and its layers are the repetitions. A cut is the same configuration with fewer of them.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,9 +20,13 @@ _UNSET = 10**6  # tokenizers without a limit carry a huge number
 
 
 def depth_of(config: Any) -> int:
-    """Return L, the number of layers. Raises `BadModel` for a configuration that does not state it."""
+    """Return L, the number of layers. Raises `BadModel` for a configuration that is not of a stack of encoder layers.
+
+    Encoder-decoders and decoders are not.
+    """
     depth = getattr(config, "num_hidden_layers", None)
-    if not isinstance(depth, int) or depth < 1 or getattr(config, "is_encoder_decoder", False):
+    decoder = getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False)
+    if not isinstance(depth, int) or depth < 1 or decoder:
         raise BadModel(
             f"{config.model_type} is not a stack of encoder layers and cannot be cut. Use a BERT-like encoder"
         )
@@ -28,56 +34,103 @@ def depth_of(config: Any) -> int:
 
 
 def cut_config(config: Any, layers: int) -> Any:
-    """Return a copy of the configuration with `layers` layers."""
-    depth_of(config)
+    """Return a copy of the configuration with `layers` layers.
+
+    Lists with an entry for each layer, as ModernBERT's `layer_types`, are cut too: a list of L entries is one if the
+    configuration is not valid without the last.
+    """
+    depth = depth_of(config)
     cut = copy.deepcopy(config)
     cut.num_hidden_layers = layers
+    for name, value in vars(config).items():
+        if layers < depth == len(value if isinstance(value, list | tuple) else ()):
+            shorter = copy.deepcopy(config)
+            setattr(shorter, name, value[:-1])
+            if not _is_valid(shorter):
+                setattr(cut, name, value[:layers])
     return cut
 
 
-def layer_list(model: Any) -> tuple[str, nn.ModuleList]:
-    """Return the name (as in the state dict) and modules of the encoder's layers.
+def _is_valid(config: Any) -> bool:
+    """Return whether transformers saves the configuration and makes a model of it."""
+    import transformers
 
-    Raises `BadModel` if there is no such list: ALBERT, for one, has a single module for all its layers.
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            config.save_pretrained(directory)
+        with torch.device("meta"):
+            transformers.AutoModel.from_config(config)
+    except Exception:  # each configuration and model has its own kind of refusal
+        return False
+    return True
+
+
+def layer_list(model: Any) -> tuple[str | None, list[nn.Module]]:
+    """Return the name of the list of layers (as in the state dict; None for repetitions of one module) and the layers.
+
+    Raises `BadModel` if there is no such list.
     """
     config = model.config
     depth = depth_of(config)
     prefix: str = getattr(model, "base_model_prefix", "")
+    groups = getattr(config, "num_hidden_groups", depth)
     lists = [
         (name, module)
         for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == depth and name.startswith(f"{prefix}.")
+        if isinstance(module, nn.ModuleList) and len(module) == groups and name.startswith(f"{prefix}.")
     ]
     # A list inside a layer of a one-layer model does not count.
     lists = [(name, module) for name, module in lists if not any(name.startswith(f"{outer}.") for outer, _ in lists)]
     if len(lists) != 1:
         raise BadModel(
             f"{config.model_type} has no list of its {depth} layers and cannot be cut. "
-            "Use a BERT-like encoder (BERT, RoBERTa, DistilBERT, ELECTRA, MPNet)"
+            "Use a BERT-like encoder (docs/encoders.md has a list)"
         )
-    return lists[0]
+    name, modules = lists[0]
+    if groups == depth:
+        return name, list(modules)
+    return None, [modules[layer * groups // depth] for layer in range(depth)]
 
 
-def layers_of(model: nn.Module) -> nn.ModuleList:
-    """Return the encoder's layers. Raises `BadModel` as `layer_list` does."""
+def layers_of(model: nn.Module) -> list[nn.Module]:
+    """Return the encoder's layers; a module that is used as several layers is there as often.
+
+    Raises `BadModel` as `layer_list` does.
+    """
     return layer_list(model)[1]
 
 
 @contextmanager
 def cls_vectors(model: nn.Module, layers: Sequence[int]) -> Iterator[list[Tensor]]:
     """Yield a list that every forward pass of `model` fills with the [CLS] vectors [B, H] of these layers."""
-    modules = layers_of(model)
-    vectors: list[Tensor] = [torch.empty(0)] * len(layers)
+    with layer_outputs(model, layers, lambda output: output[:, 0]) as vectors:
+        yield vectors
 
-    def hook_for(index: int) -> Any:
+
+@contextmanager
+def layer_outputs(model: nn.Module, layers: Sequence[int], read: Callable[[Tensor], Any]) -> Iterator[list[Any]]:
+    """Yield a list that every forward pass fills with what `read` returns for the output [B, S, H] of these layers."""
+    modules = layers_of(model)
+    results: list[Any] = [torch.empty(0)] * len(layers)
+    place = {layer: index for index, layer in enumerate(layers)}
+
+    def hook_for(numbers: list[int]) -> Any:
+        calls = itertools.cycle(numbers)
+
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            vectors[index] = (output[0] if isinstance(output, tuple) else output)[:, 0]
+            layer = next(calls)
+            if layer in place:
+                results[place[layer]] = read(output[0] if isinstance(output, tuple) else output)
 
         return hook
 
-    handles = [modules[layer - 1].register_forward_hook(hook_for(index)) for index, layer in enumerate(layers)]
+    numbers: dict[nn.Module, list[int]] = {}
+    for number, module in enumerate(modules, start=1):
+        numbers.setdefault(module, []).append(number)
+    used = {module: of_module for module, of_module in numbers.items() if place.keys() & set(of_module)}
+    handles = [module.register_forward_hook(hook_for(of_module)) for module, of_module in used.items()]
     try:
-        yield vectors
+        yield results
     finally:
         for handle in handles:
             handle.remove()

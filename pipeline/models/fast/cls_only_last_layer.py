@@ -8,7 +8,7 @@ result is equal in real arithmetic; with dropout, other random numbers are drawn
 import types
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from pipeline.models.encoders import layers_of
@@ -16,23 +16,30 @@ from pipeline.models.encoders import layers_of
 _PARTS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output", "output")
 
 
-def only_cls_in_last_layer(model: Any) -> bool:
-    """Make the last layer of `model` return [CLS] alone, [B, 1, H], and return whether its type is supported.
+class LastLayerForCls:
+    """The last layer of a model returns [CLS] alone, [B, 1, H].
 
-    Supported are the layers of BERT and those built like them (RoBERTa, ELECTRA, CamemBERT, XLM-RoBERTa); others are
-    left as they are. State dict, configuration and saved files stay the same.
+    State dict, configuration and saved files stay the same.
     """
-    layer = layers_of(model)[-1]
-    if not _is_like_bert(layer):
-        return False
-    layer.forward = types.MethodType(_forward, layer)
-    return True
 
+    name = "last layer for [CLS] alone"
 
-def _is_like_bert(layer: nn.Module) -> bool:
-    names = dict(layer.named_modules())
-    plain = not getattr(layer, "is_decoder", False) and not getattr(layer, "chunk_size_feed_forward", 0)
-    return plain and all(name in names for name in _PARTS) and hasattr(layer, "feed_forward_chunk")
+    def __init__(self, model: Any):
+        self.layer: Any = layers_of(model)[-1]
+
+    def applies(self) -> bool:
+        """Return whether the layer has the parts of BERT's, and is not used as another layer too."""
+        names = dict(self.layer.named_modules())
+        plain = not getattr(self.layer, "is_decoder", False) and not getattr(self.layer, "chunk_size_feed_forward", 0)
+        return plain and all(name in names for name in _PARTS) and hasattr(self.layer, "feed_forward_chunk")
+
+    def apply(self) -> None:
+        """Make it so."""
+        self.layer.forward = types.MethodType(_forward, self.layer)
+
+    def undo(self) -> None:
+        """Let the layer compute as it did."""
+        vars(self.layer).pop("forward", None)
 
 
 def _forward(layer: Any, hidden: Tensor, attention_mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:

@@ -19,7 +19,7 @@ _INTEGER: dict[torch.dtype, Any] = {torch.bfloat16: np.int16, torch.float32: np.
 def fast_dropout(model: nn.Module) -> None:
     """Let every `nn.Dropout` of `model` draw its masks from the fast generator, where its tensors are on a CPU."""
     for module in model.modules():
-        if isinstance(module, nn.Dropout) and module.p > 0:
+        if type(module) is nn.Dropout and module.p > 0:
             module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
 
 

@@ -38,7 +38,23 @@ AttentionInterface.register(NAME, short_attention)
 AttentionMaskInterface.register(NAME, eager_mask)
 
 
-def use_short_attention(model: Any) -> None:
-    """Let `model` use this attention, where its layers let transformers choose (MPNet's do not)."""
-    if getattr(model, "_supports_attention_backend", False):
-        model.set_attn_implementation(NAME)
+class ShortAttention:
+    """A model uses this attention."""
+
+    name = "attention for short inputs"
+
+    def __init__(self, model: Any):
+        self.model = model
+        self.before = model.config._attn_implementation
+
+    def applies(self) -> bool:
+        """Return whether the layers let transformers choose (MPNet's do not)."""
+        return bool(getattr(self.model, "_supports_attention_backend", False))
+
+    def apply(self) -> None:
+        """Make it so."""
+        self.model.set_attn_implementation(NAME)
+
+    def undo(self) -> None:
+        """Use the attention that was there."""
+        self.model.set_attn_implementation(self.before)

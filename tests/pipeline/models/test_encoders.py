@@ -102,9 +102,19 @@ def test_loading_fewer_layers_from_any_checkpoint(teacher, tmp_path):
     ("config", "text"),
     [
         (
-            transformers.AlbertConfig(**SIZES),
-            "albert has no list of its 4 layers and cannot be cut. Use a BERT-like encoder (BERT, RoBERTa, DistilBERT, "
-            "ELECTRA, MPNet)",
+            transformers.FunnelConfig(vocab_size=32, block_sizes=[2, 2], d_model=32, n_head=2, d_head=16, d_inner=64),
+            "funnel has no list of its 4 layers and cannot be cut. Use a BERT-like encoder (docs/encoders.md has a "
+            "list)",
+        ),
+        (
+            transformers.SqueezeBertConfig(**SIZES, embedding_size=32),
+            "squeezebert cannot be distilled: its layer 1 does not return hidden states [rows, tokens, 32]. Use a "
+            "BERT-like encoder (docs/encoders.md)",
+        ),
+        (
+            transformers.GPT2Config(vocab_size=32, n_embd=32, n_layer=4, n_head=2, pad_token_id=0),
+            "gpt2 cannot be distilled: its first position does not see the text after it, as in a decoder. Use a "
+            "BERT-like encoder (docs/encoders.md)",
         ),
         (
             transformers.BartConfig(d_model=32, encoder_layers=2, decoder_layers=2, vocab_size=32),

@@ -17,9 +17,10 @@ from transformers import (
 from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.checkpoints import build_classifier
 from pipeline.models.encoders import cls_vectors
-from pipeline.models.fast.cls_only_last_layer import only_cls_in_last_layer
+from pipeline.models.fast.cls_only_last_layer import LastLayerForCls
 from pipeline.models.fast.cpu_dropout import dropped
 from pipeline.models.fast.short_attention import LONG
+from pipeline.models.fast.shortcut import use_where_equal
 
 SIZE = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, vocab_size=99)
 LIKE_BERT = {
@@ -72,7 +73,7 @@ def test_logits_cls_and_gradients_are_those_of_transformers(name, tokens):
 @pytest.mark.parametrize("name", [*LIKE_BERT, *OTHERS])
 def test_the_last_layer_computes_cls_alone_where_it_can(name):
     model = build_classifier((LIKE_BERT | OTHERS)[name]).eval()
-    assert only_cls_in_last_layer(model) == (name in LIKE_BERT)
+    assert bool(use_where_equal(model, [LastLayerForCls(model)])) == (name in LIKE_BERT)
     hidden = model.base_model(**inputs()).last_hidden_state
     assert hidden.shape == ((3, 1, 32) if name in LIKE_BERT else (3, 11, 32))
 

@@ -1,0 +1,118 @@
+"""A probe of a model: its outputs and gradients on a few made-up rows, to compare it with another form of itself.
+
+What is known of an architecture by its name may be wrong of the next one. So it is asked to run.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import BadModel
+from pipeline.models.encoders import cls_vectors, depth_of, layer_outputs
+
+TOLERANCE = 1e-5  # relative, in float32
+_LENGTHS = (12, 12, 7, 3)  # tokens of the rows, the second of which has other tokens than the first
+_SMALL = 0.1  # a gradient's error counts against the whole gradient's norm times this, where that is larger
+
+
+def probe_batch(model: Any) -> dict[str, Tensor]:
+    """Return input_ids and attention_mask [4, 12] of random tokens of the model's vocabulary, with padding."""
+    config = model.config
+    pad = config.pad_token_id if isinstance(getattr(config, "pad_token_id", None), int) else 0
+    random = torch.Generator().manual_seed(0)
+    tokens = torch.tensor([token for token in range(min(config.vocab_size, 10_000)) if token != pad])
+    ids = tokens[torch.randint(len(tokens), (len(_LENGTHS), max(_LENGTHS)), generator=random)]
+    ids[1, 0] = ids[0, 0]
+    mask = (torch.arange(max(_LENGTHS))[None, :] < torch.tensor(_LENGTHS)[:, None]).long()
+    device = next(model.parameters()).device
+    return {"input_ids": torch.where(mask == 1, ids, pad).to(device), "attention_mask": mask.to(device)}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a model computes on its probe batch: logits, the [CLS] of each layer, and the gradient of each parameter.
+
+    The gradient is that of a fixed weighted sum of logits and [CLS] vectors.
+    """
+
+    outputs: list[Tensor]
+    gradients: list[Tensor]
+
+    def equals(self, other: "Observation") -> bool:
+        """Return whether both are the same within the tolerance."""
+        if len(self.outputs) != len(other.outputs) or len(self.gradients) != len(other.gradients):
+            return False
+        whole = float(torch.stack([gradient.norm() for gradient in self.gradients] or [torch.zeros(())]).norm())
+        return all(
+            ours.shape == theirs.shape and float((ours - theirs).norm()) <= TOLERANCE * max(float(ours.norm()), floor)
+            for pairs, floor in (
+                (zip(self.outputs, other.outputs, strict=True), 0.0),
+                (zip(self.gradients, other.gradients, strict=True), _SMALL * whole),
+            )
+            for ours, theirs in pairs
+        )
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    """Turn dropout off; afterwards the model and torch's generator are as they were."""
+    training = [(module, module.training) for module in model.modules()]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            model.eval()
+            yield
+        finally:
+            for module, mode in training:
+                module.training = mode
+
+
+def observe(model: Any) -> Observation:
+    """Run a model on its probe batch, forward and backward, in float32 and without dropout."""
+    with _evaluation(model), torch.enable_grad():
+        with cls_vectors(model, range(1, depth_of(model.config) + 1)) as vectors:
+            logits = model(**probe_batch(model)).logits
+        outputs = [logits, *vectors]
+        random = torch.Generator().manual_seed(1)
+        total = sum((part * torch.randn(part.shape, generator=random).to(part.device)).sum() for part in outputs)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True) if parameters else ()
+    used = [torch.zeros(()) if gradient is None else gradient for gradient in gradients]
+    return Observation([part.detach() for part in outputs], used)
+
+
+def first_layers_equal(cut: Any, whole: Any) -> bool:
+    """Return whether layer j of a cut model computes what layer j of the whole one does, at [CLS] of a probe batch."""
+    layers = range(1, depth_of(cut.config) + 1)
+    read = []
+    for model in (cut, whole):
+        with _evaluation(model), torch.inference_mode(), cls_vectors(model, layers) as vectors:
+            model(**probe_batch(whole))
+        read.append(Observation(list(vectors), []))
+    return read[0].equals(read[1])
+
+
+def check_encoder(model: Any) -> None:
+    """Raise `BadModel` unless every layer's output is [B, S, H] and the first position sees the whole text."""
+    kind, hidden = model.config.model_type, model.config.hidden_size
+    layers = range(1, depth_of(model.config) + 1)
+    batch = probe_batch(model)
+    rows, tokens = batch["input_ids"].shape
+    with _evaluation(model), torch.inference_mode(), layer_outputs(model, layers, lambda output: output) as outputs:
+        model(**batch)
+    for number, output in enumerate(outputs, start=1):
+        shape = tuple(getattr(output, "shape", ()))
+        if len(shape) != 3 or shape[0] != rows or shape[1] < tokens or shape[2] != hidden:
+            raise BadModel(
+                f"{kind} cannot be distilled: its layer {number} does not return hidden states [rows, tokens, "
+                f"{hidden}]. Use a BERT-like encoder (docs/encoders.md)"
+            )
+    last = outputs[-1][:2, 0]
+    if torch.equal(last[0], last[1]):
+        raise BadModel(
+            f"{kind} cannot be distilled: its first position does not see the text after it, as in a decoder. "
+            "Use a BERT-like encoder (docs/encoders.md)"
+        )
