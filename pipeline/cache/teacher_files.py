@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pipeline.cache.format.manifest import TEACHER_SUFFIXES
 from pipeline.cache.teacher_config import CONFIG, INDEX, TOKENIZER_CONFIG, checked_config, damaged_teacher, is_private
 from pipeline.errors import BadModel
-from pipeline.models.checkpoints import build_classifier
+from pipeline.models.checkpoints import build_classifier, check_saves
 from pipeline.models.encoders import cut_config, depth_of, layer_list
 from pipeline.system.files import read_json
 
@@ -96,6 +96,7 @@ def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
         _try(student, config.num_labels)
     except Exception as error:  # a malicious configuration can make transformers raise anything
         raise damaged_teacher(directory, error) from error
+    check_saves(student)
     return student
 
 

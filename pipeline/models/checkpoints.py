@@ -3,6 +3,7 @@
 Weights are float32, code of a checkpoint is never run, and the errors of transformers become one line.
 """
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.errors import BadModel, HubUnreachable, shell_line
-from pipeline.models.encoders import cut_config
-from pipeline.models.probe import check_encoder
+from pipeline.errors import BadModel, HubUnreachable, one_line, shell_line
+from pipeline.models.encoders import cut_config, depth_of
+from pipeline.models.probe import check_encoder, first_layers_equal
 from pipeline.system.hub import reachable
 from pipeline.system.optional_packages import package_directory
 
@@ -131,6 +132,7 @@ def load_classifier(
     """
     transformers = _quiet()
     config = load_config(name, revision)
+    depth = depth_of(config)
     if layers is not None:
         config = cut_config(config, layers)
     if head is not None:
@@ -147,7 +149,37 @@ def load_classifier(
         )
     _check_complete(name, model, loaded, new_head=head is not None)
     check_encoder(model)
+    check_saves(model)
+    if layers is None or layers >= depth:
+        return model
+    with torch.random.fork_rng(devices=[]):
+        whole = load_classifier(name, head=head, revision=revision, safetensors_only=safetensors_only)
+    if not first_layers_equal(model, whole):
+        raise BadModel(
+            f"the first {layers} layers of {name} alone do not compute what they do among its {depth}. "
+            f"Use all: --student-layers {depth}"
+        )
     return model
+
+
+def check_saves(model: Any) -> None:
+    """Raise `BadModel` unless the configuration of a model is valid, and is the same after saving and loading."""
+    transformers = _quiet()
+    kind, depth = model.config.model_type, model.config.num_hidden_layers
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            model.config.save_pretrained(directory)
+            loaded = transformers.AutoConfig.from_pretrained(directory)
+        with torch.device("meta"):
+            again = type(model)(loaded)
+        shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (model, again)]
+        if shapes[0] != shapes[1]:
+            raise ValueError("it has other weights once loaded")
+    except Exception as error:  # each configuration has its own kind of refusal
+        raise BadModel(
+            f"a {kind} of {depth} layers cannot be saved ({one_line(error, 160)}). Use another number of layers, or "
+            "another encoder"
+        ) from error
 
 
 def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:

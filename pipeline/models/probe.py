@@ -58,7 +58,7 @@ class Observation:
 
 
 @contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
+def evaluation(model: nn.Module) -> Iterator[None]:
     """Turn dropout off; afterwards the model and torch's generator are as they were."""
     training = [(module, module.training) for module in model.modules()]
     with torch.random.fork_rng(devices=[]):
@@ -72,7 +72,7 @@ def _evaluation(model: nn.Module) -> Iterator[None]:
 
 def observe(model: Any) -> Observation:
     """Run a model on its probe batch, forward and backward, in float32 and without dropout."""
-    with _evaluation(model), torch.enable_grad():
+    with evaluation(model), torch.enable_grad():
         with cls_vectors(model, range(1, depth_of(model.config) + 1)) as vectors:
             logits = model(**probe_batch(model)).logits
         outputs = [logits, *vectors]
@@ -89,7 +89,7 @@ def first_layers_equal(cut: Any, whole: Any) -> bool:
     layers = range(1, depth_of(cut.config) + 1)
     read = []
     for model in (cut, whole):
-        with _evaluation(model), torch.inference_mode(), cls_vectors(model, layers) as vectors:
+        with evaluation(model), torch.inference_mode(), cls_vectors(model, layers) as vectors:
             model(**probe_batch(whole))
         read.append(Observation(list(vectors), []))
     return read[0].equals(read[1])
@@ -101,7 +101,7 @@ def check_encoder(model: Any) -> None:
     layers = range(1, depth_of(model.config) + 1)
     batch = probe_batch(model)
     rows, tokens = batch["input_ids"].shape
-    with _evaluation(model), torch.inference_mode(), layer_outputs(model, layers, lambda output: output) as outputs:
+    with evaluation(model), torch.inference_mode(), layer_outputs(model, layers, lambda output: output) as outputs:
         model(**batch)
     for number, output in enumerate(outputs, start=1):
         shape = tuple(getattr(output, "shape", ()))

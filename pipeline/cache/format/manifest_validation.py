@@ -33,6 +33,7 @@ from pipeline.errors import BadCache, one_line, shell_line
 from pipeline.system.lease import PARTIAL
 
 COMPUTE = ("bfloat16", "float32")
+MOST_REPETITIONS = 1_000  # of one layer
 MAX_BYTES = 64 * 2**20  # of a manifest: 10,000 shards of a 24-layer teacher take 50 MB
 # Parsed JSON takes more memory than its text. An honest manifest has 160 bytes an object and 54 a value, and takes four
 # times as much; none may be much denser.
@@ -208,7 +209,8 @@ def _check(manifest: Manifest) -> None:
     if not fields.splits or list(manifest.splits) != list(fields.splits):
         raise ValueError("its splits are not those of its fields")
     layer_files = sum(re.fullmatch(r"layer-\d\d+\.safetensors", file) is not None for file in manifest.teacher_files)
-    if layer_files != model.depth:  # so that there are no more layers than the manifest has lines
+    repeated = layer_files == 0 and model.depth <= MOST_REPETITIONS  # of one module, as in ALBERT
+    if layer_files != model.depth and not repeated:  # so that there are no more layers than the manifest has lines
         raise ValueError(f"teacher/ has {layer_files} layers, not {model.depth}")
     if sorted(set(manifest.layers)) != list(manifest.layers) or not all(0 < n < model.depth for n in manifest.layers):
         raise ValueError(f"layers {manifest.layers!s:.60} of a teacher of {model.depth}")
