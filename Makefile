@@ -27,8 +27,9 @@ soak: .venv/test.installed  ## the long form of the reliability tests
 	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 tests/integration/reliability
 	PKD_SOAK=1 $(BIN)/python -m pytest -n 0 --timeout 3600 -m soak tests
 
-docs: .venv/demo.installed  ## write docs/commands.md from the command line
+docs: .venv/test.installed  ## write the generated pages: docs/commands.md, docs/encoders.md
 	$(BIN)/python -m docs.commands
+	$(BIN)/python -m docs.encoders
 
 clean:  ## remove .venv and temporary files of tools; runs/, data/ and sweeps/ stay
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,105 @@
+"""Every architecture of docs/encoders.md: what runs is the plain model, and its first layers are a student."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.numpy import load_file
+
+from docs.encoders import PAGE, page
+from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig, TrainStudentConfig
+from pipeline.errors import BadModel
+from pipeline.models.accelerator import prepare_for_cls
+from pipeline.models.checkpoints import build_classifier, check_saves
+from pipeline.models.encoders import cut_config
+from pipeline.models.probe import check_encoder, first_layers_equal, observe
+from pipeline.training.student import advance
+from stages import cache_teacher, finetune_teacher, train_student
+from tests.helpers.encoders import ARCHITECTURES, REFUSED, save_pretrained_encoder
+from tests.helpers.rows import write_rows
+
+SHORT = {"precision": "float32", "batch_size": 8}
+# Those whose mechanism is that of another in the list go the whole way in `make soak` alone.
+WHOLE_WAY = ("albert", "deberta-v2", "longformer", "modernbert", "roberta-prelayernorm")
+
+
+def build(kind: str, seed: int = 0) -> torch.nn.Module:
+    """A model whose every weight matters, as those of a trained one do."""
+    config_class, sizes = (ARCHITECTURES | REFUSED)[kind]
+    torch.manual_seed(seed)
+    model = build_classifier(config_class(**sizes))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def test_page_is_current():
+    assert PAGE.read_text(encoding="utf-8") == page(), "docs/encoders.md is not current. Run: make docs"
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_prepared_model_computes_what_the_plain_one_does(kind):
+    plain, prepared = build(kind), prepare_for_cls(build(kind), torch.device("cpu"))
+    check_encoder(plain)
+    before = torch.get_rng_state()
+    assert observe(plain).equals(observe(prepared))
+    assert torch.equal(torch.get_rng_state(), before) and plain.training
+    assert all(parameter.grad is None for parameter in plain.parameters())
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("layers", [1, 3])
+def test_cut_model_saves_and_computes_the_first_layers(kind, layers):
+    whole = build(kind)
+    cut = build_classifier(cut_config(whole.config, layers))
+    assert not cut.load_state_dict(whole.state_dict(), strict=False).missing_keys
+    check_saves(cut)
+    assert first_layers_equal(cut, whole)
+    assert not first_layers_equal(cut, build(kind, seed=1))
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_encoder_without_hidden_states_of_cls_is_refused(kind):
+    with pytest.raises(BadModel, match=f"^{kind} "):
+        check_encoder(build(kind))
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> dict:
+    root = tmp_path_factory.mktemp("rows")
+    files = {"train_file": write_rows(root / "train.csv", 24, 1), "dev_file": write_rows(root / "dev.csv", 12, 2)}
+    return {name: str(path) for name, path in files.items()} | {
+        "task": "toy",
+        "text_columns": "text",
+        "label_column": "label",
+        "max_length": 32,
+    }
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize(
+    "kind", [kind if kind in WHOLE_WAY else pytest.param(kind, marks=pytest.mark.soak) for kind in ARCHITECTURES]
+)
+def test_teacher_cache_student_and_what_is_made_of_it(kind, rows, in_directory):
+    encoder = save_pretrained_encoder(Path("encoder"), kind)
+    flags = json.loads((encoder / "config.json").read_text()) | {"output_attentions": True, "return_dict": False}
+    (encoder / "config.json").write_text(json.dumps(flags))
+    finetune_teacher.run(FinetuneTeacherConfig(**rows, **SHORT, model=str(encoder), out="teacher", max_steps=1))
+    cache_teacher.run(
+        CacheTeacherConfig(**rows, precision="float32", teacher="teacher", cache="cache", allow_weak_teacher=True)
+    )
+    student = {"cache": "cache", "student_layers": 2, "max_steps": 2, **SHORT}
+    advance(TrainStudentConfig(**student, out="student"), until=1)
+    train_student.run(TrainStudentConfig(**student, out="student", resume=True))
+    model = transformers.AutoModelForSequenceClassification.from_pretrained("student/model").eval()
+    words = transformers.AutoTokenizer.from_pretrained("student/model")
+    texts = [line.split(",")[0] for line in Path(rows["dev_file"]).read_text().splitlines()[1:]]
+    with torch.no_grad():
+        batch = words(texts, return_tensors="pt", padding=True, truncation=True, max_length=32)
+        logits = model(**batch).logits.numpy()
+    np.testing.assert_allclose(logits, load_file("student/predictions.safetensors")["dev"], atol=1e-4)
+    other = train_student.run(TrainStudentConfig(**student, init="encoder", out="other"))
+    assert other.student_layers == 2
