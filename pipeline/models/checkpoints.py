@@ -153,8 +153,8 @@ def load_classifier(
     if layers is None or layers >= depth:
         return model
     with torch.random.fork_rng(devices=[]):
-        whole = load_classifier(name, head=head, revision=revision, safetensors_only=safetensors_only)
-    if not first_layers_equal(model, whole):
+        uncut = load_classifier(name, head=head, revision=revision, safetensors_only=safetensors_only)
+    if not first_layers_equal(model, uncut):
         raise BadModel(
             f"the first {layers} layers of {name} alone do not compute what they do among its {depth}. "
             f"Use all: --student-layers {depth}"
@@ -171,8 +171,8 @@ def check_saves(model: Any) -> None:
             model.config.save_pretrained(directory)
             loaded = transformers.AutoConfig.from_pretrained(directory)
         with torch.device("meta"):
-            again = type(model)(loaded)
-        shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (model, again)]
+            copy = type(model)(loaded)
+        shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (model, copy)]
         if shapes[0] != shapes[1]:
             raise ValueError("it has other weights once loaded")
     except Exception as error:  # each configuration has its own kind of refusal

@@ -34,7 +34,7 @@ def probe_batch(model: Any) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a model computes on its probe batch: logits, the [CLS] of each layer, and the gradient of each parameter.
+    """The outputs of a model on its probe batch: logits and the [CLS] of each layer; and the gradient of each parameter.
 
     The gradient is that of a fixed weighted sum of logits and [CLS] vectors.
     """
@@ -42,16 +42,16 @@ class Observation:
     outputs: list[Tensor]
     gradients: list[Tensor]
 
-    def equals(self, other: "Observation") -> bool:
+    def equals(self, observed: "Observation") -> bool:
         """Return whether both are the same within the tolerance."""
-        if len(self.outputs) != len(other.outputs) or len(self.gradients) != len(other.gradients):
+        if len(self.outputs) != len(observed.outputs) or len(self.gradients) != len(observed.gradients):
             return False
-        whole = float(torch.stack([gradient.norm() for gradient in self.gradients] or [torch.zeros(())]).norm())
+        norm = float(torch.stack([gradient.norm() for gradient in self.gradients] or [torch.zeros(())]).norm())
         return all(
             ours.shape == theirs.shape and float((ours - theirs).norm()) <= TOLERANCE * max(float(ours.norm()), floor)
             for pairs, floor in (
-                (zip(self.outputs, other.outputs, strict=True), 0.0),
-                (zip(self.gradients, other.gradients, strict=True), _SMALL * whole),
+                (zip(self.outputs, observed.outputs, strict=True), 0.0),
+                (zip(self.gradients, observed.gradients, strict=True), _SMALL * norm),
             )
             for ours, theirs in pairs
         )
@@ -59,7 +59,7 @@ class Observation:
 
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
-    """Turn dropout off; afterwards the model and torch's generator are as they were."""
+    """Keep dropout off; afterwards the model and torch's generator are as they were."""
     training = [(module, module.training) for module in model.modules()]
     with torch.random.fork_rng(devices=[]):
         try:
@@ -84,13 +84,13 @@ def observe(model: Any) -> Observation:
     return Observation([part.detach() for part in outputs], used)
 
 
-def first_layers_equal(cut: Any, whole: Any) -> bool:
-    """Return whether layer j of a cut model computes what layer j of the whole one does, at [CLS] of a probe batch."""
+def first_layers_equal(cut: Any, uncut: Any) -> bool:
+    """Return whether layer j of a cut model computes what layer j of the uncut one does, at [CLS] of a probe batch."""
     layers = range(1, depth_of(cut.config) + 1)
     read = []
-    for model in (cut, whole):
+    for model in (cut, uncut):
         with evaluation(model), torch.inference_mode(), cls_vectors(model, layers) as vectors:
-            model(**probe_batch(whole))
+            model(**probe_batch(uncut))
         read.append(Observation(list(vectors), []))
     return read[0].equals(read[1])
 

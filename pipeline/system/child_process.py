@@ -4,20 +4,22 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
+# What takes seconds to import. Not this program: the server may find another copy of it than the one that runs.
+_PRELOADED = ["accelerate", "sklearn.metrics", "torch", "transformers"]
 
-def process_context(imports: Sequence[str]) -> Any:
-    """Return the multiprocessing context of new processes that need these modules.
 
-    On Linux they are forks of a server process that has imported them, so that torch is imported once for all, and a
-    new process in place of one that died starts at once. The server and its forks end with this process.
+def process_context() -> Any:
+    """Return the multiprocessing context of new processes that compute.
+
+    On Linux they are forks of a server process that has imported torch once for all, and a new process in place of one
+    that died starts at once. The server and its forks end with this process.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
-    multiprocessing.set_forkserver_preload(list(imports))
+    multiprocessing.set_forkserver_preload(_PRELOADED)
     return multiprocessing.get_context("forkserver")
 
 

@@ -52,7 +52,7 @@ def in_processes(
     for name, split in splits.items():
         columns = {column: split.shards[0][column] for column in row_types(manifest)}
         write_file(_rows_file(writer.directory, name), partial(arrow.write, columns=columns))
-    context = process_context(["pipeline.models.accelerator", "pipeline.models.checkpoints"])
+    context = process_context()
     examples, started = context.Value("q", 0), context.Value("i", 0)  # computed examples, started workers
     shapes = {name: (len(split), split.labelled) for name, split in splits.items()}
     cores = max(1, available_cores() // workers)

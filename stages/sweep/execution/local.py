@@ -48,7 +48,7 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
-        context = process_context(["pipeline.training.student"])
+        context = process_context()
         self.connection, child = context.Pipe()
         self.process = context.Process(target=_serve, args=(child, self.index, self.threads), daemon=True)
         self.process.start()
