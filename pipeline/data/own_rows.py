@@ -1,11 +1,10 @@
 """The user's own files of rows."""
 
-from pathlib import Path
-
 from pipeline.config.rows import RowsConfig
-from pipeline.data.labels import own_labels
-from pipeline.data.rows import TaskRows, read_split
-from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, Task
+from pipeline.data.labels import numbered, own_labels
+from pipeline.data.places import expand, shown
+from pipeline.data.rows import TaskRows, read_files
+from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task
 from pipeline.errors import BadOption
 
 
@@ -24,7 +23,8 @@ def own_rows(config: RowsConfig) -> TaskRows:
     if config.label_column in columns:
         raise BadOption(f"--label-column {config.label_column} is a text column too: the answer would be in the input")
     files = {"train": config.train_file, DEV: config.dev_file, TEST: config.test_file}
-    paths = {split: Path(file) for split, file in files.items() if file}
-    task = Task(config.task, columns, own_labels(paths["train"], config.label_column), ("accuracy",))
-    splits = {split: read_split(path, task, columns, config.label_column, split) for split, path in paths.items()}
-    return TaskRows(task, splits, f"files {', '.join(path.name for path in paths.values())}")
+    places = {split: (file,) for split, file in files.items() if file}
+    raw = {split: read_files(expand(paths), columns, config.label_column, split) for split, paths in places.items()}
+    task = Task(config.task, columns, own_labels(raw[TRAIN], config.label_column), ("accuracy",))
+    origin = ", ".join(shown(path).rpartition("/")[2] for paths in places.values() for path in paths)
+    return TaskRows(task, {split: numbered(part, task) for split, part in raw.items()}, f"files {origin}")

