@@ -4,7 +4,9 @@ import datetime
 import decimal
 import math
 import re
+from typing import Any
 
+from pipeline.data.faults import Faults
 from pipeline.errors import one_line
 
 Cell = str | list[str | None] | None  # a text, a list of texts (labels), or null
@@ -27,6 +29,21 @@ def spelled(value: object) -> Cell:
             raise ValueError(f"is a list of lists: {_shortened(value)}")
         return texts  # type: ignore[return-value]
     return _scalar(value)
+
+
+def read_cells(place: str, number: int, names: tuple[str, ...], values: Any, faults: Faults) -> tuple[Cell, ...] | None:
+    """Return the cells of a row, None if one of its values is not text."""
+    try:
+        return tuple(map(spelled, values))
+    except ValueError:
+        for name, value in zip(names, values, strict=True):
+            try:
+                spelled(value)
+            except ValueError as error:
+                reason = "is not UTF-8 text" if isinstance(error, UnicodeError) else error
+                faults.add(f"cell {name}", place, number, f"{one_line(name, 40)} {reason}")
+                break
+        return None
 
 
 def _scalar(value: object) -> str | None:

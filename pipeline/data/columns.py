@@ -9,7 +9,7 @@ from pipeline.errors import BadRows, one_line
 
 NAMED_COLUMNS = 10  # in a message
 LONGEST_NAME = 40  # characters of a column's name in a message
-SEARCHED = 10_000  # columns among which similar names are looked for
+SEARCHED = 100_000  # columns among which similar names are looked for
 
 
 @dataclass(frozen=True)

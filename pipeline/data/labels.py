@@ -10,7 +10,12 @@ from pipeline.errors import BadRows, one_line
 
 
 def own_labels(train: RawSplit, column: str) -> tuple[str, ...]:
-    """Return the classes of training rows: sorted as numbers where all are whole numbers, else as text."""
+    """Return the classes of training rows, in the order of their data set if it has one.
+
+    Else they are sorted: as numbers where all are whole numbers, as text otherwise.
+    """
+    if train.classes:
+        return train.classes
     labels, faults = set(), train.faults()
     for row, label in enumerate(train.labels):
         if isinstance(label, str) and label.strip():

@@ -9,9 +9,11 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.config.options import values_of
+from pipeline.config.rows import ROW_PATHS
 from pipeline.errors import BadRows, DistillError, one_line
 from pipeline.system.formatting import public_place
 
@@ -53,6 +55,19 @@ def _remote_matches(place: str) -> list[str]:
         return sorted(system.unstrip_protocol(path) for path in system.glob(pattern))
 
 
+def absolute(place: str) -> str:
+    """Return a place that stays valid in other working directories."""
+    return place if is_url(place) else str(Path(place).absolute())
+
+
+def missing(rows: Mapping[str, Any]) -> str | None:
+    """Return the first file, pattern or directory of row options that does not exist here; URLs and names may do."""
+    options = (name for name in ROW_PATHS if name != "dataset")
+    named = (str(place) for option in options for place in values_of(rows.get(option)))
+    places = (place for place in named if not is_url(place))
+    return next((place for place in places if not Path(place).exists() and not glob.glob(place, recursive=True)), None)
+
+
 def shown(place: str) -> str:
     """Return a place as a message may show it: one line, and of a URL neither user, password nor query."""
     return one_line(public_place(place))
@@ -83,18 +98,20 @@ def check_file(place: str) -> None:
 
 
 @contextmanager
-def opened(place: str) -> Iterator[BinaryIO]:
+def opened(place: str) -> Iterator[Any]:
     """Open a file of bytes, decompressed. Raises `BadRows` if it cannot be opened or read to its end."""
     with reading(place):
-        if is_url(place):
-            import fsspec
-
-            source = fsspec.open(place, "rb")
-        else:
-            source = Path(place).open("rb")
         decompress = DECOMPRESSORS.get(Path(urlsplit(place).path if is_url(place) else place).suffix.lower())
-        with source as file, decompress(file) if decompress else nullcontext(file) as stream:
+        with _source(place) as file, decompress(file) if decompress else nullcontext(file) as stream:
             yield stream
+
+
+def _source(place: str) -> Any:
+    if not is_url(place):
+        return Path(place).open("rb")
+    import fsspec
+
+    return fsspec.open(place, "rb")
 
 
 @contextmanager

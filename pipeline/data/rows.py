@@ -55,6 +55,7 @@ class RawSplit:
     numbers: list[int]
     places: list[tuple[str, int]]
     unit: str = "line"  # what `numbers` count: the rows of a data set have no lines
+    classes: tuple[str, ...] = ()  # the names of the classes, in order, where the source has them
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -119,13 +120,23 @@ class Gathering:
             self.faults.add("blank", place, number, f"no text in {names}", "Fill it in, or remove the row")
         return False
 
-    def split(self) -> RawSplit:
-        """Return the rows. Raises `BadRows` for faults, and for a split without rows."""
+    def split(self, classes: tuple[str, ...] = ()) -> RawSplit:
+        """Return the rows; `classes` are those that their source names.
+
+        Raises `BadRows` for faults, and for a split without rows.
+        """
         self.faults.check()
         if not self.labels:
             names = ", ".join(shown(place) for place, _ in self.places)
             raise BadRows(f"{one_line(names)} does not have any rows. Check the file")
-        return RawSplit(texts=self.texts, labels=self.labels, numbers=self.numbers, places=self.places, unit=self.unit)
+        return RawSplit(
+            texts=self.texts,
+            labels=self.labels,
+            numbers=self.numbers,
+            places=self.places,
+            unit=self.unit,
+            classes=classes,
+        )
 
 
 def read_files(places: tuple[str, ...], text_columns: tuple[str, ...], label_column: str, role: str) -> RawSplit:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.config.options import option_name
 from pipeline.config.rows import RowsConfig
 from pipeline.data.glue_files import glue_rows
 from pipeline.data.own_rows import own_rows
@@ -14,6 +15,7 @@ from pipeline.errors import BadOption, HubUnreachable
 from pipeline.system import hub
 from pipeline.system.optional_packages import package_directory
 
+OWN_OPTIONS = ("dev_file", "test_file", "dev_fraction", "text_columns", "label_column")
 MOVIE_DEV_ROWS = 1500
 MOVIE_SPLIT_SEED = 20190
 
@@ -24,11 +26,11 @@ def load_rows(config: RowsConfig) -> TaskRows:
     Raises `BadOption` for options that do not fit together, `BadRows` for rows that cannot be used,
     `HubUnreachable`, `MissingExtra`.
     """
-    if config.train_file:
+    if config.train_file or config.dataset:
         return own_rows(config)
-    given = [name for name in ("dev_file", "test_file", "text_columns", "label_column") if getattr(config, name)]
+    given = [name for name in OWN_OPTIONS if getattr(config, name)]
     if given:
-        raise BadOption(f"--{given[0].replace('_', '-')} belongs to your own rows: give --train-file as well")
+        raise BadOption(f"{option_name(given[0])} belongs to your own rows: give --train-file as well")
     task = find_task(config.task)
     if task.name == "movie-reviews":
         if config.data_dir:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pipeline.data.cells import Cell, spelled
+from pipeline.data.cells import Cell, read_cells
 from pipeline.data.columns import Wanted
+from pipeline.data.dataset_tables import is_saved_dataset, read_saved_dataset
 from pipeline.data.delimited import read_csv, read_tsv
 from pipeline.data.faults import Faults
 from pipeline.data.places import UNREADABLE, check_file, is_url, opened, shown, suffix_of
@@ -14,37 +15,30 @@ from pipeline.errors import BadRows, one_line
 
 BATCH_ROWS = 4096  # of a parquet file
 Row = tuple[int, tuple[Cell, ...]]  # line number (record number in parquet), a cell for each wanted column
+Reader = Callable[[str, Wanted, Faults], Iterator[Row]]
 
 
 def read_table(place: str, wanted: Wanted, faults: Faults | None = None) -> Iterator[Row]:
-    """Yield the rows of a file: a path or URL, also of a compressed file.
+    """Yield the rows of a file: a path or URL, also of a compressed file; or a data set that was saved to disk.
 
     Rows that cannot be read are left out and added to `faults`, for which the caller checks after the last row; without
     `faults` they are raised then. Raises `BadRows` for a file that is missing, is not text, or lacks a required column.
     """
-    suffix = suffix_of(place)
-    check_file(place)
-    if suffix not in FORMATS:
-        raise BadRows(f"{shown(place)}: files of rows end in {', '.join(FORMATS)}. Convert it, or rename it")
     collected = Faults() if faults is None else faults
-    yield from FORMATS[suffix](place, wanted, collected)
+    if is_saved_dataset(place):
+        yield from read_saved_dataset(place, wanted, collected)
+    else:
+        check_file(place)
+        yield from _format(place)(place, wanted, collected)
     if faults is None:
         collected.check()
 
 
-def read_cells(place: str, number: int, names: tuple[str, ...], values: Any, faults: Faults) -> tuple[Cell, ...] | None:
-    """Return the cells of a row, None if one of its values is not text."""
-    try:
-        return tuple(map(spelled, values))
-    except ValueError:
-        for name, value in zip(names, values, strict=True):
-            try:
-                spelled(value)
-            except ValueError as error:
-                reason = "is not UTF-8 text" if isinstance(error, UnicodeError) else error
-                faults.add(f"cell {name}", place, number, f"{one_line(name, 40)} {reason}")
-                break
-        return None
+def _format(place: str) -> Reader:
+    suffix = suffix_of(place)
+    if suffix not in FORMATS:
+        raise BadRows(f"{shown(place)}: files of rows end in {', '.join(FORMATS)}. Convert it, or rename it")
+    return FORMATS[suffix]
 
 
 def _jsonl(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
@@ -62,7 +56,6 @@ def _jsonl(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
         if (cells := read_cells(place, number, names, tuple(map(row.get, names)), faults)) is not None:
             yield number, cells
     if unseen and header is not None:  # a row may leave a key out, not all of them
-        faults.check()
         wanted.check(place, [*header, *(name for name in wanted.required if name not in unseen)])
 
 
@@ -75,8 +68,11 @@ def _object(place: str, number: int, line: str, faults: Faults) -> dict[str, Any
         except ValueError:  # a whole number of more digits than Python converts, in any column
             row = json.loads(line, parse_int=str)
     except (ValueError, RecursionError) as error:
-        faults.add("json", place, number, f"is not a JSON object ({one_line(error)})")
-        return None
+        if not line.startswith("[") or isinstance(error, RecursionError):  # else the first line of one array
+            reason = f"{error.msg}, character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+            faults.add("json", place, number, f"is not a JSON object ({one_line(reason)})")
+            return None
+        row = []
     if isinstance(row, dict):
         return row
     faults.add("object", place, number, "is not a JSON object", "Write each row as {...}, on a line of its own")
@@ -113,7 +109,7 @@ def _values(column: Any) -> list[object]:
         return column.cast(pyarrow.large_binary()).to_pylist()
 
 
-FORMATS: Mapping[str, Callable[[str, Wanted, Faults], Iterator[Row]]] = {
+FORMATS: Mapping[str, Reader] = {
     ".csv": read_csv,
     ".tsv": read_tsv,
     ".jsonl": _jsonl,

@@ -49,7 +49,7 @@ def lines(place: str, faults: Faults) -> Iterator[str]:
 def _find_other_encodings(place: str, faults: Faults) -> None:
     """Count the lines that are not UTF-8."""
     with opened(place) as file:
-        for number, line in enumerate(io.BufferedReader(file), start=1):  # type: ignore[arg-type]
+        for number, line in enumerate(io.BufferedReader(file), start=1):
             try:
                 line.decode()
             except UnicodeDecodeError as error:

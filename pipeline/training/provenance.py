@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.config.options import LOCAL, Options
+from pipeline.config.options import PLACES, Options
 from pipeline.models.accelerator import cpu_capabilities
 from pipeline.system.formatting import public_place
 
@@ -54,8 +54,9 @@ def shareable(config: OptionsType) -> OptionsType:
     changed = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, str) and field.metadata["metavar"] in (*LOCAL, "DIR|URL"):
-            changed[field.name] = shareable_place(value)
+        if value and field.metadata["metavar"] in PLACES:
+            is_one = isinstance(value, str)
+            changed[field.name] = shareable_place(value) if is_one else tuple(map(shareable_place, value))
     return dataclasses.replace(config, **changed)
 
 
