@@ -26,6 +26,8 @@ def load_dataset(name: str) -> dict[str, Any]:
 
     datasets.disable_progress_bars()
     is_path = Path(name).exists()
+    if Path(name).is_file():
+        raise BadRows(f"{shown(name)} is a file: name it with --train-file")
     path, _, configuration = (name, "", "") if is_path or ":" not in name else name.rpartition(":")
     if not is_path and not Path(path).exists():
         datasets.config.HF_HUB_OFFLINE = not hub.reachable()  # what was downloaded earlier serves without the hub

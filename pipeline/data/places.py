@@ -126,7 +126,9 @@ def reading(place: str) -> Iterator[None]:
     except Exception as error:
         if not is_url(place) and not isinstance(error, UNREADABLE):
             raise
-        reason = one_line(getattr(error, "strerror", None) or error or type(error).__name__)
+        reason = one_line(getattr(error, "strerror", None) or error)
+        if not reason or place in str(error):  # a client of URLs repeats it, signature included
+            reason = type(error).__name__
         advice = "Check the URL, and what gives access to it" if is_url(place) else "Check the file"
         raise BadRows(f"{shown(place)}: could not be read ({reason}). {advice}") from error
 

@@ -161,7 +161,8 @@ def rows_of(manifest: Manifest, known: RowsConfig | None, given: Mapping[str, An
     changed = {name: value for name, value in given.items() if value}
     fields = {field.name for field in dataclasses.fields(RowsConfig)}
     recorded = manifest.made.get("rows")
-    is_known = isinstance(recorded, dict) and "task" in recorded and set(recorded) <= fields
-    if known is None and is_known and (changed or missing(recorded) is None):
+    if known is not None or not isinstance(recorded, dict) or not {"task"} <= set(recorded) <= fields:
+        recorded = None
+    if recorded and (changed or missing(recorded) is None):
         known = RowsConfig(**recorded)
     return dataclasses.replace(known, **changed) if known else None
