@@ -26,7 +26,11 @@ class Wanted:
         return self.required + self.optional
 
     def positions(self, place: str, header: Sequence[str]) -> list[int | None]:
-        """Return where each column is in a header. Raises `BadRows` for one that is missing or there twice."""
+        """Return where each column is in a header. Raises `BadRows` for one that is missing or there twice.
+
+        White space around a name of the header does not count, unless an option has it too.
+        """
+        header = [name if name in self.names else name.strip() for name in header]
         self.check(place, header)
         for name in self.names:
             if header.count(name) > 1:
@@ -34,17 +38,20 @@ class Wanted:
         return [header.index(name) if name in header else None for name in self.names]
 
     def check(self, place: str, header: Sequence[str], hint: str = "") -> None:
-        """Raise `BadRows` unless the header has all required columns; `hint` replaces the advice."""
+        """Raise `BadRows` unless the header has all required columns; `hint` takes the place of the advice."""
         for name in self.required:
             if name not in header:
                 advice = "Name one of these with --text-columns and --label-column"
                 advice = hint or ("Use the official file" if self.official else advice)
-                raise BadRows(f"{shown(place)}: has no column {name!r}; {_listed(name, header)}. {advice}")
+                raise BadRows(
+                    f"{shown(place)}: has no column {one_line(repr(name))}; {_listed(name, header)}. {advice}"
+                )
 
 
 def _listed(name: str, header: Sequence[str]) -> str:
     """Return the names of a header in words, the nearest to `name` first, the others counted."""
-    similar = difflib.get_close_matches(name, header[:SEARCHED], 3)
+    small = {column.lower(): column for column in reversed(header[:SEARCHED])}
+    similar = [small[match] for match in difflib.get_close_matches(name.lower(), small, 3)]
     names = list(dict.fromkeys([*similar, *header[: 2 * NAMED_COLUMNS]]))
     shortened = ", ".join(one_line(column, LONGEST_NAME) for column in names[:NAMED_COLUMNS])
     if len(header) <= NAMED_COLUMNS:

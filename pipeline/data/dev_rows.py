@@ -21,8 +21,8 @@ def with_dev(train: RawSplit, fraction: float) -> tuple[RawSplit, RawSplit]:
     order = np.random.default_rng(DEV_SEED).permutation(len(train))
     order = order[counts[codes[order]] >= FEWEST]
     by_class = order[np.argsort(codes[order], kind="stable")]
-    count = round(fraction * len(train))
-    if not 0 < count <= len(by_class) // 2:
+    count = min(round(fraction * len(train)), len(by_class) // 2)
+    if not count:
         raise BadRows(f"--dev-fraction {fraction:g} of {len(train)} training rows: too few rows. Give --dev-file")
     chosen = np.zeros(len(train), bool)
     chosen[by_class[((np.arange(count) + 0.5) * len(by_class) / count).astype(int)]] = True

@@ -5,6 +5,7 @@ import glob
 import gzip
 import lzma
 import os
+import shlex
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -92,7 +93,8 @@ def check_file(place: str) -> None:
             )
         raise BadRows(f"{shown(place)}: there is no such file. Check the name")
     if path.is_dir():
-        raise BadRows(f"{shown(place)}: is a directory. Name its files by a pattern, as '{shown(place)}/*.csv'")
+        pattern = shlex.quote(f"{shown(place)}/*{suffix_of(place) or '.csv'}")
+        raise BadRows(f"{shown(place)}: is a directory. Name its files by a pattern, as {pattern}")
     if not path.is_file():
         raise BadRows(f"{shown(place)}: is a pipe or a device, not a file. Save the rows to a file, and name that")
 
@@ -127,7 +129,7 @@ def reading(place: str) -> Iterator[None]:
         if not is_url(place) and not isinstance(error, UNREADABLE):
             raise
         reason = one_line(getattr(error, "strerror", None) or error)
-        if not reason or place in str(error):  # a client of URLs repeats it, signature included
+        if not reason or place in str(error) or place != public_place(place):  # it may repeat a signature
             reason = type(error).__name__
         advice = "Check the URL, and what gives access to it" if is_url(place) else "Check the file"
         raise BadRows(f"{shown(place)}: could not be read ({reason}). {advice}") from error

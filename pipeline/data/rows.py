@@ -88,6 +88,7 @@ class Gathering:
 
     def __post_init__(self) -> None:
         self.faults = Faults(self.unit)
+        self._blank = Faults(self.unit)  # named last: a missing column explains them, too
         self.texts: tuple[list[str], ...] = tuple([] for _ in self.text_columns)
         self.labels: list[Cell] = []
         self.numbers: list[int] = []
@@ -117,7 +118,7 @@ class Gathering:
             return True
         if not self.blank_rows:
             names = one_line(" and ".join(self.text_columns))
-            self.faults.add("blank", place, number, f"no text in {names}", "Fill it in, or remove the row")
+            self._blank.add("blank", place, number, f"no text in {names}", "Fill it in, or remove the row")
         return False
 
     def split(self, classes: tuple[str, ...] = ()) -> RawSplit:
@@ -126,6 +127,7 @@ class Gathering:
         Raises `BadRows` for faults, and for a split without rows.
         """
         self.faults.check()
+        self._blank.check()
         if not self.labels:
             names = ", ".join(shown(place) for place, _ in self.places)
             raise BadRows(f"{one_line(names)} does not have any rows. Check the file")

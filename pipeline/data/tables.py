@@ -9,7 +9,7 @@ from pipeline.data.columns import Wanted
 from pipeline.data.dataset_tables import is_saved_dataset, read_saved_dataset
 from pipeline.data.delimited import read_csv, read_tsv
 from pipeline.data.faults import Faults
-from pipeline.data.places import UNREADABLE, check_file, is_url, opened, shown, suffix_of
+from pipeline.data.places import check_file, is_url, opened, shown, suffix_of
 from pipeline.data.text_lines import lines
 from pipeline.errors import BadRows, one_line
 
@@ -56,6 +56,7 @@ def _jsonl(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
         if (cells := read_cells(place, number, names, tuple(map(row.get, names)), faults)) is not None:
             yield number, cells
     if unseen and header is not None:  # a row may leave a key out, not all of them
+        faults.check()
         wanted.check(place, [*header, *(name for name in wanted.required if name not in unseen)])
 
 
@@ -83,30 +84,37 @@ def _parquet(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
     import pyarrow
     import pyarrow.parquet
 
-    try:
-        with opened(place) as stream, pyarrow.parquet.ParquetFile(stream if is_url(place) else place) as file:
-            names, first = wanted.names, 1
-            positions = wanted.positions(place, file.schema_arrow.names)
-            present = [name for name, position in zip(names, positions, strict=True) if position is not None]
-            for batch in file.iter_batches(BATCH_ROWS, columns=present):
-                columns = [_values(batch.column(name)) if name in present else [None] * len(batch) for name in names]
-                for number, values in enumerate(zip(*columns, strict=True), start=first):
-                    if (cells := read_cells(place, number, names, values, faults)) is not None:
-                        yield number, cells
-                first += len(batch)
-    except (pyarrow.ArrowException, *UNREADABLE) as error:
-        reason = one_line(str(error).partition("\n")[0])
-        raise BadRows(f"{shown(place)}: could not be read as parquet ({reason}). Check the file") from error
+    with opened(place) as stream:
+        try:
+            with pyarrow.parquet.ParquetFile(stream if is_url(place) else place) as file:
+                yield from _records(place, file, wanted, faults)
+        except (pyarrow.ArrowException, OSError) as error:
+            reason = one_line(str(error).partition("\n")[0])
+            raise BadRows(f"{shown(place)}: could not be read as parquet ({reason}). Check the file") from error
+
+
+def _records(place: str, file: Any, wanted: Wanted, faults: Faults) -> Iterator[Row]:
+    names, done = wanted.names, 0
+    positions = wanted.positions(place, file.schema_arrow.names)
+    present = [name for name, position in zip(names, positions, strict=True) if position is not None]
+    for batch in file.iter_batches(BATCH_ROWS, columns=present):
+        columns = [_values(batch.column(name)) if name in present else [None] * len(batch) for name in names]
+        for number, values in enumerate(zip(*columns, strict=True), start=done + 1):
+            if (cells := read_cells(place, number, names, values, faults)) is not None:
+                yield number, cells
+        done += len(batch)
 
 
 def _values(column: Any) -> list[object]:
-    """Return a column of a batch as Python values; a text that is not UTF-8 as its bytes."""
+    """Return a column of a batch as Python values; texts as bytes if one is not UTF-8, times as text if need be."""
+    import pyarrow
+
     try:
         return column.to_pylist()
     except UnicodeDecodeError:
-        import pyarrow
-
         return column.cast(pyarrow.large_binary()).to_pylist()
+    except (ValueError, OverflowError):  # a time that Python's types cannot hold
+        return column.cast(pyarrow.string()).to_pylist()
 
 
 FORMATS: Mapping[str, Reader] = {

@@ -60,7 +60,7 @@ def _find_other_encodings(place: str, faults: Faults) -> None:
 def _conversion(place: str, encoding: str, system: str = "") -> str:
     """Return how to convert a file to UTF-8."""
     path = Path(place)
-    if is_url(place) or path.suffix.lower() in DECOMPRESSORS:
+    if is_url(place) or path.suffix.lower() in DECOMPRESSORS or not place.isprintable():
         return "Convert it to UTF-8"
     words = ("iconv", "-f", encoding, "-t", "UTF-8", place)
     new = path.with_name(f"{path.stem}-utf8{path.suffix}")
