@@ -51,7 +51,6 @@ class RowsConfig(Options):
         group="Rows",
         low=0.001,
         high=0.5,
-        metavar="0.1",
         affects_result=False,
     )
     text_columns: str | None = option(
