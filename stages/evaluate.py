@@ -13,7 +13,7 @@ from pipeline.cache.reader import Cache, splits_of_role
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import EvaluateConfig
 from pipeline.data.metrics import agreements, measure_splits
-from pipeline.data.places import missing, shown
+from pipeline.data.places import missing, name_of
 from pipeline.data.sources import load_rows
 from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadCache, BadOption, BadRows
@@ -93,7 +93,7 @@ def _rows(recorded: dict[str, Any]) -> RowsConfig:
     """Return where the rows of a teacher's run are. Raises `BadRows` if they are no longer there."""
     if (place := missing(recorded)) is not None:
         raise BadRows(
-            f"the rows of this run were {shown(place)}, which does not exist. Go to the directory where it was "
+            f"the rows of this run were {name_of(place)}, which does not exist. Go to the directory where it was "
             "trained, or name a cache of its task with --cache"
         )
     return RowsConfig(**recorded)

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.data.places import shown
+from pipeline.data.places import name_of
 from pipeline.errors import BadRows, one_line
 
 NAMED_COLUMNS = 10  # in a message
@@ -18,7 +18,7 @@ class Wanted:
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
-    official: bool = False  # of a published file, whose columns nobody can name otherwise
+    official: bool = False  # of a published file: the options do not name its columns
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ class Wanted:
         self.check(place, header)
         for name in self.names:
             if header.count(name) > 1:
-                raise BadRows(f"{shown(place)}: two columns have the same name, {one_line(name)}. Rename one")
+                raise BadRows(f"{name_of(place)}: two columns have the same name, {one_line(name)}. Rename one")
         return [header.index(name) if name in header else None for name in self.names]
 
     def check(self, place: str, header: Sequence[str], hint: str = "") -> None:
@@ -44,7 +44,7 @@ class Wanted:
                 advice = "Name one of these with --text-columns and --label-column"
                 advice = hint or ("Use the official file" if self.official else advice)
                 raise BadRows(
-                    f"{shown(place)}: has no column {one_line(repr(name))}; {_listed(name, header)}. {advice}"
+                    f"{name_of(place)}: has no column {one_line(repr(name))}; {_listed(name, header)}. {advice}"
                 )
 
 

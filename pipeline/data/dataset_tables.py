@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.data.cells import Cell, read_cells
 from pipeline.data.columns import Wanted
 from pipeline.data.faults import Faults
-from pipeline.data.places import shown
+from pipeline.data.places import name_of
 from pipeline.errors import BadRows, HubUnreachable, one_line
 from pipeline.system import hub
 
@@ -27,7 +27,7 @@ def load_dataset(name: str) -> dict[str, Any]:
     datasets.disable_progress_bars()
     is_path = Path(name).exists()
     if Path(name).is_file():
-        raise BadRows(f"{shown(name)} is a file: name it with --train-file")
+        raise BadRows(f"{name_of(name)} is a file: name it with --train-file")
     path, _, configuration = (name, "", "") if is_path or ":" not in name else name.rpartition(":")
     if not is_path and not Path(path).exists():
         datasets.config.HF_HUB_OFFLINE = not hub.reachable()  # what was downloaded earlier serves without the hub
@@ -38,12 +38,12 @@ def load_dataset(name: str) -> dict[str, Any]:
             loaded = datasets.load_dataset(path, configuration or None)
     except ConnectionError as error:
         raise HubUnreachable(
-            f"the data set {shown(name)} could not be downloaded ({type(error).__name__}). Check the connection, or "
+            f"the data set {name_of(name)} could not be downloaded ({type(error).__name__}). Check the connection, or "
             "name a directory of it"
         ) from error
     except Exception as error:  # the library and its readers raise a dozen kinds: for names, configurations and files
         raise BadRows(
-            f"the data set {shown(name)} could not be loaded ({one_line(error)}). Check the name; a configuration "
+            f"the data set {name_of(name)} could not be loaded ({one_line(error)}). Check the name; a configuration "
             "follows a colon: --dataset NAME:CONFIG"
         ) from error
     return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
@@ -54,7 +54,7 @@ def read_saved_dataset(place: str, wanted: Wanted, faults: Faults) -> Iterator[D
     splits = load_dataset(place)
     if Path(place, "dataset_dict.json").is_file():
         names = one_line(", ".join(splits))
-        raise BadRows(f"{shown(place)} holds the splits {names}: name it with --dataset instead")
+        raise BadRows(f"{name_of(place)} holds the splits {names}: name it with --dataset instead")
     yield from read_dataset(place, splits["train"], wanted, faults)
 
 

@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from pipeline.data.columns import Wanted
 from pipeline.data.faults import Faults
-from pipeline.data.places import shown
+from pipeline.data.places import name_of
 from pipeline.data.text_lines import lines
 from pipeline.data.tsv_quotes import is_quoted
 from pipeline.errors import BadRows
@@ -82,7 +82,7 @@ def _add_csv_error(place: str, delimiter: str, span: tuple[int, int], error: csv
         faults.check()
         line = _opening_line(place, delimiter, start)
         raise BadRows(
-            f"{shown(place)} line {line}: a quote opens a field here and is not closed properly (seen in line "
+            f"{name_of(place)} line {line}: a quote opens a field here and is not closed properly (seen in line "
             f"{end}). "
             'Close it, or write quotes that are text as "a ""good"" film" in double quotes'
         )
@@ -132,7 +132,7 @@ def _rows(
 
 
 def _getter(positions: Sequence[int | None]) -> Callable[[list[str]], tuple[str | None, ...]]:
-    """Return what takes the cells at these positions from a record; None stands for null."""
+    """Return what takes the cells at these positions from a record; a position of None gives null."""
     if None in positions:
         return lambda fields: tuple(None if position is None else fields[position] for position in positions)
     if len(positions) == 1:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.data.places import shown
+from pipeline.data.places import name_of
 from pipeline.errors import BadRows
 
 FIRST_NAMED = 5  # rows of a kind that are named
@@ -34,7 +34,7 @@ class Faults:
         """Raise `BadRows` for the kind of fault that was found first, with its first rows and their number."""
         for kind in self._kinds.values():
             place, number = kind.first[0]
-            text = f"{shown(place)} {self.unit} {number}: {kind.fact}"
+            text = f"{name_of(place)} {self.unit} {number}: {kind.fact}"
             if kind.count == 1:
                 raise BadRows(f"{text}. {kind.advice}")
             more = ", …" if kind.count > FIRST_NAMED else ""
@@ -44,4 +44,4 @@ class Faults:
     def _places(self, rows: list[tuple[str, int]]) -> str:
         if len({place for place, _ in rows}) == 1:
             return f"{self.unit}s {', '.join(str(number) for _, number in rows)}"
-        return ", ".join(f"{shown(place)} {self.unit} {number}" for place, number in rows)
+        return ", ".join(f"{name_of(place)} {self.unit} {number}" for place, number in rows)

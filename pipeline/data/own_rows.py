@@ -8,7 +8,7 @@ from pipeline.data.columns import Wanted
 from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset
 from pipeline.data.dev_rows import note_repeated, with_dev
 from pipeline.data.labels import numbered, own_labels
-from pipeline.data.places import expand, shown
+from pipeline.data.places import expand, name_of
 from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files
 from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadOption, BadRows, one_line
@@ -22,7 +22,7 @@ def own_rows(config: RowsConfig) -> TaskRows:
     columns = _text_columns(config)
     label = str(config.label_column)
     if config.dataset:
-        raw, origin = _dataset_rows(config.dataset, columns, label), f"data set {shown(config.dataset)}"
+        raw, origin = _dataset_rows(config.dataset, columns, label), f"data set {name_of(config.dataset)}"
     else:
         raw, origin = _file_rows(config, columns, label)
     if config.dev_fraction:
@@ -62,7 +62,7 @@ def _file_rows(config: RowsConfig, columns: tuple[str, ...], label: str) -> tupl
     """Return the splits of --train-file, --dev-file and --test-file, and their names in words."""
     files = {TRAIN: values_of(config.train_file), DEV: values_of(config.dev_file), TEST: values_of(config.test_file)}
     raw = {split: read_files(expand(places), columns, label, split) for split, places in files.items() if places}
-    names = [shown(place).rpartition("/")[2] for places in files.values() for place in places]
+    names = [name_of(place).rpartition("/")[2] for places in files.values() for place in places]
     return raw, f"files {', '.join(names)}"
 
 
@@ -72,17 +72,19 @@ def _dataset_rows(name: str, columns: tuple[str, ...], label: str) -> dict[str, 
     named = {_DEV_NAME.sub(DEV, split): (split, data) for split, data in parts.items()}
     roles = {split: role_of(split) for split in named}
     if TRAIN not in named:
-        raise BadRows(f"the data set {shown(name)} has no split train; it has {one_line(', '.join(parts))}. Use files")
+        raise BadRows(
+            f"the data set {name_of(name)} has no split train; it has {one_line(', '.join(parts))}. Use files"
+        )
     raw = {}
     for role in (TRAIN, DEV, TEST):
         for split in (split for split in named if roles[split] == role):
-            place, data = f"{shown(name)} {named[split][0]}", named[split][1]
+            place, data = f"{name_of(name)} {named[split][0]}", named[split][1]
             wanted = Wanted(columns, (label,)) if role == TEST else Wanted((*columns, label))
             gathering = Gathering(columns, unit="row")
             gathering.begin(place)
             for row in read_dataset(place, data, wanted, gathering.faults):
                 gathering.add(row)
             raw[split] = gathering.split(class_names(data, label))
-    if others := [split for split in named if split not in raw]:
-        note(f"{shown(name)}: the splits {one_line(', '.join(others))} are not used")
+    if unused := [split for split in named if split not in raw]:
+        note(f"{name_of(name)}: the splits {one_line(', '.join(unused))} are not used")
     return raw

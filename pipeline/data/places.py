@@ -33,7 +33,7 @@ def expand(places: tuple[str, ...]) -> tuple[str, ...]:
     """
     files = [file for place in places for file in _matches(place)]
     if repeated := next((file for file in files if files.count(file) > 1), None):
-        raise BadRows(f"{shown(repeated)} is named twice, so its rows would count twice. Name it once")
+        raise BadRows(f"{name_of(repeated)} is named twice, so its rows would count twice. Name it once")
     return tuple(files)
 
 
@@ -44,7 +44,7 @@ def _matches(place: str) -> list[str]:
         literal = os.path.lexists(place) or not glob.has_magic(place)
         files = [place] if literal else sorted(glob.glob(place, recursive=True))
     if not files:
-        raise BadRows(f"{shown(place)}: no file matches this pattern. Check it with: ls {shown(place)}")
+        raise BadRows(f"{name_of(place)}: no file matches this pattern. Check it with: ls {name_of(place)}")
     return files
 
 
@@ -64,12 +64,12 @@ def absolute(place: str) -> str:
 def missing(rows: Mapping[str, Any]) -> str | None:
     """Return the first file, pattern or directory of row options that does not exist here; URLs and names may do."""
     options = (name for name in ROW_PATHS if name != "dataset")
-    named = (str(place) for option in options for place in values_of(rows.get(option)))
-    places = (place for place in named if not is_url(place))
+    given = (str(place) for option in options for place in values_of(rows.get(option)))
+    places = (place for place in given if not is_url(place))
     return next((place for place in places if not Path(place).exists() and not glob.glob(place, recursive=True)), None)
 
 
-def shown(place: str) -> str:
+def name_of(place: str) -> str:
     """Return a place as a message may show it: one line, and of a URL neither user, password nor query."""
     return one_line(public_place(place))
 
@@ -88,15 +88,15 @@ def check_file(place: str) -> None:
     if not path.exists():
         if path.is_symlink():
             raise BadRows(
-                f"{shown(place)}: is a link to {one_line(os.readlink(path))}, which does not exist. Copy the "
+                f"{name_of(place)}: is a link to {one_line(os.readlink(path))}, which does not exist. Copy the "
                 "file itself (cp -L follows links)"
             )
-        raise BadRows(f"{shown(place)}: there is no such file. Check the name")
+        raise BadRows(f"{name_of(place)}: there is no such file. Check the name")
     if path.is_dir():
-        pattern = shlex.quote(f"{shown(place)}/*{suffix_of(place) or '.csv'}")
-        raise BadRows(f"{shown(place)}: is a directory. Name its files by a pattern, as {pattern}")
+        pattern = shlex.quote(f"{name_of(place)}/*{suffix_of(place) or '.csv'}")
+        raise BadRows(f"{name_of(place)}: is a directory. Name its files by a pattern, as {pattern}")
     if not path.is_file():
-        raise BadRows(f"{shown(place)}: is a pipe or a device, not a file. Save the rows to a file, and name that")
+        raise BadRows(f"{name_of(place)}: is a pipe or a device, not a file. Save the rows to a file, and name that")
 
 
 @contextmanager
@@ -124,7 +124,9 @@ def reading(place: str) -> Iterator[None]:
     except (DistillError, UnicodeError):
         raise
     except ImportError as error:
-        raise BadRows(f"{shown(place)}: a package for such URLs is missing ({one_line(error)}). Install it") from error
+        raise BadRows(
+            f"{name_of(place)}: a package for such URLs is missing ({one_line(error)}). Install it"
+        ) from error
     except Exception as error:
         if not is_url(place) and not isinstance(error, UNREADABLE):
             raise
@@ -132,7 +134,7 @@ def reading(place: str) -> Iterator[None]:
         if not reason or place in str(error) or place != public_place(place):  # it may repeat a signature
             reason = type(error).__name__
         advice = "Check the URL, and what gives access to it" if is_url(place) else "Check the file"
-        raise BadRows(f"{shown(place)}: could not be read ({reason}). {advice}") from error
+        raise BadRows(f"{name_of(place)}: could not be read ({reason}). {advice}") from error
 
 
 def _zstandard(file: Any) -> Any:

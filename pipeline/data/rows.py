@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.data.cells import Cell
 from pipeline.data.columns import Wanted
 from pipeline.data.faults import Faults
-from pipeline.data.places import shown
+from pipeline.data.places import name_of
 from pipeline.data.tables import Row, read_table
 from pipeline.data.tasks import TEST, Task
 from pipeline.errors import BadRows, one_line
@@ -129,7 +129,7 @@ class Gathering:
         self.faults.check()
         self._blank.check()
         if not self.labels:
-            names = ", ".join(shown(place) for place, _ in self.places)
+            names = ", ".join(name_of(place) for place, _ in self.places)
             raise BadRows(f"{one_line(names)} does not have any rows. Check the file")
         return RawSplit(
             texts=self.texts,

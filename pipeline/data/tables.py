@@ -9,7 +9,7 @@ from pipeline.data.columns import Wanted
 from pipeline.data.dataset_tables import is_saved_dataset, read_saved_dataset
 from pipeline.data.delimited import read_csv, read_tsv
 from pipeline.data.faults import Faults
-from pipeline.data.places import check_file, is_url, opened, shown, suffix_of
+from pipeline.data.places import check_file, is_url, name_of, opened, suffix_of
 from pipeline.data.text_lines import lines
 from pipeline.errors import BadRows, one_line
 
@@ -37,7 +37,7 @@ def read_table(place: str, wanted: Wanted, faults: Faults | None = None) -> Iter
 def _format(place: str) -> Reader:
     suffix = suffix_of(place)
     if suffix not in FORMATS:
-        raise BadRows(f"{shown(place)}: files of rows end in {', '.join(FORMATS)}. Convert it, or rename it")
+        raise BadRows(f"{name_of(place)}: files of rows end in {', '.join(FORMATS)}. Convert it, or rename it")
     return FORMATS[suffix]
 
 
@@ -90,7 +90,7 @@ def _parquet(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
                 yield from _records(place, file, wanted, faults)
         except (pyarrow.ArrowException, OSError) as error:
             reason = one_line(str(error).partition("\n")[0])
-            raise BadRows(f"{shown(place)}: could not be read as parquet ({reason}). Check the file") from error
+            raise BadRows(f"{name_of(place)}: could not be read as parquet ({reason}). Check the file") from error
 
 
 def _records(place: str, file: Any, wanted: Wanted, faults: Faults) -> Iterator[Row]:

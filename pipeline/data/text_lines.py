@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.data.faults import Faults
-from pipeline.data.places import DECOMPRESSORS, is_url, opened, shown
+from pipeline.data.places import DECOMPRESSORS, is_url, name_of, opened
 from pipeline.errors import BadRows
 
 HEAD = 2**16  # bytes that show encoding and line ends
@@ -26,7 +26,7 @@ def lines(place: str, faults: Faults) -> Iterator[str]:
     encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "utf-8-sig")
     if encoding == "utf-8-sig" and 4 * head.count(0) > len(head):
         raise BadRows(
-            f"{shown(place)}: is UTF-16 without a byte order mark, or not text at all. {_conversion(place, 'UTF-16LE')}"
+            f"{name_of(place)}: is UTF-16 without a byte order mark, or not text. {_conversion(place, 'UTF-16LE')}"
         )
     end = "\r" if b"\r" in head and b"\n" not in head else "\n"
     number = 0
@@ -40,7 +40,7 @@ def lines(place: str, faults: Faults) -> Iterator[str]:
     except UnicodeError as error:
         if encoding != "utf-8-sig":
             reason = f"is not {encoding.upper()} text from line {number + 1} on"
-            raise BadRows(f"{shown(place)}: {reason}. Save it as UTF-8") from error
+            raise BadRows(f"{name_of(place)}: {reason}. Save it as UTF-8") from error
         _find_other_encodings(place, faults)
         faults.check()
         raise

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from pipeline.data.faults import Faults
-from pipeline.data.places import opened, shown
+from pipeline.data.places import name_of, opened
 from pipeline.data.text_lines import lines
 from pipeline.errors import BadRows
 
@@ -41,7 +41,7 @@ def is_quoted(place: str) -> bool:
             plain = plain or number
         if quoted and plain:
             raise BadRows(
-                f"{shown(place)}: line {quoted} quotes its fields as csv does, but in line {plain} quotes are text. "
+                f"{name_of(place)}: line {quoted} quotes its fields as csv does, but in line {plain} quotes are text. "
                 "Save the file as .csv or .jsonl"
             )
     return quoted > 0

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import CacheTeacherConfig
-from pipeline.data.places import absolute, missing, shown, suffix_of
+from pipeline.data.places import absolute, missing, name_of, suffix_of
 from pipeline.training.provenance import shareable
 
 
@@ -25,8 +25,8 @@ def test_the_format_of_a_file_is_its_suffix(place, suffix):
 
 
 def test_a_place_is_shown_on_one_line_without_secrets():
-    assert shown("https://user:password@host/rows.csv?signature=1") == "https://host/rows.csv"
-    assert shown("a\n\x1b[31mb.csv") == "a [31mb.csv"
+    assert name_of("https://user:password@host/rows.csv?signature=1") == "https://host/rows.csv"
+    assert name_of("a\n\x1b[31mb.csv") == "a [31mb.csv"
 
 
 def test_the_first_missing_place_is_named(in_directory):
