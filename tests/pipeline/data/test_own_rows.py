@@ -176,7 +176,7 @@ def test_files_of_plain_meaning_are_read(content):
         (
             "utf16.csv",
             csv_of(LINES).encode("utf-16-le"),
-            "is UTF-16 without a byte order mark, or not text at all. Try: ",
+            "is UTF-16 without a byte order mark, or not text. Try: ",
         ),
         ("half.csv", csv_of(LINES).encode("utf-16")[:-1], "is not UTF-16 text from line 41 on. Save it as UTF-8"),
     ],
