@@ -106,6 +106,7 @@ def _option(config: type, field: dataclasses.Field, group: cloup.OptionGroup | N
         declared["type"] = click.Choice(meta["choices"])
     else:
         declared |= {"type": Number(kind) if kind in (int, float) else kind, "metavar": meta["metavar"]}
+        declared["multiple"] = meta["repeatable"]
     return cloup.option(option_name(field.name), field.name, **declared)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from pipeline.cache.format.columns import LOGITS
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache, splits_of_role
-from pipeline.config.rows import ROW_PATHS, RowsConfig
+from pipeline.config.rows import RowsConfig
 from pipeline.config.training import EvaluateConfig
 from pipeline.data.metrics import agreements, measure_splits
+from pipeline.data.places import missing, name_of
 from pipeline.data.sources import load_rows
 from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadCache, BadOption, BadRows
@@ -90,12 +91,11 @@ def _cache(given: str | None, recorded: str | None) -> Cache | None:
 
 def _rows(recorded: dict[str, Any]) -> RowsConfig:
     """Return where the rows of a teacher's run are. Raises `BadRows` if they are no longer there."""
-    for option in ROW_PATHS:
-        if recorded[option] and not Path(recorded[option]).exists():
-            raise BadRows(
-                f"the rows of this run were {recorded[option]}, which does not exist. Go to the directory where it was "
-                "trained, or name a cache of its task with --cache"
-            )
+    if (place := missing(recorded)) is not None:
+        raise BadRows(
+            f"the rows of this run were {name_of(place)}, which does not exist. Go to the directory where it was "
+            "trained, or name a cache of its task with --cache"
+        )
     return RowsConfig(**recorded)
 
 

@@ -58,7 +58,10 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     }
     dev = {split: part for split, part in splits.items() if split != TRAIN}
     if not dev and config.select == "best":
-        raise BadOption("--select best needs dev rows, and there are none. Give --dev-file, or use --select last")
+        raise BadOption(
+            "--select best needs dev rows, and there are none. Give --dev-file, or "
+            "--dev-fraction 0.1 for a part of the training rows, or use --select last"
+        )
     precision = resolve_precision(config.precision)
     canonical = {**config.identity_options(), "precision": precision}
     directory = RunDirectory(out, "finetune-teacher", canonical, _inputs(model, tokenizer, splits))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipeline.cache.shard_sources import FileState
 from pipeline.config.rows import ROW_PATHS, RowsConfig
+from pipeline.data.places import absolute
 from pipeline.errors import DistillError
 from pipeline.system.files import read_json, temporary_beside, write_json
 
@@ -32,8 +33,11 @@ def record_rows(identity: str, rows: RowsConfig) -> None:
     """Record the absolute paths of a cache's rows on this machine, which its manifest leaves out."""
     paths = {field.name: getattr(rows, field.name) for field in dataclasses.fields(RowsConfig)}
     for name in ROW_PATHS:
-        if paths[name]:
-            paths[name] = str(Path(paths[name]).absolute())
+        value = paths[name]
+        if isinstance(value, tuple):
+            paths[name] = tuple(map(absolute, value))
+        elif value and (name != "dataset" or Path(value).exists()):  # else it is a name on the hub
+            paths[name] = absolute(value)
     with contextlib.suppress(OSError):
         write_json(default_store() / "rows" / f"{identity}.json", paths)
 

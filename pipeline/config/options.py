@@ -12,6 +12,7 @@ from pipeline.errors import BadOption, shell_line
 
 REQUIRED: Any = object()
 LOCAL = ("DIR", "FILE", "OUT", "RUN")  # metavars of options that are paths of this machine
+PLACES = (*LOCAL, "DIR|URL", "FILE|URL", "NAME[:CONFIG]")  # and of those that can be
 
 START_AGAIN = "Run the same command to start again"
 GO_ON = "Run the same command to go on: what is finished is kept"
@@ -53,6 +54,7 @@ def option(
     positional: bool = False,
     omit_default: bool = False,
     alike_in_pack: bool = False,
+    repeatable: bool = False,
 ) -> Any:
     """Return a dataclass field that declares an option; without a default it is required.
 
@@ -60,11 +62,12 @@ def option(
     exclusive one. `affects_result=False` marks an option that cannot change what is computed (where to write, how
     often to log), `positional` an argument. `omit_default` marks an option added after version 0.1: while it has its
     default value, `identity_options()` leaves it out, so that identities from before it existed stay valid.
-    `alike_in_pack` marks an option that students of one pack have in common.
+    `alike_in_pack` marks an option that students of one pack have in common. `repeatable` marks one that may be given
+    several times: its value is a string, or a tuple of several.
     """
     metadata = dict(help=help, group=group, low=low, high=high, above=above, choices=choices, metavar=metavar)
     metadata |= dict(affects_result=affects_result, positional=positional)
-    metadata |= dict(omit_default=omit_default, alike_in_pack=alike_in_pack)
+    metadata |= dict(omit_default=omit_default, alike_in_pack=alike_in_pack, repeatable=repeatable)
     if omit_default and default is REQUIRED:
         raise ValueError("omit_default needs a default")
     if default is REQUIRED:
@@ -94,6 +97,13 @@ def value_type(config: type, field_name: str) -> type:
     if isinstance(hint, types.UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
     return hint
+
+
+def values_of(value: Any) -> tuple[Any, ...]:
+    """Return the values of an option: none, one, or those of a repeatable option."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def default_of(config: type, field_name: str) -> Any:
@@ -167,9 +177,13 @@ class Options:
     after_stop: ClassVar[str] = START_AGAIN
 
     def __post_init__(self) -> None:
-        """Check the value of every field."""
+        """Check the value of every field; a list of values becomes a tuple, None or the only one."""
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+            if field.metadata.get("repeatable"):
+                values = values_of(getattr(self, field.name))
+                object.__setattr__(self, field.name, values if len(values) > 1 else next(iter(values), None))
+            for value in values_of(getattr(self, field.name)):
+                _check(field, value)
 
     def identity_options(self) -> dict[str, Any]:
         """Return the options that decide what is computed, as JSON values.
@@ -202,5 +216,5 @@ def command_line(command: str, config: Options) -> str:
         elif value is True:
             options.append(option_name(field.name))
         elif value != field.default:
-            options += [option_name(field.name), _as_typed(value)]
+            options += [word for each in values_of(value) for word in (option_name(field.name), _as_typed(each))]
     return shell_line(*command.split(), *arguments, *options)

@@ -1,9 +1,17 @@
 """The options that name the rows of a task."""
 
-import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
-from pipeline.config.options import LOCAL, Options, option
+from pipeline.config.options import Options, option
+
+
+def _files_option(help: str) -> Any:
+    return option(None, help=help, group="Rows", metavar="FILE|URL", affects_result=False, repeatable=True)
+
+
+def _moved_option(help: str, metavar: str = "FILE|URL") -> Any:
+    return option(None, help=help, group="Repair", metavar=metavar, repeatable=metavar == "FILE|URL")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +20,7 @@ class RowsConfig(Options):
 
     task: str = option(
         help="cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, movie-reviews, or any name together with "
-        "--train-file",
+        "--train-file or --dataset",
         group="Rows",
     )
     data_dir: str | None = option(
@@ -22,21 +30,27 @@ class RowsConfig(Options):
         metavar="DIR",
         affects_result=False,
     )
-    train_file: str | None = option(
+    train_file: str | tuple[str, ...] | None = _files_option(
+        "your training rows: csv, tsv, jsonl or parquet with named columns, also .gz or .zst; a pattern in quotes "
+        "('part-*.csv') or the option several times for several files",
+    )
+    dev_file: str | tuple[str, ...] | None = _files_option("your dev rows, with the same columns")
+    test_file: str | tuple[str, ...] | None = _files_option("your test rows; the label column is optional")
+    dataset: str | None = option(
         None,
-        help="your training rows: csv, tsv (no quoting), jsonl or parquet, with a header",
+        help="data set of the hub, or a directory of one, in place of --train-file: its splits train, validation "
+        "and test",
         group="Rows",
-        metavar="FILE",
+        metavar="NAME[:CONFIG]",
         affects_result=False,
     )
-    dev_file: str | None = option(
-        None, help="your dev rows, with the same columns", group="Rows", metavar="FILE", affects_result=False
-    )
-    test_file: str | None = option(
+    dev_fraction: float | None = option(
         None,
-        help="your test rows; the label column is optional",
+        help="part of your training rows that become dev rows, if you have none: the same ones each time, the same "
+        "part of each class",
         group="Rows",
-        metavar="FILE",
+        low=0.001,
+        high=0.5,
         affects_result=False,
     )
     text_columns: str | None = option(
@@ -50,22 +64,15 @@ class RowsConfig(Options):
     )
 
 
-ROW_PATHS = tuple(field.name for field in dataclasses.fields(RowsConfig) if field.metadata["metavar"] in LOCAL)
+ROW_PATHS = ("data_dir", "train_file", "dev_file", "test_file", "dataset")  # where rows are
 
 
 @dataclass(frozen=True, kw_only=True)
 class MovedRowsConfig(Options):
-    """Current paths of rows that have moved since a cache was made; its fields are `ROW_PATHS`."""
+    """Current places of rows that have moved since a cache was made; its fields are `ROW_PATHS`."""
 
-    data_dir: str | None = option(
-        None, help="current directory of the task's GLUE files, if it has moved", group="Repair", metavar="DIR"
-    )
-    train_file: str | None = option(
-        None, help="current path of your training file, if it has moved", group="Repair", metavar="FILE"
-    )
-    dev_file: str | None = option(
-        None, help="current path of your dev file, if it has moved", group="Repair", metavar="FILE"
-    )
-    test_file: str | None = option(
-        None, help="current path of your test file, if it has moved", group="Repair", metavar="FILE"
-    )
+    data_dir: str | None = _moved_option("current directory of the task's GLUE files, if it has moved", "DIR")
+    train_file: str | tuple[str, ...] | None = _moved_option("current place of your training rows, if they have moved")
+    dev_file: str | tuple[str, ...] | None = _moved_option("current place of your dev rows, if they have moved")
+    test_file: str | tuple[str, ...] | None = _moved_option("current place of your test rows, if they have moved")
+    dataset: str | None = _moved_option("current directory of your data set, if it has moved", "NAME[:CONFIG]")

@@ -1,19 +1,51 @@
-"""The user's own files of rows."""
+"""The user's own rows: files, or a data set of the library `datasets`."""
 
-from pathlib import Path
+import re
 
+from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
-from pipeline.data.labels import own_labels
-from pipeline.data.rows import TaskRows, read_split
-from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, Task
-from pipeline.errors import BadOption
+from pipeline.data.columns import Wanted
+from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset
+from pipeline.data.dev_rows import note_repeated, with_dev
+from pipeline.data.labels import numbered, own_labels
+from pipeline.data.places import expand, name_of
+from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files
+from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task, role_of
+from pipeline.errors import BadOption, BadRows, one_line
+from pipeline.system.progress import note
+
+_DEV_NAME = re.compile(r"(validation|valid|val|dev)(?=_|$)")
 
 
 def own_rows(config: RowsConfig) -> TaskRows:
-    """Return the splits of --train-file, --dev-file and --test-file. Raises `BadOption`, `BadRows`."""
+    """Return the splits of the user's files or data set. Raises `BadOption`, `BadRows`, `HubUnreachable`."""
+    columns = _text_columns(config)
+    label = str(config.label_column)
+    if config.dataset:
+        raw, origin = _dataset_rows(config.dataset, columns, label), f"data set {name_of(config.dataset)}"
+    else:
+        raw, origin = _file_rows(config, columns, label)
+    if config.dev_fraction:
+        if dev := [name for name in raw if role_of(name) == DEV]:
+            raise BadOption(f"there are dev rows already ({one_line(dev[0])}): leave --dev-fraction out")
+        train, dev_rows = with_dev(raw.pop(TRAIN), config.dev_fraction)
+        raw = {TRAIN: train, DEV: dev_rows, **raw}
+    for name, part in raw.items():
+        if role_of(name) == DEV:
+            note_repeated(raw[TRAIN], part, name)
+    task = Task(config.task, columns, own_labels(raw[TRAIN], label), ("accuracy",))
+    return TaskRows(task, {name: numbered(part, task) for name, part in raw.items()}, origin)
+
+
+def _text_columns(config: RowsConfig) -> tuple[str, ...]:
+    """Return the text columns. Raises `BadOption` for options that do not fit together."""
+    source = "--dataset" if config.dataset else "--train-file"
     if config.task in TASKS or config.data_dir:
         problem = f"{config.task} is a task of its own" if config.task in TASKS else "--data-dir is for GLUE tasks"
-        raise BadOption(f"--train-file brings your own rows, but {problem}. Choose another --task name for them")
+        raise BadOption(f"{source} brings your own rows, but {problem}. Choose another --task name for them")
+    files = [name for name in ("train_file", "dev_file", "test_file") if getattr(config, name)]
+    if config.dataset and files:
+        raise BadOption(f"--dataset brings all splits: leave --{files[0].replace('_', '-')} out, or use files alone")
     if not TASK_NAME.fullmatch(config.task):
         raise BadOption(f"--task {config.task!r} names directories: use letters, digits, '.', '_' and '-'")
     if not config.text_columns or not config.label_column:
@@ -23,8 +55,36 @@ def own_rows(config: RowsConfig) -> TaskRows:
         raise BadOption(f"--text-columns takes one column or two different ones as A,B, not {config.text_columns!r}")
     if config.label_column in columns:
         raise BadOption(f"--label-column {config.label_column} is a text column too: the answer would be in the input")
-    files = {"train": config.train_file, DEV: config.dev_file, TEST: config.test_file}
-    paths = {split: Path(file) for split, file in files.items() if file}
-    task = Task(config.task, columns, own_labels(paths["train"], config.label_column), ("accuracy",))
-    splits = {split: read_split(path, task, columns, config.label_column, split) for split, path in paths.items()}
-    return TaskRows(task, splits, f"files {', '.join(path.name for path in paths.values())}")
+    return columns
+
+
+def _file_rows(config: RowsConfig, columns: tuple[str, ...], label: str) -> tuple[dict[str, RawSplit], str]:
+    """Return the splits of --train-file, --dev-file and --test-file, and their names in words."""
+    files = {TRAIN: values_of(config.train_file), DEV: values_of(config.dev_file), TEST: values_of(config.test_file)}
+    raw = {split: read_files(expand(places), columns, label, split) for split, places in files.items() if places}
+    names = [name_of(place).rpartition("/")[2] for places in files.values() for place in places]
+    return raw, f"files {', '.join(names)}"
+
+
+def _dataset_rows(name: str, columns: tuple[str, ...], label: str) -> dict[str, RawSplit]:
+    """Return the splits train, dev… and test… of a data set; others are passed over with a note."""
+    parts = load_dataset(name)
+    named = {_DEV_NAME.sub(DEV, split): (split, data) for split, data in parts.items()}
+    roles = {split: role_of(split) for split in named}
+    if TRAIN not in named:
+        raise BadRows(
+            f"the data set {name_of(name)} has no split train; it has {one_line(', '.join(parts))}. Use files"
+        )
+    raw = {}
+    for role in (TRAIN, DEV, TEST):
+        for split in (split for split in named if roles[split] == role):
+            place, data = f"{name_of(name)} {named[split][0]}", named[split][1]
+            wanted = Wanted(columns, (label,)) if role == TEST else Wanted((*columns, label))
+            gathering = Gathering(columns, unit="row")
+            gathering.begin(place)
+            for row in read_dataset(place, data, wanted, gathering.faults):
+                gathering.add(row)
+            raw[split] = gathering.split(class_names(data, label))
+    if unused := [split for split in named if split not in raw]:
+        note(f"{name_of(name)}: the splits {one_line(', '.join(unused))} are not used")
+    return raw

@@ -1,13 +1,16 @@
-"""The rows of a task: texts and labels of each split, read from files."""
+"""The rows of a task: texts and labels of each split."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipeline.data.tables import read_table
-from pipeline.data.tasks import TASKS, TEST, Task
-from pipeline.errors import BadRows
+from pipeline.data.cells import Cell
+from pipeline.data.columns import Wanted
+from pipeline.data.faults import Faults
+from pipeline.data.places import name_of
+from pipeline.data.tables import Row, read_table
+from pipeline.data.tasks import TEST, Task
+from pipeline.errors import BadRows, one_line
 
 UNLABELLED = -1
 
@@ -40,48 +43,113 @@ class TaskRows:
     origin: str
 
 
-def read_split(
-    path: Path,
-    task: Task,
-    columns: tuple[str, ...],
-    label_column: str,
-    role: str,
-    *,
-    header: bool = True,
-    broken_rows: bool = False,
-) -> SplitRows:
-    """Return the rows of a file as a split. Raises `BadRows`, naming the line, for a row that the task cannot use."""
-    texts: tuple[list[str], ...] = tuple([] for _ in columns)
-    labels: list[float] = []
-    labelled = True
-    for number, row in read_table(path, header=header, skip_broken=broken_rows):
-        if not labels:
-            labelled = label_column in row or role != TEST
-            check_columns(path, row, (*columns, label_column) if labelled else columns, task.name in TASKS)
-        values = [row.get(column, "") for column in columns]
-        blank = [not value.strip() for value in values]
-        if all(blank) or (any(blank) and not broken_rows):
-            missing = " and ".join(column for column, empty in zip(columns, blank, strict=True) if empty)
-            raise BadRows(f"{path} line {number}: no text in {missing}. Fill it in, or remove the row")
-        labels.append(_label(path, number, row.get(label_column, ""), task) if labelled else UNLABELLED)
-        for column, value in zip(texts, values, strict=True):
-            column.append(value)
-    if not labels:
-        raise BadRows(f"{path} does not have any rows. Check the file")
-    return SplitRows(texts, np.array(labels, task.kind.label_dtype), labelled)
+@dataclass(frozen=True, kw_only=True)
+class RawSplit:
+    """The rows of one split as their files have them, before a label has a meaning.
+
+    `places` has (file, number of its first row among these) for each file, `numbers` the line of each row in its file.
+    """
+
+    texts: tuple[list[str], ...]  # a list for each text column
+    labels: list[Cell]  # null where the label, or its column, is missing
+    numbers: list[int]
+    places: list[tuple[str, int]]
+    unit: str = "line"  # what `numbers` count: the rows of a data set have no lines
+    classes: tuple[str, ...] = ()  # the names of the classes, in order, where the source has them
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def place(self, row: int) -> tuple[str, int]:
+        """Return the file and the line of a row."""
+        return next(place for place, first in reversed(self.places) if first <= row), self.numbers[row]
+
+    def faults(self) -> Faults:
+        """Return a collection of faults in these rows; `add(kind, *split.place(row), fact)` adds one."""
+        return Faults(self.unit)
+
+    def taken(self, rows: np.ndarray) -> "RawSplit":
+        """Return these rows (numbers in rising order)."""
+        starts = np.searchsorted(rows, [first for _, first in self.places])
+        places = [(place, int(start)) for (place, _), start in zip(self.places, starts, strict=True)]
+        texts = tuple([column[row] for row in rows] for column in self.texts)
+        labels, numbers = ([values[row] for row in rows] for values in (self.labels, self.numbers))
+        return replace(self, texts=texts, labels=labels, numbers=numbers, places=places)
 
 
-def check_columns(path: Path, row: dict[str, str], wanted: tuple[str, ...], official: bool = False) -> None:
-    """Raise `BadRows` unless a row has these columns; an `official` file has columns of its own."""
-    advice = "Use the official file" if official else "Name one of these with --text-columns and --label-column"
-    for column in wanted:
-        if column not in row:
-            raise BadRows(f"{path}: has no column {column!r}; its columns are {', '.join(row)}. {advice}")
+@dataclass
+class Gathering:
+    """The rows of a split while they are read, from one file after the other."""
+
+    text_columns: tuple[str, ...]
+    unit: str = "line"
+    blank_rows: bool = False  # pass over rows without any text instead of counting them as faults
+    faults: Faults = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.faults = Faults(self.unit)
+        self._blank = Faults(self.unit)  # named last: a missing column explains them, too
+        self.texts: tuple[list[str], ...] = tuple([] for _ in self.text_columns)
+        self.labels: list[Cell] = []
+        self.numbers: list[int] = []
+        self.places: list[tuple[str, int]] = []
+
+    def begin(self, place: str) -> None:
+        """Begin with another file."""
+        self.places.append((place, len(self.labels)))
+
+    def add(self, row: Row) -> None:
+        """Add a row: the cells of its text columns, then its label; one half of a pair may be empty."""
+        number, (*values, label) = row
+        if not all(isinstance(value, str) and value.strip() for value in values) and not self._has_text(number, values):
+            return
+        for column, value in zip(self.texts, values, strict=True):
+            column.append(value or "")  # type: ignore[arg-type]
+        self.labels.append(label)
+        self.numbers.append(number)
+
+    def _has_text(self, number: int, values: list[Cell]) -> bool:
+        place = self.places[-1][0]
+        for name, value in zip(self.text_columns, values, strict=True):
+            if isinstance(value, list):
+                self.faults.add("list", place, number, f"{one_line(name, 40)} is not text but a list")
+                return False
+        if any(value.strip() for value in values if isinstance(value, str)):
+            return True
+        if not self.blank_rows:
+            names = one_line(" and ".join(self.text_columns))
+            self._blank.add("blank", place, number, f"no text in {names}", "Fill it in, or remove the row")
+        return False
+
+    def split(self, classes: tuple[str, ...] = ()) -> RawSplit:
+        """Return the rows; `classes` are those that their source names.
+
+        Raises `BadRows` for faults, and for a split without rows.
+        """
+        self.faults.check()
+        self._blank.check()
+        if not self.labels:
+            names = ", ".join(name_of(place) for place, _ in self.places)
+            raise BadRows(f"{one_line(names)} does not have any rows. Check the file")
+        return RawSplit(
+            texts=self.texts,
+            labels=self.labels,
+            numbers=self.numbers,
+            places=self.places,
+            unit=self.unit,
+            classes=classes,
+        )
 
 
-def _label(path: Path, number: int, value: str, task: Task) -> float:
-    try:
-        return task.kind.parse_label(value, task.labels, by_number=task.name in TASKS)
-    except ValueError as error:
-        advice = "Fix this row" if task.name in TASKS else "Fix this row, or name another --label-column"
-        raise BadRows(f"{path} line {number}: {error}. {advice}") from error
+def read_files(places: tuple[str, ...], text_columns: tuple[str, ...], label_column: str, role: str) -> RawSplit:
+    """Return the rows of a split's files; a test split may lack the label column.
+
+    Raises `BadRows` for rows that cannot be used: all of one kind at once, with their file and line.
+    """
+    wanted = Wanted(text_columns, (label_column,)) if role == TEST else Wanted((*text_columns, label_column))
+    gathering = Gathering(text_columns)
+    for place in places:
+        gathering.begin(place)
+        for row in read_table(place, wanted, gathering.faults):
+            gathering.add(row)
+    return gathering.split()

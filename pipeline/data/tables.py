@@ -1,121 +1,125 @@
-"""Strict reading of row files: csv, tsv, jsonl and parquet. Every complaint names the file and the line."""
+"""Row files: csv, tsv, jsonl and parquet. Only the named columns are read, and complaints have file and line."""
 
-import csv
 import json
-import math
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from pipeline.errors import BadRows
+from pipeline.data.cells import Cell, read_cells
+from pipeline.data.columns import Wanted
+from pipeline.data.dataset_tables import is_saved_dataset, read_saved_dataset
+from pipeline.data.delimited import read_csv, read_tsv
+from pipeline.data.faults import Faults
+from pipeline.data.places import check_file, is_url, name_of, opened, suffix_of
+from pipeline.data.text_lines import lines
+from pipeline.errors import BadRows, one_line
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-Row = tuple[int, dict[str, str]]  # line number (record number in parquet), column -> text
+BATCH_ROWS = 4096  # of a parquet file
+Row = tuple[int, tuple[Cell, ...]]  # line number (record number in parquet), a cell for each wanted column
+Reader = Callable[[str, Wanted, Faults], Iterator[Row]]
 
 
-def read_table(path: Path, *, header: bool = True, skip_broken: bool = False) -> Iterator[Row]:
-    """Yield the rows of a file. Without a header the columns are called "0", "1", ….
+def read_table(place: str, wanted: Wanted, faults: Faults | None = None) -> Iterator[Row]:
+    """Yield the rows of a file: a path or URL, also of a compressed file; or a data set that was saved to disk.
 
-    Raises `BadRows` for a file that is missing, not text, or has a row with another number of fields than its
-    header; with `skip_broken` such rows are skipped instead (some published files have a few).
+    Rows that cannot be read are left out and added to `faults`, for which the caller checks after the last row; without
+    `faults` they are raised then. Raises `BadRows` for a file that is missing, is not text, or lacks a required column.
     """
-    if path.suffix not in SUFFIXES:
-        raise BadRows(f"{path}: files of rows end in {', '.join(SUFFIXES)}. Convert it, or rename it")
-    if not path.is_file():
-        raise BadRows(f"{path}: there is no such file. Check the name")
-    if path.suffix == ".parquet":
-        yield from _parquet(path)
-    elif path.suffix == ".jsonl":
-        yield from _jsonl(path)
+    collected = Faults() if faults is None else faults
+    if is_saved_dataset(place):
+        yield from read_saved_dataset(place, wanted, collected)
     else:
-        yield from _delimited(path, header, skip_broken)
+        check_file(place)
+        yield from _format(place)(place, wanted, collected)
+    if faults is None:
+        collected.check()
 
 
-def _lines(path: Path) -> Iterator[str]:
-    r"""Yield lines ended by \n only: sentences may contain the other line ends of Unicode."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            for line in file:
-                if "\0" in line:
-                    raise BadRows(f"{path}: is not a text file (it has zero bytes). Give rows as UTF-8 text")
-                yield line
-    except UnicodeDecodeError as error:
-        raise BadRows(f"{path}: is not UTF-8 text ({error.reason}). Convert it to UTF-8") from error
+def _format(place: str) -> Reader:
+    suffix = suffix_of(place)
+    if suffix not in FORMATS:
+        raise BadRows(f"{name_of(place)}: files of rows end in {', '.join(FORMATS)}. Convert it, or rename it")
+    return FORMATS[suffix]
 
 
-def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
-    if path.suffix == ".tsv":  # GLUE's dialect: quotes are text
-        for number, line in enumerate(_lines(path), start=1):
-            yield number, line.rstrip("\r\n").split("\t")
-        return
-    csv.field_size_limit(2**31 - 1)  # documents are longer than the default of 128 KiB
-    reader = csv.reader(_lines(path), strict=True)
-    try:
-        for fields in reader:
-            yield reader.line_num, fields
-    except csv.Error as error:
-        raise BadRows(f"{path} line {reader.line_num}: could not be read ({error}). Fix this row") from error
-
-
-def _delimited(path: Path, header: bool, skip_broken: bool) -> Iterator[Row]:
-    rows = _fields(path)
-    columns: list[str] = []
-    for number, fields in rows:
-        if fields in ([], [""]):  # a blank line; a row of empty fields is a row
+def _jsonl(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
+    names, header = wanted.names, None
+    unseen = set(wanted.required)
+    for number, line in enumerate(lines(place, faults), start=1):
+        if line.isspace():
             continue
-        if not columns:
-            columns = fields if header else [str(index) for index in range(len(fields))]
-            if len(set(columns)) < len(columns):
-                raise BadRows(f"{path}: two columns have the same name in {', '.join(columns)}. Rename one")
-            if header:
-                continue
-        if len(fields) == len(columns):
-            yield number, dict(zip(columns, fields, strict=True))
-        elif not skip_broken:
-            raise BadRows(f"{path} line {number}: has {len(fields)} fields, not {len(columns)}. Fix this row")
-
-
-def _jsonl(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
+        row = _object(place, number, line, faults)
+        if row is None:
             continue
+        header = header or tuple(row)
+        if unseen:
+            unseen.difference_update(row)
+        if (cells := read_cells(place, number, names, tuple(map(row.get, names)), faults)) is not None:
+            yield number, cells
+    if unseen and header is not None:  # a row may leave a key out, not all of them
+        faults.check()
+        wanted.check(place, [*header, *(name for name in wanted.required if name not in unseen)])
+
+
+def _object(place: str, number: int, line: str, faults: Faults) -> dict[str, Any] | None:
+    try:
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise BadRows(f"{path} line {number}: is not a JSON object ({error}). Fix this row") from error
-        if not isinstance(row, dict):
-            raise BadRows(f"{path} line {number}: is not a JSON object. Write each row as {{...}}")
-        yield number, _texts(path, number, row)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # a whole number of more digits than Python converts, in any column
+            row = json.loads(line, parse_int=str)
+    except (ValueError, RecursionError) as error:
+        if not line.startswith("[") or isinstance(error, RecursionError):  # else the first line of one array
+            reason = f"{error.msg}, character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+            faults.add("json", place, number, f"is not a JSON object ({one_line(reason)})")
+            return None
+        row = []
+    if isinstance(row, dict):
+        return row
+    faults.add("object", place, number, "is not a JSON object", "Write each row as {...}, on a line of its own")
+    return None
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
     import pyarrow
     import pyarrow.parquet
 
+    with opened(place) as stream:
+        try:
+            with pyarrow.parquet.ParquetFile(stream if is_url(place) else place) as file:
+                yield from _records(place, file, wanted, faults)
+        except (pyarrow.ArrowException, OSError) as error:
+            reason = one_line(str(error).partition("\n")[0])
+            raise BadRows(f"{name_of(place)}: could not be read as parquet ({reason}). Check the file") from error
+
+
+def _records(place: str, file: Any, wanted: Wanted, faults: Faults) -> Iterator[Row]:
+    names, done = wanted.names, 0
+    positions = wanted.positions(place, file.schema_arrow.names)
+    present = [name for name, position in zip(names, positions, strict=True) if position is not None]
+    for batch in file.iter_batches(BATCH_ROWS, columns=present):
+        columns = [_values(batch.column(name)) if name in present else [None] * len(batch) for name in names]
+        for number, values in enumerate(zip(*columns, strict=True), start=done + 1):
+            if (cells := read_cells(place, number, names, values, faults)) is not None:
+                yield number, cells
+        done += len(batch)
+
+
+def _values(column: Any) -> list[object]:
+    """Return a column of a batch as Python values; texts as bytes if one is not UTF-8, times as text if need be."""
+    import pyarrow
+
     try:
-        records = pyarrow.parquet.read_table(path).to_pylist()
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadRows(f"{path}: could not be read as parquet ({reason}). Check the file") from error
-    for number, row in enumerate(records, start=1):
-        yield number, _texts(path, number, row)
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return column.cast(pyarrow.large_binary()).to_pylist()
+    except (ValueError, OverflowError):  # a time that Python's types cannot hold
+        return column.cast(pyarrow.string()).to_pylist()
 
 
-def _texts(path: Path, number: int, row: dict[str, object]) -> dict[str, str]:
-    try:
-        return {name: _text(name, value) for name, value in row.items()}
-    except ValueError as error:
-        raise BadRows(f"{path} line {number}: {error}. Fix this row") from error
-
-
-def _text(name: str, value: object) -> str:
-    """Return the text of a cell. Raises ValueError for a value that is neither text nor a finite number."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():  # a class read from a column that also holds nulls
-        return str(int(value))
-    if not isinstance(value, str | int) and not (isinstance(value, float) and math.isfinite(value)):
-        raise ValueError(f"{name} is not text but {value!r:.40}")
-    text = str(value)
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError(f"{name} contains half of a surrogate pair, which is not text")
-    return text
+FORMATS: Mapping[str, Reader] = {
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}

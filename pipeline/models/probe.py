@@ -34,7 +34,7 @@ def probe_batch(model: Any) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Observation:
-    """The outputs of a model on its probe batch: logits and the [CLS] of each layer; and the gradient of each parameter.
+    """The outputs of a model on its probe batch: logits, [CLS] of each layer; and the gradient of each parameter.
 
     The gradient is that of a fixed weighted sum of logits and [CLS] vectors.
     """

@@ -11,6 +11,11 @@ def printable(text: object) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in str(text))
 
 
+def public_place(place: str) -> str:
+    """Return a path as it is; of a URL neither user, password nor query, which may be a signature."""
+    return re.sub(r"//[^/@]*@", "//", place).partition("?")[0] if "://" in place else place
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return rows as columns under a header, two spaces apart; columns of numbers are aligned to the right."""
     names, *cells = [[printable(cell) for cell in row] for row in (header, *rows)]

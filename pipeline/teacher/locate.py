@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.options import option_name, values_of
 from pipeline.config.rows import ROW_PATHS, RowsConfig
 from pipeline.data.tasks import Task
 from pipeline.errors import BadModel, BadOption, HubUnreachable, shell_line
@@ -62,11 +63,11 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
         return locate(teacher)
     if (default / RUN).is_file():
         return locate(str(default))
-    names = [name for name in (*ROW_PATHS, "text_columns", "label_column") if name != "test_file"]
+    names = [name for name in (*ROW_PATHS, "dev_fraction", "text_columns", "label_column") if name != "test_file"]
     options = {name: getattr(rows, name) for name in names}
     if task.hub and not rows.data_dir:
         options["data_dir"] = "DIR"
-    given = [word for name, value in options.items() if value for word in (f"--{name.replace('_', '-')}", value)]
+    given = [w for name, value in options.items() for each in values_of(value) for w in (option_name(name), each)]
     line = shell_line("finetune-teacher", "--task", task.name, *given, "--model", "demo")
     advice = f"Make one: {line} (or any BERT-like encoder)"
     if task.published_teacher is None:

@@ -18,7 +18,8 @@ from pipeline.cache.shard_sources import LocalSource
 from pipeline.cache.shard_writer import write_shard
 from pipeline.cache.shards import Shard
 from pipeline.cache.teacher_config import check_teacher_config
-from pipeline.config.rows import ROW_PATHS, RowsConfig
+from pipeline.config.rows import RowsConfig
+from pipeline.data.places import missing
 from pipeline.data.ragged import Column
 from pipeline.data.sources import load_rows
 from pipeline.data.splits import Split, slice_examples, split_digest
@@ -160,8 +161,8 @@ def rows_of(manifest: Manifest, known: RowsConfig | None, given: Mapping[str, An
     changed = {name: value for name, value in given.items() if value}
     fields = {field.name for field in dataclasses.fields(RowsConfig)}
     recorded = manifest.made.get("rows")
-    if known is None and isinstance(recorded, dict) and set(recorded) == fields:
-        paths = [recorded[name] for name in ROW_PATHS]
-        if changed or all(path is None or Path(str(path)).exists() for path in paths):
-            known = RowsConfig(**recorded)
+    if known is not None or not isinstance(recorded, dict) or not {"task"} <= set(recorded) <= fields:
+        recorded = None
+    if recorded and (changed or missing(recorded) is None):
+        known = RowsConfig(**recorded)
     return dataclasses.replace(known, **changed) if known else None

@@ -4,14 +4,14 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
-import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.config.options import LOCAL, Options
+from pipeline.config.options import PLACES, Options
 from pipeline.models.accelerator import cpu_capabilities
+from pipeline.system.formatting import public_place
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarrow", "h5py")
@@ -54,15 +54,16 @@ def shareable(config: OptionsType) -> OptionsType:
     changed = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, str) and field.metadata["metavar"] in (*LOCAL, "DIR|URL"):
-            changed[field.name] = shareable_place(value)
+        if value and field.metadata["metavar"] in PLACES:
+            is_one = isinstance(value, str)
+            changed[field.name] = shareable_place(value) if is_one else tuple(map(shareable_place, value))
     return dataclasses.replace(config, **changed)
 
 
 def shareable_place(place: str) -> str:
     """Return a path or URL as others may see it (see `shareable`)."""
     if "://" in place:
-        return re.sub(r"//[^/@]*@", "//", place).partition("?")[0]
+        return public_place(place)
     path = Path(place)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())

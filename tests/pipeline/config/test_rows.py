@@ -6,7 +6,7 @@ from pipeline.config.rows import ROW_PATHS, MovedRowsConfig
 
 
 def test_row_paths_are_the_options_that_are_paths():
-    assert ROW_PATHS == ("data_dir", "train_file", "dev_file", "test_file")
+    assert ROW_PATHS == ("data_dir", "train_file", "dev_file", "test_file", "dataset")
 
 
 def test_moved_rows_have_an_option_for_each_path():

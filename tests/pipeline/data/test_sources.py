@@ -125,7 +125,6 @@ TEN = "".join(f"t,{i}\n" for i in range(10))
         ([TRAIN, TRAIN, "x\na\n"], f"test.csv: has no column 'text'; its columns are x. {MENU}"),
         ([TRAIN + " ,1\n"], f"train.csv line 4: no text in text. {REMOVE}"),
         ([TRAIN, TRAIN, "text,id\na,1\n,2\n"], f"test.csv line 3: no text in text. {REMOVE}"),
-        (["a,b,label\nx,y,1\n,y,0\n"], f"train.csv line 3: no text in a. {REMOVE}"),
         (["a,b,label\nx,y,1\n, ,0\n"], f"train.csv line 3: no text in a and b. {REMOVE}"),
         ([TRAIN + "a, \n"], f"train.csv line 4: no label in label. {REMOVE}"),
         (["text,label\na,1\nb,1\n"], f"train.csv: column 'label' has only one label; {FEW}"),

@@ -222,7 +222,7 @@ def test_broken_and_half_empty_rows_of_qqp_are_tolerated(tmp_path):
     [
         ("qqp", QQP, QQP_ROW, "1\t1\t2\t \t\t0", f"dev.tsv line 3: no text in question1 and question2. {REMOVE}"),
         *(
-            (task, header, "a\tb\t1", "a\t\x85\t1", f"dev.tsv line 3: no text in sentence2. {REMOVE}")
+            (task, header, "a\tb\t1", " \t\x85\t1", f"dev.tsv line 3: no text in sentence1 and sentence2. {REMOVE}")
             for task, header in [("rte", PAIR), ("wnli", PAIR), ("stsb", SCORE)]
         ),
         *(

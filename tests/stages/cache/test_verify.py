@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.cache import user_store
 from pipeline.cache.format.manifest_validation import read_manifest
+from pipeline.config.training import CacheTeacherConfig
 from pipeline.teacher.repair import rows_of
 from tests.helpers.sealing import seal
 
@@ -271,3 +273,18 @@ def test_repair_finds_the_recorded_rows(tiny, monkeypatch, tmp_path):
     assert rows_of(manifest, None, {}) is None  # the names in the manifest are no places here
     monkeypatch.chdir(tiny.root)
     assert rows_of(manifest, None, {}).train_file == "train.csv"
+    before = {name: value for name, value in manifest.made["rows"].items() if name not in ("dataset", "dev_fraction")}
+    assert rows_of(replace(manifest, made={"rows": before}), None, {}) is not None  # an earlier version's
+    unknown = replace(manifest, made={"rows": before | {"later": 1}})
+    assert rows_of(unknown, None, {"train_file": "train.csv"}) is None
+
+
+def test_places_of_several_files_are_recorded_as_absolute_paths(in_directory):
+    Path("hub").mkdir()
+    options = {"task": "toy", "train_file": ["a-*.csv", "https://host/b.csv"], "dataset": "owner/name"}
+    user_store.record_rows("1", CacheTeacherConfig(**options))
+    recorded = user_store.recorded_rows("1")
+    assert recorded.train_file == (f"{in_directory}/a-*.csv", "https://host/b.csv")
+    assert (recorded.dev_file, recorded.dataset) == (None, "owner/name")
+    user_store.record_rows("2", CacheTeacherConfig(task="toy", dataset="hub"))
+    assert user_store.recorded_rows("2").dataset == f"{in_directory}/hub"
