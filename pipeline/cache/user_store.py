@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.cache.shard_sources import FileState
 from pipeline.config.rows import ROW_PATHS, RowsConfig
 from pipeline.errors import DistillError
 from pipeline.system.files import read_json, temporary_beside, write_json
+from pipeline.system.mapped_files import FileState
 
 STORE_BYTES = 50_000_000_000
 SETTLED_NS = 1_000_000_000  # a file changed less than a second ago could change again within its time's resolution

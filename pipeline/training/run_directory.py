@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import BadRun, BusyRun, one_line
+from pipeline.errors import BadRun, BusyRun
 from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_file, write_json
 from pipeline.system.lease import Lease, directory_lease, is_free, leave_directory
+from pipeline.system.system_errors import raise_if_of_system, reason_of
 from pipeline.training.provenance import environment
 from pipeline.training.run_reader import CHECKPOINT, LOG, MODEL, PREDICTIONS, RUN, STARTED, checkpoint_step
 
@@ -53,6 +54,7 @@ class RunDirectory:
                 command = record["command"]
                 differences = _differences(self.key, record)
             except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+                raise_if_of_system(error)
                 raise BadRun(f"{file} is damaged. Remove {self.path}, or choose another --out") from error
             if command != self.key["command"]:
                 raise BadRun(f"{self.path} holds a run of {command}. Choose another --out")
@@ -139,8 +141,9 @@ class RunDirectory:
         try:
             yield
         except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or one_line(error)
-            raise BadRun(f"{self.path} cannot be written ({reason}). Make room, then add --resume to go on") from error
+            raise BadRun(
+                f"{self.path} cannot be written ({reason_of(error)}). Make room, then add --resume to go on"
+            ) from error
 
     def has_checkpoint(self) -> bool:
         """Return whether there is a checkpoint."""
@@ -160,6 +163,7 @@ class RunDirectory:
                 state = json.loads(file.metadata()["position"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise_if_of_system(error)
             raise BadRun(f"{path} is damaged. Remove it to start this run again with --resume") from error
         if cut_log and (self.path / LOG).exists():
             with (self.path / LOG).open("r+b") as log:

@@ -6,21 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import BadRun
+from pipeline.errors import BadRun, one_line
 from pipeline.system.files import read_json
+from pipeline.system.system_errors import raise_if_of_system
 
 RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
 MODEL, CHECKPOINT, PREDICTIONS = "model", "checkpoint.safetensors", "predictions.safetensors"
 
 
 def checkpoint_step(path: Path) -> int:
-    """Return the step of the checkpoint of a run, from its header alone; 0 without one that can be read."""
+    """Return the step of the checkpoint of a run, from its header alone; 0 without one, or where it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path / CHECKPOINT, framework="np") as file:
             return int(json.loads(file.metadata()["position"])["step"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise_if_of_system(error)
         return 0
 
 
@@ -51,7 +53,8 @@ def read_predictions(path: Path) -> dict[str, np.ndarray]:
     try:
         return dict(load_file(path / PREDICTIONS))
     except (OSError, SafetensorError) as error:
-        raise BadRun(f"{path / PREDICTIONS} could not be read ({error}). Train the run again") from error
+        raise_if_of_system(error)
+        raise BadRun(f"{path / PREDICTIONS} could not be read ({one_line(error)}). Train the run again") from error
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -68,5 +71,6 @@ def read_run(path: Path) -> dict[str, Any]:
         if not isinstance(value, dict) or not {"command", "config", "result"} <= set(value):
             raise ValueError("fields are missing")
     except (OSError, ValueError) as error:
-        raise BadRun(f"{path / RUN} is damaged ({error}). Train the run again") from error
+        raise_if_of_system(error)
+        raise BadRun(f"{path / RUN} is damaged ({one_line(error)}). Train the run again") from error
     return value

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.shard_sources import FileState, map_file
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.errors import BadOption, shell_line
 from pipeline.system.digests import bytes_digest
 from pipeline.system.files import is_temporary, remove, write_file
+from pipeline.system.mapped_files import FileState, map_file
 
 ABANDONED_SECONDS = 3600.0  # after which a temporary file is a dead process's
 Mapped = tuple[np.ndarray, FileState]
