@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.config.rows import ROW_PATHS, RowsConfig
-from pipeline.errors import DistillError
-from pipeline.system.files import read_json, temporary_beside, write_json
+from pipeline.errors import BadOption, DistillError
+from pipeline.system.files import read_json, temporary_beside, write_text
 from pipeline.system.mapped_files import FileState
 
 STORE_BYTES = 50_000_000_000
@@ -28,14 +28,24 @@ def default_store() -> Path:
     return Path(os.environ.get("PKD_STORE") or platformdirs.user_cache_path("pkd-distill"))
 
 
+def check_store(store: Path) -> None:
+    """Raise `BadOption` for a store that is a file or a dangling link, or that is to lie inside a file."""
+    for place in (store, *store.parents):
+        if os.path.lexists(place):
+            if not place.is_dir():
+                noun = "a link to nothing" if place.is_symlink() and not place.exists() else "a file"
+                raise BadOption(f"the store {store}: {place} is {noun}. Name a directory with --store or PKD_STORE")
+            return
+
+
 def record_rows(identity: str, rows: RowsConfig) -> None:
     """Record the absolute paths of a cache's rows on this machine, which its manifest leaves out."""
     paths = {field.name: getattr(rows, field.name) for field in dataclasses.fields(RowsConfig)}
     for name in ROW_PATHS:
         if paths[name]:
             paths[name] = str(Path(paths[name]).absolute())
-    with contextlib.suppress(OSError):
-        write_json(default_store() / "rows" / f"{identity}.json", paths)
+    with contextlib.suppress(OSError):  # JSON in ASCII: the bytes of a path need not be UTF-8
+        write_text(default_store() / "rows" / f"{identity}.json", json.dumps(paths))
 
 
 def recorded_rows(identity: str) -> RowsConfig | None:

@@ -1,8 +1,9 @@
 """Reading the runs of others: the record of a finished run, its predictions, its log, and how far it is."""
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from pipeline.system.system_errors import raise_if_of_system
 
 RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
 MODEL, CHECKPOINT, PREDICTIONS = "model", "checkpoint.safetensors", "predictions.safetensors"
+Recorded = TypeVar("Recorded")
 
 
 def checkpoint_step(path: Path) -> int:
@@ -57,6 +59,20 @@ def read_predictions(path: Path) -> dict[str, np.ndarray]:
         raise BadRun(f"{path / PREDICTIONS} could not be read ({one_line(error)}). Train the run again") from error
 
 
+def as_recorded(kind: type[Recorded], values: Any, file: Path, way_on: str) -> Recorded:
+    """Return fields of a run.json as the dataclass that they were written from.
+
+    Raises `BadRun`, which ends in `way_on`, for fields that this version does not know, or lacks.
+    """
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    try:
+        if unknown := sorted(set(values) - known):
+            raise TypeError(f"it has {', '.join(unknown)}")
+        return kind(**values)
+    except TypeError as error:
+        raise BadRun(f"{file} was written by another version of this program ({one_line(error)}). {way_on}") from error
+
+
 def read_run(path: Path) -> dict[str, Any]:
     """Return run.json of a finished run. Raises `BadRun` for a directory without one."""
     if not (path / RUN).is_file():
@@ -70,6 +86,8 @@ def read_run(path: Path) -> dict[str, Any]:
         value = read_json(path / RUN)
         if not isinstance(value, dict) or not {"command", "config", "result"} <= set(value):
             raise ValueError("fields are missing")
+        if not all(isinstance(value.get(name, {}), dict) for name in ("config", "inputs", "result")):
+            raise ValueError("fields of other types")
     except (OSError, ValueError) as error:
         raise_if_of_system(error)
         raise BadRun(f"{path / RUN} is damaged ({one_line(error)}). Train the run again") from error
