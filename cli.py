@@ -7,7 +7,6 @@ import dataclasses
 import importlib
 import inspect
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -143,14 +142,14 @@ def run_stage(name: str, config: type[Options], options: dict[str, Any]) -> None
 
 def check_names(config: Options) -> None:
     """Raise `BadOption` for a path whose bytes are not UTF-8: tokenizers and JSON files could not name it."""
-    names = {option_name(field.name): getattr(config, field.name) for field in dataclasses.fields(config)}
-    for name, value in (*names.items(), ("the current directory", os.getcwd())):
-        if isinstance(value, str) and not _is_text(value):
-            raise BadOption(f"{name} {value!a}: its name is not UTF-8. Rename it, as with mv or convmv")
-
-
-def _is_text(value: str) -> bool:
-    return value.isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
+            raise BadOption(
+                f"{name} {value!a}: its name is not UTF-8. Rename the directory, or go into it and name the path "
+                "from there"
+            )
 
 
 def _exit(text: str, code: int) -> NoReturn:
