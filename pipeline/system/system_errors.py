@@ -52,7 +52,14 @@ def is_of_system(error: BaseException) -> bool:
     if isinstance(error, ImportError | UnicodeEncodeError) or is_out_of_memory(error):
         return True
     number = error_number(error)
+    if number is None and isinstance(error, FileNotFoundError):
+        return os.path.exists(_named(error))  # safetensors says so of every file that it cannot open
     return number is not None and number not in _OF_THE_FILE
+
+
+def _named(error: BaseException) -> str:
+    """Return the path at the end of a text of safetensors."""
+    return str(error).partition(": ")[2]
 
 
 def raise_if_of_system(error: BaseException) -> None:
@@ -63,8 +70,12 @@ def raise_if_of_system(error: BaseException) -> None:
     if not is_of_system(error):
         return
     number = error_number(error)
-    if number is not None and not isinstance(error, OSError):
-        raise OSError(number, os.strerror(number)) from error
+    if number is None and isinstance(error, FileNotFoundError):
+        with open(_named(error), "rb"):  # which raises what the system says
+            number = errno.EMFILE
+    if number is not None and getattr(error, "errno", None) is None:
+        name = _named(error) if isinstance(error, FileNotFoundError) else None
+        raise OSError(number, os.strerror(number), name) from error
     raise error
 
 
@@ -83,5 +94,5 @@ def advice(error: BaseException) -> str | None:
     if not isinstance(error, OSError) or error.errno in (None, errno.EPIPE):
         return None
     remedy = _REMEDIES.get(error.errno, "Check the disk and the network")
-    reason = error.strerror or os.strerror(error.errno)
+    reason = one_line(error.strerror or os.strerror(error.errno))
     return f"{one_line(error.filename or 'the disk')}: {reason}. {remedy}, {_AGAIN}"
