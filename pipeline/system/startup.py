@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM before a command has begun: one line and the exit code, whatever is being imported.
+"""Ctrl-C and SIGTERM before a command has started: one line and the exit code, whatever is being imported.
 
 Importing it has this effect. It imports next to nothing itself, since it comes before every other import.
 """

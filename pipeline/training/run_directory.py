@@ -84,10 +84,10 @@ class RunDirectory:
 
     def _is_barren(self) -> bool:
         """Return whether a run was started here and there is nothing of it to lose."""
-        left = (RUN, MODEL, PREDICTIONS, CHECKPOINT)
+        results = (RUN, MODEL, PREDICTIONS, CHECKPOINT)
         return (
             (self.path / STARTED).is_file()
-            and not any(os.path.lexists(self.path / name) for name in left)
+            and not any(os.path.lexists(self.path / name) for name in results)
             and not self.log_bytes()
         )
 

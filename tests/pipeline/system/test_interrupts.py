@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at awkward moments: in an import, in a finalizer, before a command has begun."""
+"""Ctrl-C and SIGTERM at awkward moments: in an import, in a finalizer, before a command has started."""
 
 import ast
 import os
