@@ -182,6 +182,7 @@ def check_saves(model: Any) -> None:
         if shapes[0] != shapes[1]:
             raise ValueError("it has other weights once loaded")
     except Exception as error:  # each configuration has its own kind of refusal
+        raise_if_of_system(error)
         raise BadModel(
             f"a {kind} of {depth} layers cannot be saved ({one_line(error, 160)}). Use another number of layers, or "
             "another encoder"
