@@ -1,10 +1,12 @@
 """Command line: options in, one stage called, result out. torch and transformers are imported inside a command."""
 
+import pipeline.system.startup  # noqa: F401  # before every other import
+
+# isort: split
 import dataclasses
 import importlib
 import inspect
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -33,9 +35,10 @@ from pipeline.config.training import (
     QuickstartConfig,
     TrainStudentConfig,
 )
-from pipeline.errors import DistillError, Interrupted
-from pipeline.system.disk_errors import advice
-from pipeline.system.interrupts import Terminated, sigterm_raises
+from pipeline.errors import BadOption, DistillError, Interrupted
+from pipeline.system.interrupts import StopRequest, signals_raise
+from pipeline.system.launcher import ignore_absent_launcher, is_main_process
+from pipeline.system.system_errors import advice
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -113,27 +116,41 @@ def _option(config: type, field: dataclasses.Field, group: cloup.OptionGroup | N
 def run_stage(name: str, config: type[Options], options: dict[str, Any]) -> None:
     """Call stages.NAME.run(config) and print its result as the last line of stdout.
 
-    A `DistillError` and a disk that refuses end with one line and exit code 2. Ctrl-C and SIGTERM leave every
+    A `DistillError` and a system that refuses end with one line and exit code 2. Ctrl-C and SIGTERM leave every
     with-block first, then end with one line and exit code 128 + signal.
     """
+    ignore_absent_launcher()
+    stop = StopRequest()
     try:
         checked = config(**options)
-        with sigterm_raises():
-            result = importlib.import_module(f"stages.{name}").run(checked)
-    except Interrupted as error:
-        _exit(str(error), error.exit_code)
-    except DistillError as error:
-        raise click.UsageError(str(error), click.get_current_context()) from error
-    except OSError as error:
-        if (text := advice(error)) is None:
+        check_names(checked)
+        stage = importlib.import_module(f"stages.{name}")
+        with signals_raise(stop):
+            result = stage.run(checked)
+    except BaseException as error:
+        if stop.number or isinstance(error, KeyboardInterrupt):  # whatever a library has made of it
+            cause = " by SIGTERM" if stop.number == signal.SIGTERM else ""
+            _exit(f"stopped{cause}. {config.after_stop}", 128 + (stop.number or signal.SIGINT))
+        if isinstance(error, Interrupted):
+            _exit(str(error), error.exit_code)
+        text = str(error) if isinstance(error, DistillError) else advice(error)
+        if text is None:
             raise
         raise click.UsageError(text, click.get_current_context()) from error
-    except Terminated:
-        _exit(f"stopped by SIGTERM. {config.after_stop}", 128 + signal.SIGTERM)
-    except KeyboardInterrupt:
-        _exit(f"stopped. {config.after_stop}", 128 + signal.SIGINT)
-    if os.environ.get("RANK", "0") == "0":  # of several processes, the main one
+    if is_main_process():
         click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
+
+
+def check_names(config: Options) -> None:
+    """Raise `BadOption` for a path whose bytes are not UTF-8: tokenizers and JSON files could not name it."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
+            raise BadOption(
+                f"{name} {value!a}: its name is not UTF-8. Rename the directory, or go into it and name the path "
+                "from there"
+            )
 
 
 def _exit(text: str, code: int) -> NoReturn:

@@ -52,13 +52,25 @@ class BadCache(DistillError):
     """A directory that is not a cache, or a cache that is unfinished, damaged or of another identity."""
 
 
-class DamagedFile(BadCache):
+class DamagedCache(BadCache):
+    """A cache with bytes that differ from a digest or a format."""
+
+
+class DamagedFile(DamagedCache):
     """A file of a cache that differs from its manifest. `cache` is the cache's location, `reason` what is wrong."""
 
     def __init__(self, file: object, reason: object, cache: object):
         self.reason = one_line(getattr(reason, "strerror", None) or reason)
         repair = shell_line("cache", "verify", cache, "--repair")
         super().__init__(f"{file} is damaged ({self.reason}). Run: {repair}")
+
+
+class LinkedFile(BadCache):
+    """A link in place of a file of a cache. Its bytes may be right, and they can change behind the cache's back."""
+
+    def __init__(self, file: object, cache: object):
+        copy = shlex.join(["cp", "-rL", str(cache), f"{str(cache).rstrip('/')}-copy"])
+        super().__init__(f"{file} is a link, and a cache holds its files itself. Copy it, and use the copy: {copy}")
 
 
 class BadRun(DistillError):

@@ -22,7 +22,7 @@ from pipeline.models.checkpoints import load_classifier, load_tokenizer
 from pipeline.system.cpu import require_single_process
 from pipeline.system.digests import tokenizer_digest
 from pipeline.training.learner import predict
-from pipeline.training.run_reader import MODEL, read_run
+from pipeline.training.run_reader import MODEL, RUN, as_recorded, read_run
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def run(config: EvaluateConfig) -> EvaluateResult:
         _check_cache(cache, record, tokenizer)
         kind, metrics, splits = cache.manifest.kind, cache.manifest.task.metrics, cache.splits
     else:
-        source = _rows(record["rows"])
+        source = _rows(record, directory / RUN)
         rows, length = load_rows(source), source.max_length
         kind, metrics = rows.task.kind, rows.task.metrics
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
@@ -89,14 +89,15 @@ def _cache(given: str | None, recorded: str | None) -> Cache | None:
     return open_cache(name) if name else None
 
 
-def _rows(recorded: dict[str, Any]) -> RowsConfig:
-    """Return where the rows of a teacher's run are. Raises `BadRows` if they are no longer there."""
-    if (place := missing(recorded)) is not None:
+def _rows(record: dict[str, Any], file: Path) -> RowsConfig:
+    """Return where the rows of a teacher's run are. Raises `BadRows` if they are no longer there, `BadRun`."""
+    recorded = as_recorded(RowsConfig, record.get("rows"), file, "Name a cache of its task with --cache")
+    if (place := missing(vars(recorded))) is not None:
         raise BadRows(
             f"the rows of this run were {name_of(place)}, which does not exist. Go to the directory where it was "
             "trained, or name a cache of its task with --cache"
         )
-    return RowsConfig(**recorded)
+    return recorded
 
 
 def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:

@@ -65,9 +65,9 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     precision = resolve_precision(config.precision)
     canonical = {**config.identity_options(), "precision": precision}
     directory = RunDirectory(out, "finetune-teacher", canonical, _inputs(model, tokenizer, splits))
-    if (finished := directory.finished()) is not None:
+    if (finished := directory.finished(TeacherResult)) is not None:
         note(f"{out} is already this run, complete")
-        return TeacherResult(**finished)
+        return finished
     accelerator = make_accelerator(precision)
     with directory.claimed(accelerator, config.resume):
         learner = EncoderLearner(model, Objective(task.kind), config, accelerator, tokenizer.pad_token_id)

@@ -2,15 +2,19 @@
 
 import errno
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.config.methods import METHOD_CHOICES as METHODS
-from pipeline.errors import BadOption
+from pipeline.errors import BadCache, BadOption
 from tests.helpers.paths import ROOT
 
 OPTIONS = ["--max-steps", "4", "--precision", "float32"]
@@ -284,6 +288,89 @@ def test_the_last_line_of_stdout_is_strict_json(tiny, call, in_directory):
     result = call("train-student", "--cache", tiny.arrow, *OPTIONS)
     assert result.stdout.count("\n") == 1
     json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"RANK": "1"}, {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": ""}, {"LOCAL_RANK": "0", "WORLD_SIZE": "none"}],
+)
+def test_variables_of_a_platform_without_a_launcher(tiny, call, in_directory, monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = call("train-student", "--cache", tiny.arrow, *OPTIONS)
+    assert result.code == 0 and result.json["command"] == "train-student", result.stderr
+    assert call("evaluate", result.json["out"]).code == 0
+
+
+def test_a_name_that_is_not_utf_8(tiny, call, in_directory):
+    latin = os.fsdecode(b"caf\xe9")
+    os.mkdir(latin)
+    shutil.copytree(tiny.arrow, f"{latin}/cache")
+    for words in (["train-student", "--cache", tiny.arrow, "--out", f"{latin}/run"], ["cache", "verify", latin]):
+        refused = call(*words)
+        assert (refused.code, refused.error) == (
+            2,
+            f"Error: {words[-2] if words[-2].startswith('--') else 'DIR'} {words[-1]!a}: its name is not UTF-8. "
+            "Rename the directory, or go into it and name the path from there",
+        )
+    assert os.listdir(latin) == ["cache"]
+    os.chdir(latin)
+    assert call("cache", "verify", "cache").code == 0
+    student = call("train-student", "--cache", "cache", *OPTIONS)
+    assert student.code == 0, student.stderr
+    assert call("evaluate", student.json["out"]).code == 0
+
+
+@pytest.mark.parametrize(("number", "code", "cause"), [("SIGINT", 130, ""), ("SIGTERM", 143, " by SIGTERM")])
+def test_a_signal_that_a_library_turns_into_an_error_is_a_stop(call, monkeypatch, number, code, cause):
+    def interrupted(_):
+        try:
+            os.kill(os.getpid(), signal.Signals[number])
+            time.sleep(1)
+        except BaseException as error:
+            raise BadCache("the teacher in this cache is damaged (Could not import module)") from error
+
+    monkeypatch.setattr("stages.evaluate.run", interrupted)
+    result = call("evaluate", "run")
+    assert (result.code, result.stdout) == (code, "")
+    assert result.stderr == f"Error: stopped{cause}. Run the same command to start again\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "the memory is not enough (out of memory). Free some memory, or use smaller batches"),
+        (
+            ModuleNotFoundError("No module named 'h5py'"),
+            "a package could not be imported (No module named 'h5py'). Reinstall this program with its packages",
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files", "c/train/00000.arrow"),
+            "c/train/00000.arrow: Too many open files. Raise the limit, as with ulimit -n 65536, then run the same "
+            "command again",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(call, monkeypatch, error, line):
+    def refused(_):
+        raise error
+
+    monkeypatch.setattr("stages.evaluate.run", refused)
+    result = call("evaluate", "run")
+    assert (result.code, result.error) == (2, f"Error: {line}")
+
+
+def test_rows_of_a_run_of_another_version(tiny, call, tmp_path):
+    run = tmp_path / "teacher"
+    run.mkdir()
+    (run / "model").symlink_to(tiny.teacher / "model")
+    record = json.loads((tiny.teacher / "run.json").read_text())
+    for rows, reason in ((record["rows"] | {"mood": 1}, "it has mood"), (None, "")):
+        (run / "run.json").write_text(json.dumps(record | {"rows": rows}))
+        result = call("evaluate", run)
+        assert result.code == 2 and f"{run}/run.json was written by another version of this program" in result.error
+        assert reason in result.error and result.error.endswith("Name a cache of its task with --cache")
+    assert call("evaluate", run, "--cache", tiny.arrow).code == 0
 
 
 def test_a_disk_that_refuses(tiny, call, in_directory, monkeypatch):

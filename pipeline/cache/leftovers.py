@@ -18,6 +18,7 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache
 from pipeline.system.files import is_temporary, read_json
 from pipeline.system.lease import DEAD_AFTER_SECONDS, LEASE, PARTIAL, Lease
+from pipeline.system.system_errors import raise_if_of_system
 
 _SUFFIXES = "|".join(re.escape(container.suffix) for container in CONTAINERS.values())
 _SHARD = re.compile(rf"\.?(\d{{5,}})(?:{_SUFFIXES})(?:\.[0-9a-f]{{8}}\.tmp)?")
@@ -94,7 +95,8 @@ def _is_recorded(path: Path, claim: Lease) -> bool:
     """Return whether the record of a shard is that of this file."""
     try:
         return shard_record(read_json(claim.path.with_suffix(".json"))).file == f"{path.parent.name}/{path.name}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise_if_of_system(error)
         return False
 
 
@@ -138,6 +140,7 @@ def _writer(directory: Path) -> tuple[CacheWriter, set[str]]:
     except FileNotFoundError:
         return CacheWriter(directory, None, "arrow"), set()
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise_if_of_system(error)
         raise BadCache(f"{path} is damaged, and nothing was touched. Remove {directory} and make it again") from error
 
 

@@ -10,15 +10,17 @@ from pipeline.cache.background_check import BackgroundCheck
 from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.manifest import TEACHER, FileRecord, Manifest, ShardRecord
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.shard_sources import LocalSource, Source, file_state
+from pipeline.cache.shard_sources import LocalSource, Source
 from pipeline.cache.shards import open_split
 from pipeline.cache.teacher_config import check_teacher_config
 from pipeline.cache.teacher_files import layer_of
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.data.splits import Split
 from pipeline.data.tasks import role_of
-from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile
+from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile, LinkedFile
 from pipeline.system.digests import intact
+from pipeline.system.mapped_files import file_state
+from pipeline.system.system_errors import raise_if_of_system
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,14 @@ class Cache:
 def _check_file(path: Path, record: FileRecord, verified: VerifiedDigests, location: str) -> None:
     """Raise `DamagedFile` unless the file has its digest, now or when it was last verified."""
     try:
-        _check_size(path, record)
+        _check_size(path, record, location)
         state = file_state(path.lstat())
         if record.sha256 in verified.lookup(path, state):
             return
         if not intact(path, record.sha256):
             raise ValueError(OTHER_BYTES)
     except (OSError, ValueError) as error:
+        raise_if_of_system(error)
         raise DamagedFile(path, error, location) from error
     verified.record(path, state, [record.sha256])
 
@@ -81,22 +84,28 @@ def open_directory(location: str | Path, store: Path) -> Cache:
 
 
 def schema_problems(directory: Path, manifest: Manifest, files: Iterable[str] | None = None) -> dict[str, DamagedFile]:
-    """Return {path in the cache: error} of files (all, or these) of another size, type or schema; reads no data."""
+    """Return {path in the cache: error} of files (all, or these) of another size, type or schema; reads no data.
+
+    Raises `LinkedFile` for a link, and OSError of a system that refuses.
+    """
     problems, records = {}, manifest.files()
     shards = {shard.file: shard for _, shard in manifest.shards()}
     for file in records if files is None else files:
         try:
-            _check_size(directory / file, records[file])
+            _check_size(directory / file, records[file], directory)
             if file in shards:
                 _check_layout(directory / file, manifest, shards[file])
         except (OSError, ValueError) as error:
+            raise_if_of_system(error)
             problems[file] = DamagedFile(directory / file, error, directory)
     return problems
 
 
-def _check_size(path: Path, record: FileRecord) -> None:
+def _check_size(path: Path, record: FileRecord, cache: str | Path) -> None:
     status = path.lstat()
-    if not stat.S_ISREG(status.st_mode) or path.parent.is_symlink():
+    if stat.S_ISLNK(status.st_mode) or path.parent.is_symlink():
+        raise LinkedFile(path, cache)
+    if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is not a regular file")
     if status.st_size != record.bytes:
         raise ValueError(f"its size is {status.st_size}, not {record.bytes} bytes")

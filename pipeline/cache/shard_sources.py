@@ -2,8 +2,6 @@
 
 import contextlib
 import mmap
-import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,14 +12,10 @@ import numpy as np
 
 from pipeline.cache.format.manifest import ShardRecord
 from pipeline.errors import BadCache, DamagedFile
+from pipeline.system.mapped_files import FileState, Mapping, map_file, open_mapping
+from pipeline.system.system_errors import raise_if_of_system
 
 _ADVISES = hasattr(mmap, "MADV_WILLNEED") and hasattr(mmap, "MADV_RANDOM")
-FileState = tuple[int, ...]  # device, inode, size, mtime and ctime in ns
-
-
-def file_state(status: os.stat_result) -> FileState:
-    """Return the numbers that change when a file's bytes are changed or replaced."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @dataclass(frozen=True)
@@ -66,45 +60,27 @@ class Source(Protocol):
         ...
 
 
-def map_file(path: Path) -> tuple[np.ndarray, FileState]:
-    """Return the bytes (uint8) of a regular file as a shared read-only view, and its state. See `open_mapping`."""
-    mapped, state = open_mapping(path)
-    return np.frombuffer(mapped, np.uint8), state
-
-
-def open_mapping(path: Path) -> tuple[mmap.mmap, FileState]:
-    """Return the read-only mapping of a regular file, and its state. Raises OSError or ValueError, for links too."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is not a regular file")
-        mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    finally:
-        os.close(descriptor)
-    return mapped, file_state(status)
-
-
 class LocalSource:
     """The files of a cache in a directory, mapped."""
 
     def __init__(self, directory: Path):
         self.directory = directory
-        self._mapped: dict[str, tuple[np.ndarray, FileState, mmap.mmap]] = {}
+        self._mapped: dict[str, tuple[np.ndarray, FileState, Mapping]] = {}
         self._random: set[tuple[str, str]] = set()  # parts that the system was advised to read at random
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps for itself.
         return {"directory": self.directory, "_mapped": {}, "_random": set()}
 
-    def _map(self, shard: ShardRecord) -> tuple[np.ndarray, FileState, mmap.mmap]:
+    def _map(self, shard: ShardRecord) -> tuple[np.ndarray, FileState, Mapping]:
         if shard.file not in self._mapped:
             try:
                 mapping, state = open_mapping(self.directory / shard.file)
-                data = np.frombuffer(mapping, np.uint8)
+                data = np.asarray(mapping)
                 if len(data) != shard.bytes:
                     raise ValueError(f"its size is {len(data)}, not {shard.bytes} bytes")
             except (OSError, ValueError) as error:
+                raise_if_of_system(error)
                 raise self.damaged(shard, error) from error
             self._mapped[shard.file] = data, state, mapping
         return self._mapped[shard.file]
@@ -125,10 +101,10 @@ class LocalSource:
                 self._random.add((shard.file, part))
                 first = -(-extent.offset // mmap.PAGESIZE) * mmap.PAGESIZE
                 if first < extent.offset + extent.bytes:
-                    mapping.madvise(mmap.MADV_RANDOM, first, extent.offset + extent.bytes - first)
+                    mapping.advise(mmap.MADV_RANDOM, first, extent.offset + extent.bytes - first)
             for start in (starts + extent.offset).tolist():
                 page = start - start % mmap.PAGESIZE
-                mapping.madvise(mmap.MADV_WILLNEED, page, start + length - page)
+                mapping.advise(mmap.MADV_WILLNEED, page, start + length - page)
 
     def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
         """Yield the whole file, whichever parts are read.

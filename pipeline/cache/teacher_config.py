@@ -11,9 +11,10 @@ from typing import Any
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import check_nesting
-from pipeline.errors import BadCache, one_line, shell_line
+from pipeline.errors import BadCache, DamagedCache, LinkedFile, one_line, shell_line
 from pipeline.models.checkpoints import load_config
 from pipeline.models.encoders import depth_of, position_limit
+from pipeline.system.system_errors import raise_if_of_system
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -107,8 +108,19 @@ def check_teacher_config(directory: Path, manifest: Manifest) -> None:
 
 
 def damaged_teacher(directory: Path, error: Exception) -> BadCache:
-    """Return the error for a damaged teacher/ directory of a cache."""
-    return BadCache(
+    """Return the error for a damaged teacher/ directory of a cache.
+
+    Raises `BadCache` for a package that cannot be imported, and what else says nothing about the bytes, as it is.
+    """
+    if isinstance(error, LinkedFile):
+        raise error
+    if isinstance(error, ImportError):
+        raise BadCache(
+            f"{directory}: the teacher in this cache cannot be loaded here ({one_line(error)}). "
+            "Install what is missing, or reinstall this program with its packages"
+        ) from error
+    raise_if_of_system(error)
+    return DamagedCache(
         f"{directory}: the teacher in this cache is damaged ({one_line(error)}). "
         f"See: {shell_line('cache', 'verify', directory.parent)}"
     )

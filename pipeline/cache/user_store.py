@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.cache.shard_sources import FileState
 from pipeline.config.rows import ROW_PATHS, RowsConfig
 from pipeline.data.places import absolute
-from pipeline.errors import DistillError
-from pipeline.system.files import read_json, temporary_beside, write_json
+from pipeline.errors import BadOption, DistillError
+from pipeline.system.files import read_json, temporary_beside, write_text
+from pipeline.system.mapped_files import FileState
 
 STORE_BYTES = 50_000_000_000
 SETTLED_NS = 1_000_000_000  # a file changed less than a second ago could change again within its time's resolution
@@ -29,6 +29,16 @@ def default_store() -> Path:
     return Path(os.environ.get("PKD_STORE") or platformdirs.user_cache_path("pkd-distill"))
 
 
+def check_store(store: Path) -> None:
+    """Raise `BadOption` for a store that is a file or a dangling link, or that is to lie inside a file."""
+    for place in (store, *store.parents):
+        if os.path.lexists(place):
+            if not place.is_dir():
+                noun = "a link to nothing" if place.is_symlink() and not place.exists() else "a file"
+                raise BadOption(f"the store {store}: {place} is {noun}. Name a directory with --store or PKD_STORE")
+            return
+
+
 def record_rows(identity: str, rows: RowsConfig) -> None:
     """Record the absolute paths of a cache's rows on this machine, which its manifest leaves out."""
     paths = {field.name: getattr(rows, field.name) for field in dataclasses.fields(RowsConfig)}
@@ -38,8 +48,8 @@ def record_rows(identity: str, rows: RowsConfig) -> None:
             paths[name] = tuple(map(absolute, value))
         elif value and (name != "dataset" or Path(value).exists()):  # else it is a name on the hub
             paths[name] = absolute(value)
-    with contextlib.suppress(OSError):
-        write_json(default_store() / "rows" / f"{identity}.json", paths)
+    with contextlib.suppress(OSError):  # JSON in ASCII: the bytes of a path need not be UTF-8
+        write_text(default_store() / "rows" / f"{identity}.json", json.dumps(paths))
 
 
 def recorded_rows(identity: str) -> RowsConfig | None:

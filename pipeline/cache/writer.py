@@ -6,8 +6,6 @@ of each finished shard. The manifest is written last; then `.partial/` is remove
 
 import contextlib
 import dataclasses
-import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,17 +20,11 @@ from pipeline.cache.format.manifest_validation import read_manifest, shard_recor
 from pipeline.cache.reader import schema_problems
 from pipeline.cache.shard_writer import write_shard
 from pipeline.data.ragged import Column
-from pipeline.errors import BadCache, LeaseLost, one_line
+from pipeline.errors import BadCache, LeaseLost
 from pipeline.system.digests import file_digest, intact
 from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_json, write_text
 from pipeline.system.lease import PARTIAL, Lease, directory_lease
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason for which the disk refuses, in the system's words even where a library has its own."""
-    match = re.search(r"os error (\d+)", str(error))
-    number = int(match[1]) if match else getattr(error, "errno", None)
-    return os.strerror(number) if number else one_line(error)
+from pipeline.system.system_errors import raise_if_of_system, reason_of
 
 
 class CacheWriter:
@@ -79,6 +71,7 @@ class CacheWriter:
                 value = read_json(started)
                 self._refuse_other(value["fields"], value["container"])
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise_if_of_system(error)
                 raise BadCache(
                     f"{started} is damaged. Remove {self.directory}, or name another {self.option}"
                 ) from error
@@ -165,7 +158,8 @@ class CacheWriter:
         """Return the record of a finished shard; None if there is none."""
         try:
             return shard_record(read_json(self._record_path(split, index)))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise_if_of_system(error)
             return None
 
     def written(self, split: str, index: int) -> ShardRecord | None:
@@ -183,7 +177,7 @@ class CacheWriter:
             self.record(split, index, record)
         except OSError as error:
             raise BadCache(
-                f"{self.directory / file} cannot be written ({_reason(error)}). Make room and run the same "
+                f"{self.directory / file} cannot be written ({reason_of(error)}). Make room and run the same "
                 "command again: finished shards are kept"
             ) from error
         return record
@@ -206,7 +200,7 @@ class CacheWriter:
             write_json(self._teacher_record, {name: dataclasses.asdict(record) for name, record in files.items()})
         except (OSError, SafetensorError) as error:
             raise BadCache(
-                f"{directory} cannot be written ({_reason(error)}). Make room and run the same command again"
+                f"{directory} cannot be written ({reason_of(error)}). Make room and run the same command again"
             ) from error
         return files
 
@@ -219,7 +213,8 @@ class CacheWriter:
         try:
             files = {name: FileRecord(**record) for name, record in read_json(self._teacher_record).items()}
             is_intact = all(intact(self.directory / TEACHER / name, record.sha256) for name, record in files.items())
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise_if_of_system(error)
             return None
         return files if is_intact else None
 

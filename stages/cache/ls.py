@@ -10,24 +10,24 @@ from typing import Any
 from pipeline.cache.format.manifest import MANIFEST, Manifest
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.config.cache import CacheLsConfig
-from pipeline.errors import BadCache, shell_line
+from pipeline.errors import BadCache, DamagedCache, shell_line
 from pipeline.system.digests import json_digest
 from pipeline.system.files import read_json
 from pipeline.system.formatting import duration, printable, size, spans, table
 from pipeline.system.lease import PARTIAL, directory_lease
 
-COMPLETE, UNFINISHED, DAMAGED = "complete", "unfinished", "damaged"
+COMPLETE, UNFINISHED, DAMAGED, UNREADABLE = "complete", "unfinished", "damaged", "unreadable"
 HEADER = ("cache", "identity", "task", "teacher", "splits", "layers", "container", "bytes", "age")
 DAY = 86400
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One cache; facts that an unfinished or damaged cache does not provide are None or empty."""
+    """One cache; facts that an unfinished or unusable cache does not provide are None or empty."""
 
     place: str
     state: str
-    note: str = ""  # its writer, or its damage
+    note: str = ""  # its writer, or why it cannot be used
     identity: str | None = None
     content: str | None = None
     task: str | None = None
@@ -83,7 +83,7 @@ def _local(directory: Path) -> Iterator[Listed]:
             elif (place / PARTIAL).is_dir() and not (place / PARTIAL).is_symlink():
                 yield _unfinished(place)
         except (BadCache, OSError) as error:
-            yield Listed(str(place), DAMAGED, str(error))
+            yield _refused(str(place), error)
 
 
 def _published(url: str) -> Iterator[Listed]:
@@ -97,7 +97,12 @@ def _published(url: str) -> Iterator[Listed]:
             if (published := Published(at).find()) is not None:
                 yield _complete(at, published[0])
         except BadCache as error:
-            yield Listed(at, DAMAGED, str(error))
+            yield _refused(at, error)
+
+
+def _refused(place: str, error: BadCache | OSError) -> Listed:
+    """Return a cache that cannot be used: damaged, or refused for a reason that is not its bytes."""
+    return Listed(place, DAMAGED if isinstance(error, DamagedCache) else UNREADABLE, str(error))
 
 
 def _complete(place: str, manifest: Manifest) -> Listed:
@@ -147,8 +152,8 @@ def _unfinished(place: Path) -> Listed:
 
 
 def _row(cache: Listed) -> tuple[object, ...]:
-    if cache.state == DAMAGED:
-        return (cache.place, DAMAGED, *"–––––––")
+    if cache.state in (DAMAGED, UNREADABLE):
+        return (cache.place, cache.state, *"–––––––")
     examples = ", ".join(f"{name} {count:,}" for name, count in (cache.examples or {}).items())
     return (
         cache.place,

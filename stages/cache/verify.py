@@ -12,7 +12,7 @@ from pipeline.cache.open import open_cache
 from pipeline.cache.user_store import recorded_rows
 from pipeline.config.cache import CacheVerifyConfig
 from pipeline.config.rows import ROW_PATHS
-from pipeline.errors import BadCache, BadOption, shell_line
+from pipeline.errors import BadCache, BadOption, DamagedCache, shell_line
 from pipeline.system.cpu import require_single_process
 from pipeline.system.digests import intact
 from pipeline.system.files import remove
@@ -76,7 +76,7 @@ def _manifest(config: CacheVerifyConfig, directory: Path) -> tuple[Manifest, boo
     """Return the manifest, and whether it is damaged and comes from the other copy."""
     try:
         return read_manifest(directory), False
-    except BadCache as error:
+    except DamagedCache as error:
         if not (config.repair and config.from_ and (directory / MANIFEST).is_file()):
             raise
         manifest = _other_manifest(config.from_)

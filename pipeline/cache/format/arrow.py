@@ -5,6 +5,7 @@ metadata (a flatbuffer: Arrow's Message.fbs), so that nothing of a foreign file 
 number in it has been compared with the manifest.
 """
 
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ def write(path: Path, columns: Mapping[str, Column]) -> None:
     """Write columns as an Arrow file of one record batch. Raises OSError."""
     arrays = [_to_arrow(name, column) for name, column in columns.items()]
     batch = pa.record_batch(arrays, names=list(columns))
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+    with pa.OSFile(os.fsencode(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
 
 
@@ -67,12 +68,14 @@ def layout(path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, 
 def _check_schema(path: Path, types: Mapping[str, ColumnType]) -> None:
     """Raise ValueError unless the file has one record batch of these columns."""
     try:
-        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+        with pa.OSFile(os.fsencode(path)) as file, pa.ipc.open_file(file) as reader:
             if not reader.schema.equals(_schema(types), check_metadata=True):
                 columns = ", ".join(f"{field.name} {field.type}" for field in reader.schema)
                 raise ValueError(f"its columns are not those of the manifest but {columns}")
             if reader.num_record_batches != 1:
                 raise ValueError(f"{reader.num_record_batches} record batches, not 1")
+    except (pa.ArrowMemoryError, pa.ArrowCancelled):
+        raise
     except pa.ArrowException as error:
         raise ValueError(one_line(f"{type(error).__name__}: {error}")) from error
 

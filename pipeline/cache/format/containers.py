@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.cache.format.columns import ColumnType
 from pipeline.data.ragged import Column
 from pipeline.errors import one_line
+from pipeline.system.system_errors import raise_if_of_system
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Container:
 
     def layout(self, path: Path, types: Mapping[str, ColumnType], rows: int) -> dict[str, tuple[int, int]]:
         """Return {part: (offset, bytes)} of a shard's file. Raises ValueError or OSError for any other file."""
+        module = self._module()
         try:
-            layout: dict[str, tuple[int, int]] = self._module().layout(path, types, rows)
+            layout: dict[str, tuple[int, int]] = module.layout(path, types, rows)
         except (struct.error, KeyError, RuntimeError, TypeError, OverflowError, StopIteration) as error:
+            raise_if_of_system(error)
             raise ValueError(one_line(f"{type(error).__name__}: {error}")) from error
         return layout
 

@@ -29,8 +29,9 @@ from pipeline.cache.format.manifest import (
 from pipeline.data.splits import digest_of
 from pipeline.data.task_kinds import TASK_KINDS
 from pipeline.data.tasks import TASK_NAME
-from pipeline.errors import BadCache, one_line, shell_line
+from pipeline.errors import BadCache, DamagedCache, LinkedFile, one_line, shell_line
 from pipeline.system.lease import PARTIAL
+from pipeline.system.system_errors import raise_if_of_system
 
 COMPUTE = ("bfloat16", "float32")
 MOST_REPETITIONS = 1_000  # of one layer
@@ -62,11 +63,12 @@ def read_manifest(directory: Path) -> Manifest:
         raise BadCache(f"{directory} is not a cache (no manifest.json). Name the directory of a cache")
     try:
         if path.is_symlink():
-            raise ValueError("it is a link")
+            raise LinkedFile(path, directory)
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has {path.stat().st_size} bytes")
         data = path.read_bytes()
     except (OSError, ValueError) as error:
+        raise_if_of_system(error)
         raise _damaged(str(path), error) from error
     return parse_manifest(data, str(path))
 
@@ -111,11 +113,11 @@ def check_nesting(data: bytes) -> None:
         raise ValueError("it contains too many values for its size")
 
 
-def _damaged(name: str, error: Exception) -> BadCache:
+def _damaged(name: str, error: Exception) -> DamagedCache:
     reason = one_line(f"{type(error).__name__}: {error}", 160)
     repair = ("cache", "verify", Path(name).parent, "--repair", "--from", "COPY")
     way_on = "Push the cache to another URL" if "://" in name else f"Take it from a good copy: {shell_line(*repair)}"
-    return BadCache(f"{name} is damaged ({reason}). {way_on}")
+    return DamagedCache(f"{name} is damaged ({reason}). {way_on}")
 
 
 def _parse(value: Any) -> Manifest:

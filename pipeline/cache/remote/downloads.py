@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cache.shard_sources import FileState, map_file
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.errors import BadOption, shell_line
 from pipeline.system.digests import bytes_digest
 from pipeline.system.files import is_temporary, remove, write_file
+from pipeline.system.mapped_files import FileState, map_file
+from pipeline.system.system_errors import raise_if_of_system
 
 ABANDONED_SECONDS = 3600.0  # after which a temporary file is a dead process's
 Mapped = tuple[np.ndarray, FileState]
@@ -86,7 +87,8 @@ class DownloadCache:
         """Return the file, mapped; None if it is absent or damaged. Unless verified before, it is compared now."""
         try:
             data, state = map_file(path)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            raise_if_of_system(error)
             return None
         if len(data) != size:
             return None

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.cache.remote.schemes import SCHEMES
-from pipeline.errors import OTHER_BYTES, BadOption, BadPlace, MissingExtra, one_line
+from pipeline.cache.remote.store_errors import explain, is_of_this_machine, is_transient
+from pipeline.errors import OTHER_BYTES, BadOption, BadPlace, MissingExtra
 from pipeline.system.files import temporary_beside, write_file
 
 BLOCK = 16 * 2**20  # bytes per request when reading
 PART = 32 * 2**20  # bytes per part when writing to S3; decides the ETag of a large object
 WAITS = (0.3, 1.0, 3.0)  # seconds before a request that failed on its way is sent again
-_FINAL = (FileNotFoundError, FileExistsError, PermissionError, ValueError, TypeError, NotImplementedError)
-_FINAL_ERRNO = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENAMETOOLONG)
 Result = TypeVar("Result")
 
 
@@ -150,7 +149,7 @@ class Remote:
         try:
             self._attempt(lambda fs: fs.pipe_file(path, data, mode="create"))
         except BadPlace as problem:  # refused, or a store without conditional writes
-            if isinstance(problem.__cause__, PermissionError) or _is_transient(problem.__cause__):
+            if isinstance(problem.__cause__, PermissionError) or is_transient(problem.__cause__):
                 raise
             if self.describe(path) is not None:
                 raise FileExistsError(path) from problem
@@ -181,30 +180,11 @@ class Remote:
             except NotADirectoryError as error:
                 raise FileNotFoundError(str(error)) from error
             except Exception as error:  # each store's client has errors of its own
-                if not waits or not _is_transient(error):
-                    raise BadPlace(self._explain(error)) from error
+                if is_of_this_machine(error):
+                    raise
+                if not waits or not is_transient(error):
+                    raise BadPlace(explain(self.url, self.scheme_name, error)) from error
             time.sleep(waits.pop(0))
-
-    def _explain(self, error: Exception) -> str:
-        """Return an error of the store's client as one line."""
-        check = f"Check {self.scheme.check}" if self.scheme.check else "Check the URL"
-        kind = type(error).__name__
-        if isinstance(error, PermissionError) or "Credential" in kind:
-            return f"{self.url}: access was refused. {check}"
-        if self.scheme_name != "file" and _is_transient(error):
-            return (
-                f"{self.url} cannot be reached ({kind}). {check}, then run the same command again: "
-                "finished transfers are kept"
-            )
-        reason = one_line(getattr(error, "strerror", None) or error)
-        return f"{self.url} cannot be used ({kind}: {reason}). {check}"
-
-
-def _is_transient(error: BaseException | None) -> bool:
-    """Return whether the same request may succeed later."""
-    if isinstance(error, _FINAL) or getattr(error, "errno", None) in _FINAL_ERRNO:
-        return False
-    return "Credential" not in type(error).__name__
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -22,7 +22,7 @@ from pipeline.cache.remote.object_store import Remote
 from pipeline.cache.remote.transfers import TRANSFERS, Transfers
 from pipeline.cache.shard_sources import Piece
 from pipeline.cache.user_store import VerifiedDigests
-from pipeline.errors import BadCache, BadOption, one_line, shell_line
+from pipeline.errors import BadCache, BadOption, DamagedCache, one_line, shell_line
 from pipeline.system.digests import json_digest
 from pipeline.system.formatting import size
 from pipeline.system.progress import note
@@ -54,7 +54,7 @@ class Published:
             self.remote.check_bucket()
             return None
         if file.bytes > MAX_BYTES:
-            raise BadCache(f"{name} is damaged (it has {file.bytes:,} bytes). Push the cache to another URL")
+            raise DamagedCache(f"{name} is damaged (it has {file.bytes:,} bytes). Push the cache to another URL")
         try:
             data = self.remote.read(self.manifest_path, 0, file.bytes)
         except (ValueError, FileNotFoundError) as error:
@@ -63,7 +63,7 @@ class Published:
         try:
             _check_extents(manifest)
         except (ValueError, KeyError, TypeError) as error:
-            raise BadCache(f"{name} is damaged ({error}). Push the cache to another URL") from error
+            raise DamagedCache(f"{name} is damaged ({error}). Push the cache to another URL") from error
         return manifest, data
 
     def read(self) -> tuple[Manifest, bytes]:
@@ -76,7 +76,7 @@ class Published:
 
     def damaged(self, file: str, reason: object) -> BadCache:
         """Return the error for a file of this cache that differs from the manifest."""
-        return BadCache(
+        return DamagedCache(
             f"{self.url}: {file} is damaged ({one_line(reason)}). "
             f"Push it again from a good copy: {shell_line('cache', 'push', 'DIR', self.url)}"
         )

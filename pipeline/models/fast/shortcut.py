@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from pipeline.models.probe import Observation, observe
 from pipeline.system.digests import config_digest
 from pipeline.system.progress import note
+from pipeline.system.system_errors import raise_if_of_system
 
 
 class Shortcut(Protocol):
@@ -62,7 +63,8 @@ def _equal(model: Any, shortcuts: Sequence[Shortcut], plain: Observation) -> boo
         shortcut.apply()
     try:
         return plain.equals(observe(model))
-    except Exception:  # an architecture that a shortcut was not made for may raise anything
+    except Exception as error:  # an architecture that a shortcut was not made for may raise anything
+        raise_if_of_system(error)
         return False
     finally:
         for shortcut in reversed(shortcuts):

@@ -13,10 +13,10 @@ from pipeline.cache.format import arrow
 from pipeline.cache.format.columns import LOGITS, cls_column
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.open import open_cache
-from pipeline.cache.shard_sources import map_file
 from pipeline.data.batching import BatchOrder, collate
 from pipeline.distillation.targets import CachedTargets
 from pipeline.models.accelerator import keep_freed_memory
+from pipeline.system.mapped_files import map_file
 from stages.benchmarks.contenders.random_reads import Gather, Turn, batches_of, cache_gather
 from stages.benchmarks.harness.timing import Measured
 

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from pipeline.errors import BadRun, one_line, shell_line
 from pipeline.system.files import read_json, write_json
 from pipeline.system.lease import directory_lease, is_free, leave_directory
+from pipeline.system.system_errors import raise_if_of_system
 from pipeline.training.run_reader import read_curve
 from stages.sweep.execution.worker import ProgressUpdate
 from stages.sweep.search.record import FINISHED, RUNNING, SweepRecord, TrialRecord
@@ -75,6 +76,7 @@ class SweepDirectory:
                 f"{self.path} is not a sweep directory (no {SWEEP}). Pass the --out directory of a sweep"
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise_if_of_system(error)
             raise BadRun(f"{self.path / SWEEP} is damaged ({one_line(error)}). Start again in another --out") from error
         return content
 
@@ -87,7 +89,8 @@ class SweepDirectory:
             if not all(isinstance(number, int | float) for number in numbers):
                 raise ValueError("fields of other types")
             return float(content["seconds"]), content["finished"] is True, live
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise_if_of_system(error)
             return 0.0, False, {}
 
     def write_progress(self, seconds: float, live: Mapping[str, ProgressUpdate], finished: bool = False) -> None:

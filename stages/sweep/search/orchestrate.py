@@ -21,7 +21,7 @@ from stages.sweep.search.directory import PAGE, SweepDirectory
 from stages.sweep.search.estimate import Estimate, estimate, estimate_text
 from stages.sweep.search.packing import pack_size
 from stages.sweep.search.record import FAILED, FINISHED, PRUNED, SweepRecord
-from stages.sweep.search.search import Search
+from stages.sweep.search.search import DIVERGED, Search
 from stages.sweep.search.space import Space, read_space
 from stages.sweep.search.strategies import STRATEGIES, make_plan
 from stages.sweep.search.study import Study
@@ -42,6 +42,7 @@ class SweepResult:
     reused: int  # complete before this call
     teacher_forwards: int
     best: dict[str, Any] | None  # config, metrics, out
+    failures: list[dict[str, Any]]  # trial, parameters, out, error
     seconds: float
     training_seconds: float  # of the trials of this call, from opening the cache to writing the run
     examples_trained: int  # in this call
@@ -74,10 +75,15 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         directory.write_progress(before + seconds, {}, finished=True)
         record = directory.record(study, {}, before + seconds, finished=True)
         write_page(record, directory.path / PAGE)
-    if not record.count(FINISHED) and record.count(FAILED):
+    failed = [trial for trial in record.trials if trial.state == FAILED]
+    if failed and not record.count(FINISHED):
         show = shell_line("sweep", "show", directory.path)
-        raise BadRun(f"no trial finished, {record.count(FAILED)} failed. See why: {show}. Then add --retry-failed")
+        diverged = all(study.trials()[trial.number].user_attrs.get("cause") == DIVERGED for trial in failed)
+        way_on = "Lower lr in --space, and name another --out" if diverged else "Then add --retry-failed"
+        raise BadRun(f"no trial finished, {len(failed)} failed. See why: {show}. {way_on}")
     print(leaderboard.leaders(record))
+    for line in leaderboard.failures(record):
+        note(f"failed: {line}")
     note(f"see {directory.path / PAGE}")
     return SweepResult(
         "sweep",
@@ -89,6 +95,10 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         searching.reused,
         searching.teacher_forwards,
         _best(record, study),
+        [
+            {"trial": trial.number, "parameters": trial.parameters, "out": trial.out, "error": trial.error}
+            for trial in failed
+        ],
         round(seconds, 2),
         round(searching.training_seconds, 2),
         searching.examples,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DistillError, Interrupted
+from pipeline.errors import DistillError, Interrupted, TrainingDiverged
 from pipeline.system.interrupts import StopRequest
 from pipeline.training.run_directory import forget_checkpoint
 from stages.sweep.execution import worker
@@ -21,8 +21,9 @@ from stages.sweep.search.study import Distributions, Study, state_of
 from stages.sweep.search.trials import Trial
 from stages.sweep.search.waves import Strategy, Wave, ranked
 
-SAME_FAILURES = 3  # failures in a row with one cause, after which the sweep stops
+SAME_FAILURES = 3  # failures in a row with one cause, after which the sweep stops if there is more to try
 POLL_SECONDS = 0.5
+DIVERGED = TrainingDiverged.__name__
 BUSY_SECONDS = 5.0  # until a trial that another process trains is looked at again
 
 
@@ -50,7 +51,7 @@ class Search:
         self.training_seconds = 0.0
         self._finished_before = {key for key in study.numbers if self._state(key) == FINISHED}
         self._counted: set[str] = set()
-        self._causes: deque[str] = deque(maxlen=SAME_FAILURES)
+        self._causes: deque[tuple[str, str]] = deque(maxlen=SAME_FAILURES)  # (cause, error)
 
     def run(self, strategy: Strategy) -> None:
         """Run a strategy to its end.
@@ -78,6 +79,8 @@ class Search:
         """
         scores: dict[str, float] = {}
         unsettled = [trial for trial in wave.trials if not self._is_settled(trial, wave.share, scores)]
+        if not all(self._has_score(trial) for trial in unsettled):  # unlike those that go on from a rung
+            self._stop_at_same_failures()
         waiting = deque((0.0, trial) for trial in unsettled)
         active: dict[str, tuple[int, Trial]] = {}  # key -> number of the job, and the trial
         jobs = itertools.count()
@@ -100,6 +103,8 @@ class Search:
                     continue
                 _, trial = active.pop(event.key)
                 self._ended(trial, event, wave, scores)
+                if waiting:
+                    self._stop_at_same_failures()
                 if event.kind in (worker.BUSY, worker.INTERRUPTED):  # by a signal to its process: it goes on
                     waiting.append((time.monotonic() + BUSY_SECONDS, trial))
             self.on_change(self, None)
@@ -135,8 +140,8 @@ class Search:
         if state == FINISHED or result is not None:
             if state is None and result is not None:  # complete, and not by this sweep
                 self._begin(trial)
-                score = next(iter(result["metrics"][trial.selection_split].values()))
-                self.study.end(trial.key, FINISHED, score, metrics=result["metrics"], reused=True)
+                reached = next(iter(result.metrics[trial.selection_split].values()))
+                self.study.end(trial.key, FINISHED, reached, metrics=result.metrics, reused=True)
             if trial.key not in self._counted:
                 self._counted.add(trial.key)
                 self.reused += trial.key in self._finished_before or state is None
@@ -174,14 +179,9 @@ class Search:
         self.study.add_cost(trial.key, examples=outcome.examples, seconds=round(outcome.seconds, 2))
         if outcome.kind == worker.FAILED:
             self.study.end(trial.key, FAILED, error=outcome.error, cause=outcome.cause)
-            self._causes.append(outcome.cause or "")
+            if outcome.cause != DIVERGED:  # which is the setting's doing: the next one may train
+                self._causes.append((outcome.cause or "", outcome.error or ""))
             self.on_change(self, f"trial {self.study.numbers[trial.key]} failed: {outcome.error}")
-            if len(self._causes) == SAME_FAILURES and len(set(self._causes)) == 1:
-                self.engine.stop()
-                raise SweepStopped(
-                    f"{SAME_FAILURES} trials in a row failed for the same reason ({outcome.error}). Fix this, then run "
-                    "the same command with --retry-failed"
-                )
         if outcome.kind in (worker.DONE, worker.STOPPED):
             self._causes.clear()
             assert outcome.score is not None
@@ -195,6 +195,20 @@ class Search:
         if wave.keep is not None:
             for loser in ranked(wave.trials, scores)[wave.keep :]:  # whatever the others reach, these do not continue
                 forget_checkpoint(Path(loser.config.out or ""), loser.steps(wave.share))
+
+    def _has_score(self, trial: Trial) -> bool:
+        recorded = self.study.trial(trial.key)
+        return recorded is not None and bool(recorded.intermediate_values)
+
+    def _stop_at_same_failures(self) -> None:
+        """Raise `SweepStopped` if the last trials failed for one cause; called while there is more to try."""
+        if len(self._causes) < SAME_FAILURES or len({cause for cause, _ in self._causes}) > 1:
+            return
+        self.engine.stop()
+        raise SweepStopped(
+            f"{SAME_FAILURES} trials in a row failed for the same reason ({self._causes[-1][1]}). Fix this, then run "
+            "the same command with --retry-failed"
+        )
 
     def _interrupt(self) -> None:
         number = self.stop.number

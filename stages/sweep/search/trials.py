@@ -18,6 +18,7 @@ from pipeline.errors import BadCache, BadOption
 from pipeline.training.loop import Schedule
 from pipeline.training.run_directory import RunDirectory
 from pipeline.training.run_reader import checkpoint_step
+from pipeline.training.student import StudentResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +60,10 @@ class Trial:
         """Return the number of steps of a share of the whole training, at least one."""
         return max(1, math.ceil(share * self.total - 1e-9))
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> StudentResult | None:
         """Return the result of its run if that is complete. Raises `BadRun` if something else is in its place."""
         directory = Path(self.config.out or "")
-        return RunDirectory(directory, "train-student", self.recipe.options, self.recipe.inputs).finished()
+        return RunDirectory(directory, "train-student", self.recipe.options, self.recipe.inputs).finished(StudentResult)
 
     @property
     def total(self) -> int:

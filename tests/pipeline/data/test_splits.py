@@ -82,9 +82,9 @@ class Watched:
     def __init__(self, mapping, file, asked):
         self.mapping, self.file, self.asked = mapping, file, asked
 
-    def madvise(self, option, start, length):
+    def advise(self, option, start, length):
         self.asked.append((option, self.file, start, length))
-        self.mapping.madvise(option, start, length)
+        self.mapping.advise(option, start, length)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_file_system_that_takes_no_advice(wide, advised, monkeypatch):
     def refuse(*_):
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(Watched, "madvise", refuse)
+    monkeypatch.setattr(Watched, "advise", refuse)
     wide.prefetch(["cls_01"], np.array([1, 2999]))
     assert np.array_equal(wide.gather("cls_01", np.array([1, 2999])), wide.column("cls_01")[[1, 2999]])
 

@@ -146,9 +146,12 @@ def test_convert_refuses_damaged_shard(call, tiny, tmp_path, part):
 @pytest.mark.parametrize(
     "kind,reason",
     [
-        ("flipped", "its bytes are not those of the manifest"),
-        ("gone", "No such file or directory"),
-        ("link", "it is not a regular file"),
+        (
+            "flipped",
+            "is damaged (its bytes are not those of the manifest). Run: python cli.py cache verify {} --repair",
+        ),
+        ("gone", "is damaged (No such file or directory). Run: python cli.py cache verify {} --repair"),
+        ("link", "is a link, and a cache holds its files itself. Copy it, and use the copy: cp -rL {} {}-copy"),
     ],
 )
 def test_convert_refuses_damaged_teacher(call, tiny, tmp_path, kind, reason):
@@ -161,10 +164,7 @@ def test_convert_refuses_damaged_teacher(call, tiny, tmp_path, kind, reason):
     if kind == "link":
         file.symlink_to(tmp_path / "elsewhere")
     result = call("cache", "convert", source, tmp_path / "out")
-    assert (result.code, result.error) == (
-        2,
-        f"Error: {file} is damaged ({reason}). Run: python cli.py cache verify {source} --repair",
-    )
+    assert (result.code, result.error) == (2, f"Error: {file} {reason.format(source, source)}")
     assert not (tmp_path / "out").exists()
 
 

@@ -142,29 +142,59 @@ def test_ctrl_c_writes_checkpoints_and_says_how_to_go_on(tiny, space, call):
     assert call("sweep", "status", "sweeps/s").json["trials"]["running"] == 0
 
 
-def test_a_trial_that_diverges_is_recorded_and_three_alike_stop_the_sweep(tiny, space, call):
-    space.write_text('method = "ft"\nprecision = "float32"\nepochs = 1\nlr = [1e-3, 1e30, 2e-3]\nwarmup = 0\n')
+DIVERGES = 'method = "ft"\nprecision = "float32"\nepochs = 1\nwarmup = 0\nlr = {}\n'
+
+
+def test_trials_that_diverge_are_named_and_stop_nothing(tiny, space, call):
+    space.write_text(DIVERGES.format("[1e30, 2e30, 3e30, 1e-3]"))
     found = call(*words(tiny, space, "--strategy", "grid"))
-    assert found.code == 0 and (found.json["finished"], found.json["failed"]) == (2, 1)
-    page = Path("sweeps/s/sweep.html").read_text()
-    assert "not finite at step" in page
+    assert found.code == 0 and (found.json["finished"], found.json["failed"]) == (1, 3)
+    assert [failure["parameters"]["lr"] for failure in found.json["failures"]] == [1e30, 2e30, 3e30]
+    assert all("not finite at step" in failure["error"] for failure in found.json["failures"])
+    assert "failed: trial 0: the loss or its gradient is not finite at step" in found.stderr
+    assert "not finite at step" in Path("sweeps/s/sweep.html").read_text()
     again = call(*words(tiny, space, "--strategy", "grid"))
-    assert (again.json["failed"], again.json["examples_trained"]) == (1, 0)
+    assert (again.json["failed"], again.json["examples_trained"]) == (3, 0)
     retried = call(*words(tiny, space, "--strategy", "grid", "--retry-failed"))
-    assert retried.json["failed"] == 1 and retried.json["trials"] == 3 and retried.json["examples_trained"] > 0
-    space.write_text('method = "ft"\nprecision = "float32"\nepochs = 1\nlr = [1e30, 2e30, 3e30, 1e-3]\nwarmup = 0\n')
-    stopped = call(*words(tiny, space, "--strategy", "grid", out="sweeps/t"))
-    space.write_text('method = "ft"\nprecision = "float32"\nepochs = 1\nlr = 1e30\nwarmup = 0\n')
+    assert retried.code == 0 and retried.json["failed"] == 3 and retried.json["trials"] == 4
+    assert retried.json["examples_trained"] > 0
+    space.write_text(DIVERGES.format("1e30"))
     none = call(*words(tiny, space, "--strategy", "grid", out="sweeps/none"))
     assert none.code == 2 and none.error.endswith(
-        "no trial finished, 1 failed. See why: python cli.py sweep show sweeps/none. Then add --retry-failed"
+        "no trial finished, 1 failed. See why: python cli.py sweep show sweeps/none. Lower lr in --space, and name "
+        "another --out"
     )
-    assert (
-        stopped.code == 2
-        and "3 trials in a row failed for the same reason (the loss or its gradient is not finite" in stopped.error
+
+
+@pytest.mark.parametrize("strategy", ["grid", "bayes"])
+def test_three_failures_alike_stop_a_sweep_with_more_to_try(tiny, space, call, monkeypatch, strategy):
+    def failing(configs, *_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("pipeline.training.student.advance_pack", failing)
+    space.write_text(DIVERGES.format("[1e-3, 2e-3, 3e-3, 4e-3]"))
+    stopped = call(*words(tiny, space, "--strategy", strategy))
+    assert stopped.code == 2 and stopped.error == (
+        "Error: 3 trials in a row failed for the same reason (MemoryError: no room). Fix this, then run the same "
+        "command with --retry-failed"
     )
-    assert stopped.error.endswith("Fix this, then run the same command with --retry-failed")
-    assert call("sweep", "status", "sweeps/t").json["trials"]["failed"] == 3
+    assert call("sweep", "status", "sweeps/s").json["trials"]["failed"] == 3
+
+
+def test_three_failures_alike_at_the_end_of_a_sweep_leave_the_others(tiny, space, call, monkeypatch):
+    from pipeline.training import student
+
+    advance_pack = student.advance_pack
+
+    def failing(configs, *more):
+        if configs[0].lr > 1e-3:
+            raise MemoryError("no room")
+        return advance_pack(configs, *more)
+
+    monkeypatch.setattr(student, "advance_pack", failing)
+    space.write_text(DIVERGES.format("[1e-3, 2e-3, 3e-3, 4e-3]"))
+    found = call(*words(tiny, space, "--strategy", "grid"))
+    assert found.code == 0 and (found.json["finished"], found.json["failed"]) == (1, 3)
 
 
 def grid_whose_first_process_gets(number, tiny, space):

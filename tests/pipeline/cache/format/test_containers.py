@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.cache.format.columns import check_columns, column_types
 from pipeline.cache.format.containers import CONTAINERS
-from pipeline.cache.shard_sources import map_file
 from pipeline.config.shared import CONTAINER_NAMES
 from pipeline.data.ragged import Ragged
+from pipeline.system.mapped_files import map_file
 from tests.helpers.paths import ROOT
 
 each = pytest.mark.parametrize("name", CONTAINERS)

@@ -1,0 +1,135 @@
+"""Opening a cache where the system refuses, or with a store that is none."""
+
+import errno
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from pipeline.cache import teacher_config
+from pipeline.cache.format.manifest_validation import read_manifest
+from pipeline.cache.full_check import damaged_files
+from pipeline.cache.leftovers import find_leftovers
+from pipeline.cache.open import open_cache
+from pipeline.cache.shards import Shard
+from pipeline.cache.teacher_config import damaged_teacher
+from pipeline.cache.writer import CacheWriter
+from pipeline.errors import BadCache, BadOption, DamagedCache
+from tests.helpers.limits import open_files_left
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+def test_a_cache_keeps_no_file_open_for_each_shard(tiny, store):
+    with open_files_left(3):
+        cache = open_cache(tiny.arrow, store)
+        shards = [shard for split in cache.splits.values() for shard in split.shards]
+        columns = [shard["logits"] for shard in shards]
+        assert damaged_files(tiny.arrow, cache.manifest, lambda _: None) == {}
+    assert len(shards) >= 7 and all(np.isfinite(column).all() for column in columns)
+
+
+def read_shard(directory):
+    manifest = read_manifest(directory)
+    cache = open_cache(directory)
+    with open_files_left(0):
+        Shard(cache.source, manifest, "train", 0)["logits"]
+
+
+def check_teacher(directory):
+    cache = open_cache(directory)
+    with open_files_left(0):
+        cache.check_teacher(2)
+
+
+@pytest.mark.parametrize("container", ["arrow", "hdf5"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        open_cache,
+        read_shard,
+        check_teacher,
+        find_leftovers,
+        lambda directory: damaged_files(directory, MANIFESTS[directory], lambda _: None),
+        lambda directory: CacheWriter(directory, MANIFESTS[directory].fields, directory.name).finished(),
+    ],
+    ids=["open", "shard", "teacher", "gc", "verify", "write"],
+)
+def test_a_limit_of_the_system_is_not_damage(tiny, container, read):
+    directory = getattr(tiny, container)
+    MANIFESTS[directory] = read_manifest(directory)
+    with pytest.raises(OSError) as error:
+        if read in (read_shard, check_teacher):
+            read(directory)
+        else:
+            with open_files_left(0):
+                read(directory)
+    assert error.value.errno == errno.EMFILE
+    open_cache(directory)
+
+
+MANIFESTS = {}
+
+
+def test_records_of_an_unfinished_cache_are_not_taken_for_absent(tiny, tmp_path):
+    out = shutil.copytree(tiny.arrow, tmp_path / "cache")
+    manifest = read_manifest(out)
+    (out / "manifest.json").unlink()
+    writer = CacheWriter(out, manifest.fields, "arrow")
+    writer.start()
+    try:
+        writer.record("train", 0, manifest.splits["train"].shards[0])
+        with open_files_left(0):
+            for look in (lambda: writer.written("train", 0), writer.teacher_files, writer.finished):
+                with pytest.raises(OSError, match="Too many open files"):
+                    look()
+        assert writer.written("train", 0) is not None
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (
+            ImportError("Could not import module 'BertModel'"),
+            BadCache,
+            "the teacher in this cache cannot be loaded here",
+        ),
+        (OSError(errno.EMFILE, "Too many open files"), OSError, "Too many open files"),
+        (MemoryError("no room"), MemoryError, "no room"),
+        (ValueError("config.json has hidden_size 8, not 32"), DamagedCache, "the teacher in this cache is damaged"),
+    ],
+)
+def test_a_teacher_that_the_system_cannot_load_is_not_damaged(tiny, store, monkeypatch, error, kind, text):
+    def failing(_):
+        raise error
+
+    monkeypatch.setattr(teacher_config, "load_config", failing)
+    with pytest.raises(kind, match=text) as raised:
+        open_cache(tiny.arrow, store).check_teacher(2)
+    assert ("damaged" in str(raised.value)) == (kind is DamagedCache)
+    with pytest.raises(kind):
+        raise damaged_teacher(tiny.arrow / "teacher", error)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"), [(lambda path: path.write_text(""), "a file"), (os.symlink, "a link to nothing")]
+)
+@pytest.mark.parametrize("below", ["", "deep/er"])
+def test_a_store_that_is_no_directory_is_refused(tiny, tmp_path, monkeypatch, make, reason, below):
+    place = tmp_path / "place"
+    make(*((place,) if reason == "a file" else ("nowhere", place)))
+    text = f"the store {place / below}: {place} is {reason}. Name a directory with --store or PKD_STORE"
+    for location in (str(tiny.arrow), "file:///none/toy"):
+        with pytest.raises(BadOption) as error:
+            open_cache(location, place / below)
+        assert str(error.value) == text
+    monkeypatch.setenv("PKD_STORE", str(place / below))
+    open_cache(tiny.arrow)  # which needs no store
+    with pytest.raises(BadOption):
+        open_cache("file:///none/toy")
