@@ -12,11 +12,11 @@ from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache, splits_of_role
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import EvaluateConfig
-from pipeline.data.metrics import agreements, measure_splits
 from pipeline.data.places import missing, name_of
 from pipeline.data.sources import load_rows
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tokenize import tokenize
-from pipeline.errors import BadCache, BadOption, BadRows
+from pipeline.errors import BadCache, BadOption, BadRows, BadRun
 from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer
 from pipeline.system.cpu import require_single_process
@@ -49,27 +49,31 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     cache = _cache(config.cache, record.get("cache"))
     if cache:
         _check_cache(cache, record, tokenizer)
-        kind, metrics, splits = cache.manifest.kind, cache.manifest.task.metrics, cache.splits
+        metrics, splits = cache.manifest.task_metrics.judged_by(record["config"].get("metric")), cache.splits
     else:
         source = _rows(record["rows"])
         rows, length = load_rows(source), source.max_length
-        kind, metrics = rows.task.kind, rows.task.metrics
+        metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels)
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
     if not any(part.labelled for part in chosen.values()):
         raise BadOption(f"split {config.split} does not have labels to measure against. Use another --split")
+    try:
+        metrics = metrics.of_model(model.config)
+    except ValueError as error:
+        raise BadRun(f"{model_path}: its configuration is damaged ({error}). Train the run again") from error
     accelerator = make_accelerator(resolve_precision(config.precision))
     model = prepare_for_cls(model, accelerator.device)
     with cache.check_in_background(_columns(cache, chosen)) if cache else nullcontext() as check:
         logits = {name: predict(model, part, tokenizer.pad_token_id, accelerator) for name, part in chosen.items()}
-        agreement = agreements(kind, logits, chosen) if cache else {}
+        agreement = metrics.agreements(logits, chosen, cache.manifest.kind) if cache else {}
         if check:
             check.wait()
     return EvaluateResult(
         "evaluate",
         str(directory),
         round(time.monotonic() - started, 2),
-        measure_splits(kind, metrics, logits, chosen),
+        metrics.measure_splits(logits, chosen),
         {name: len(part) for name, part in chosen.items()},
         agreement,
     )

@@ -7,9 +7,10 @@ from typing import Any
 
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import FinetuneTeacherConfig
-from pipeline.data.metrics import measure_splits
 from pipeline.data.sources import load_rows
 from pipeline.data.splits import Split, rows_digest, selection_split
+from pipeline.data.task_kinds import check_class_weights, weighted
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import TEST, TRAIN, role_of
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.losses import Objective
@@ -46,6 +47,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     started = time.monotonic()
     rows = load_rows(config)
     task, out = rows.task, Path(config.out or f"runs/{config.task}/teacher")
+    check_class_weights(task.kind, config.class_weights)
     name = locate(config.model)
     tokenizer = load_tokenizer(name, config.revision)
     seed_everything(config.seed)
@@ -70,7 +72,9 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
         return TeacherResult(**finished)
     accelerator = make_accelerator(precision)
     with directory.claimed(accelerator, config.resume):
-        learner = EncoderLearner(model, Objective(task.kind), config, accelerator, tokenizer.pad_token_id)
+        kind = weighted(task.kind, config.class_weights, splits[TRAIN].labels, task.num_logits)
+        learner = EncoderLearner(model, Objective(kind), config, accelerator, tokenizer.pad_token_id)
+        metrics = TaskMetrics(task.kind, task.metrics, task.labels)
         chosen = selection_split(dev)
         selection = dev[chosen] if chosen else None
         training = Training(
@@ -78,7 +82,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
             splits[TRAIN],
             NoTargets(),
             selection,
-            task.metrics,
+            metrics,
             config,
             accelerator,
             directory,
@@ -87,11 +91,14 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
         trained = training.train()
         assert isinstance(trained, TrainingResult)
         logits = {split: learner.predict(part) for split, part in dev.items()}
+        if selection is not None:
+            metrics = metrics.tuned(logits[selection.name], selection.labels)
+        learner.configure(metrics.kind)
         result = TeacherResult(
             "finetune-teacher",
             str(out),
             round(time.monotonic() - started, 2),
-            measure_splits(task.kind, task.metrics, logits, dev),
+            metrics.measure_splits(logits, dev),
             parameter_count(learner.bare),
             round(trained.examples_per_second, 1),
         )
@@ -100,7 +107,8 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
             "origin": rows.origin,
             **trained.as_json(),
         }
-        directory.complete(learner, tokenizer.save_pretrained, logits, result, record)
+        stored = {split: metrics.kind.stored(values) for split, values in logits.items()}
+        directory.complete(learner, tokenizer.save_pretrained, stored, result, record)
     return result
 
 

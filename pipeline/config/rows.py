@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.options import Options, option
+from pipeline.config.shared import metric_option
 
 
 def _files_option(help: str) -> Any:
@@ -57,7 +58,28 @@ class RowsConfig(Options):
         None, help="one text column, or two separated by a comma", group="Rows", metavar="A[,B]"
     )
     label_column: str | None = option(
-        None, help="column of the class: any strings or whole numbers", group="Rows", metavar="C"
+        None,
+        help="column of the class: any strings or whole numbers; lists of them in a multi-label task; a score with "
+        "--regression",
+        group="Rows",
+        metavar="C",
+    )
+    regression: bool = option(
+        False,
+        help="the labels of your rows are scores, of any range",
+        group="Rows",
+        omit_default=True,
+    )
+    label_separator: str | None = option(
+        None,
+        help="a row has any number of labels, none included, separated by this in its label column (columns of lists "
+        "do not need it)",
+        group="Rows",
+        metavar="TEXT",
+        omit_default=True,
+    )
+    metric: str | None = metric_option(
+        "metric that judges: weights, a weak teacher, and trials of sweeps  [default: the task's first]", "Rows"
     )
     max_length: int = option(
         128, help="maximum length of an input in tokens, special tokens included", group="Rows", low=8

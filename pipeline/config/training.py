@@ -10,6 +10,7 @@ from pipeline.config.shared import (
     StoreConfig,
     TrainingConfig,
     epochs_option,
+    metric_option,
     precision_option,
     ray_address_option,
     revision_option,
@@ -148,6 +149,9 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
     )
     beta: float = option(
         100.0, help="weight of the loss on [CLS] vectors (the patience term)", group="Distillation", low=0
+    )
+    metric: str | None = metric_option(
+        "metric that decides which weights and which trials are best  [default: the cache's first]", "Evaluation"
     )
     reduction: str = option(
         "reference",

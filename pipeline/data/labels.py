@@ -12,7 +12,7 @@ from pipeline.errors import BadRows, one_line
 def own_labels(train: RawSplit, column: str) -> tuple[str, ...]:
     """Return the classes of training rows, in the order of their data set if it has one.
 
-    Else they are sorted: as numbers where all are whole numbers, as text otherwise.
+    Else they are sorted.
     """
     if train.classes:
         return train.classes
@@ -24,6 +24,11 @@ def own_labels(train: RawSplit, column: str) -> tuple[str, ...]:
             fact = "is a list" if isinstance(label, list) else "no label"
             faults.add("label", *train.place(row), f"{fact} in {one_line(column)}", "Fill it in, or remove the row")
     faults.check()
+    return sorted_classes(labels, train, column)
+
+
+def sorted_classes(labels: set[str], train: RawSplit, column: str) -> tuple[str, ...]:
+    """Return classes in order: as numbers where all are whole. Raises `BadRows` for fewer than two."""
     if len(labels) < 2:
         place = one_line(train.places[0][0])
         raise BadRows(f"{place}: column {column!r} has only one label; training needs two or more")

@@ -7,10 +7,10 @@ from pipeline.config.rows import RowsConfig
 from pipeline.data.columns import Wanted
 from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset
 from pipeline.data.dev_rows import note_repeated, with_dev
-from pipeline.data.labels import numbered, own_labels
+from pipeline.data.label_columns import fitted, own_task, split_rows
 from pipeline.data.places import expand, name_of
 from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files
-from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task, role_of
+from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, role_of
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
 
@@ -33,8 +33,9 @@ def own_rows(config: RowsConfig) -> TaskRows:
     for name, part in raw.items():
         if role_of(name) == DEV:
             note_repeated(raw[TRAIN], part, name)
-    task = Task(config.task, columns, own_labels(raw[TRAIN], label), ("accuracy",))
-    return TaskRows(task, {name: numbered(part, task) for name, part in raw.items()}, origin)
+    task = own_task(config, columns, raw[TRAIN])
+    splits = {name: split_rows(part, task, config.label_separator) for name, part in raw.items()}
+    return TaskRows(fitted(task, splits[TRAIN], raw[TRAIN]), splits, origin)
 
 
 def _text_columns(config: RowsConfig) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ class SplitRows:
         """Return the rows with the classes of `old` numbered as in `new`, the same names in another order."""
         if old == new:
             return self
+        if self.labels.ndim == 2:  # a column for each class
+            return replace(self, labels=np.ascontiguousarray(self.labels[:, [old.index(label) for label in new]]))
         numbers = np.array([new.index(label) for label in old] + [UNLABELLED])  # the last one serves index -1
         return replace(self, labels=numbers[self.labels])
 

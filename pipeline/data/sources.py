@@ -1,6 +1,7 @@
 """Rows of a task from the hub, the official GLUE files, the packaged reviews, or the user's own files."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +11,31 @@ from pipeline.config.rows import RowsConfig
 from pipeline.data.glue_files import glue_rows
 from pipeline.data.own_rows import own_rows
 from pipeline.data.rows import UNLABELLED, SplitRows, TaskRows
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, Task, find_task
 from pipeline.errors import BadOption, HubUnreachable
 from pipeline.system import hub
 from pipeline.system.optional_packages import package_directory
 
-OWN_OPTIONS = ("dev_file", "test_file", "dev_fraction", "text_columns", "label_column")
+OWN_OPTIONS = ("dev_file", "test_file", "dev_fraction", "text_columns", "label_column", "regression", "label_separator")
 MOVIE_DEV_ROWS = 1500
 MOVIE_SPLIT_SEED = 20190
 
 
 def load_rows(config: RowsConfig) -> TaskRows:
-    """Return all splits of the task that `config` names.
+    """Return all splits of the task that `config` names, judged by its --metric.
 
     Raises `BadOption` for options that do not fit together, `BadRows` for rows that cannot be used,
     `HubUnreachable`, `MissingExtra`.
     """
+    rows = _rows(config)
+    if config.metric is None:
+        return rows
+    metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels).judged_by(config.metric)
+    return replace(rows, task=replace(rows.task, metrics=metrics.names))
+
+
+def _rows(config: RowsConfig) -> TaskRows:
     if config.train_file or config.dataset:
         return own_rows(config)
     given = [name for name in OWN_OPTIONS if getattr(config, name)]

@@ -6,6 +6,7 @@ GLUE: Wang et al., 2019, https://gluebenchmark.com; label order and splits as in
 import re
 from dataclasses import dataclass, replace
 
+from pipeline.data.metrics import OF_CLASS
 from pipeline.data.task_kinds import REGRESSION, SINGLE_LABEL, TaskKind
 from pipeline.errors import BadOption
 from pipeline.models.checkpoints import Head
@@ -59,11 +60,14 @@ class Task:
     @property
     def head(self) -> Head:
         """The head of a model for this task."""
-        return Head(self.num_logits, self.labels, self.kind.problem_type)
+        return Head(self.num_logits, self.labels, self.kind.problem_type, self.kind.settings)
 
     def with_labels(self, labels: tuple[str, ...]) -> "Task":
-        """Return the task with its classes in another order."""
-        return replace(self, labels=labels)
+        """Return the task with its classes in another order; metrics of class 1 stay metrics of that class."""
+        metrics = self.metrics
+        if self.num_logits == 2 and labels != self.labels:
+            metrics = tuple(f"{name}:{self.labels[1]}" if name in OF_CLASS else name for name in metrics)
+        return replace(self, labels=labels, metrics=metrics)
 
 
 _SPLITS = (

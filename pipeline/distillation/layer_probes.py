@@ -55,14 +55,13 @@ def probe(
     kind: TaskKind, vectors: np.ndarray, labels: np.ndarray, new_vectors: np.ndarray, num_logits: int
 ) -> np.ndarray:
     """Train the kind's linear model on ĥ of `vectors` [n, H] and labels; return its logits [m, C] for `new_vectors`."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if (labels == labels[0]).all():  # nothing to learn, and some models refuse it
-        return kind.as_logits(np.full(len(new_vectors), labels[0]), num_logits)
+        return kind.as_logits(np.repeat(labels[:1], len(new_vectors), 0), num_logits)
     model = make_pipeline(StandardScaler(), kind.linear_model())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", UserWarning)  # of convergence, and of classes without rows
         model.fit(normalised(vectors), labels)
     return kind.as_logits(model.predict(normalised(new_vectors)), num_logits)

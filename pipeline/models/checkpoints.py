@@ -4,9 +4,9 @@ Weights are float32, code of a checkpoint is never run, and the errors of transf
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,15 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a task: its size, the names of the classes (empty without any), transformers' `problem_type`."""
+    """The head of a task: its size, the names of the classes (empty without any), transformers' `problem_type`.
+
+    `settings` are the numbers that its predictions need, as the threshold of a multi-label task.
+    """
 
     num_logits: int
     labels: tuple[str, ...]
     problem_type: str
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     def configure(self, config: Any) -> None:
         """Set the head in a configuration."""
@@ -115,6 +119,8 @@ class Head:
         else:
             config.num_labels = self.num_logits
         config.problem_type = self.problem_type
+        for name, value in self.settings.items():
+            setattr(config, name, value)
 
 
 def load_classifier(

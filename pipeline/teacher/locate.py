@@ -1,13 +1,14 @@
 """The teacher of a task: finding it, and matching its labels to the task's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.options import option_name, values_of
 from pipeline.config.rows import ROW_PATHS, RowsConfig
+from pipeline.data.task_kinds import kind_of_model
 from pipeline.data.tasks import Task
-from pipeline.errors import BadModel, BadOption, HubUnreachable, shell_line
+from pipeline.errors import BadModel, BadOption, HubUnreachable, one_line, shell_line
 from pipeline.models.checkpoints import label_names, load_classifier, load_tokenizer, locate
 from pipeline.system.progress import note
 from pipeline.training.run_reader import RUN, STARTED
@@ -36,6 +37,12 @@ def load_teacher(
     name = find_teacher(task, rows, teacher, revision)
     tokenizer = load_tokenizer(name, revision)
     model: Any = load_classifier(name, revision=revision)
+    problem_type = getattr(model.config, "problem_type", None)
+    if not task.kind.accepts(problem_type):
+        raise BadModel(
+            f"{name} was trained for {problem_type}, but the task {task.name} is {task.kind.problem_type}. "
+            "Name another --teacher, or fine-tune one with finetune-teacher"
+        )
     if model.config.num_labels != task.num_logits:
         raise BadModel(
             f"{name} has {model.config.num_labels} labels, but the task {task.name} has {task.num_logits}. "
@@ -48,6 +55,12 @@ def load_teacher(
     elif task.kind.has_classes:
         published = task.published_labels if name == task.published_teacher else None
         task = _in_teachers_order(task, name, label_names(model.config) or published)
+    try:
+        task = replace(task, kind=kind_of_model(task.kind, model.config))
+    except ValueError as error:
+        raise BadModel(
+            f"{name}: its configuration cannot be used ({one_line(error)}). Name another --teacher"
+        ) from error
     if task.kind.has_classes:
         task.head.configure(model.config)
     return Teacher(name, model, tokenizer, task)

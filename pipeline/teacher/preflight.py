@@ -9,8 +9,8 @@ import numpy as np
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import checked_text
-from pipeline.data.metrics import constant_score, measure
 from pipeline.data.splits import Split
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import Task
 from pipeline.errors import BadCache, BadModel, BadOption, BadRows
 from pipeline.system.formatting import size
@@ -79,20 +79,22 @@ def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray
     Where its classes in another order would beat that by 10 points, the message names the order. A split with only one
     label does not decide anything.
     """
-    kind, metric = task.kind, task.metrics[0]
-    constant = constant_score(kind, metric, labels, task.num_logits)
-    reached = measure(kind, (metric,), logits, labels)[metric]
-    if constant is None or reached > constant or (labels == labels[0]).all():
+    scores = TaskMetrics(task.kind, task.metrics, task.labels).weakness(logits, labels)
+    if scores is None:
         return
-    scores = f"{metric} is {reached:.3f}, and the most frequent label alone gives {constant:.3f}"
     fact = f"on {split} the teacher's {scores}"
+    if labels.ndim == 1:
+        _check_order(task, fact, logits, labels)
+    raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher")
+
+
+def _check_order(task: Task, fact: str, logits: np.ndarray, labels: np.ndarray) -> None:
     order, accuracy = best_label_order(task.labels, logits, labels)
     if order != task.labels and accuracy >= np.bincount(labels).max() / len(labels) + MAP_GAIN:
         names = ",".join(order)
         raise BadModel(
             f"{fact}. With its classes in another order its accuracy is {accuracy:.3f}: add --label-map {names}"
         )
-    raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher")
 
 
 def best_label_order(names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> tuple[tuple[str, ...], float]:

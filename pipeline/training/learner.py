@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import Batch, by_length, collate
 from pipeline.data.splits import Split
+from pipeline.data.task_kinds import TaskKind
 from pipeline.distillation.losses import Objective, Targets
 from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.encoders import cls_vectors
@@ -108,6 +109,11 @@ class EncoderLearner:
     def predict(self, split: Split) -> np.ndarray:
         """Return logits float32 [n, C] of every example of a split, on every process."""
         return predict(self.bare, split, self.pad_id, self.accelerator)
+
+    def configure(self, kind: TaskKind) -> None:
+        """Put the settings of its predictions, as a threshold, into the model's configuration."""
+        for name, value in kind.settings.items():
+            setattr(self.bare.config, name, value)
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the model's weights on the CPU."""

@@ -77,7 +77,14 @@ def cls_layer(column: str) -> int | None:
 
 
 def column_types(
-    *, num_logits: int, label_dtype: str, token_types: bool, layers: Sequence[int], hidden: int, dtype: str
+    *,
+    num_logits: int,
+    label_dtype: str,
+    label_width: int = 0,
+    token_types: bool,
+    layers: Sequence[int],
+    hidden: int,
+    dtype: str,
 ) -> dict[str, ColumnType]:
     """Return all columns of a shard, in their order."""
     types = {
@@ -87,7 +94,7 @@ def column_types(
     }
     if token_types:
         types["token_type_ids"] = ColumnType("int8", None)
-    types["label"] = ColumnType(label_dtype)
+    types["label"] = ColumnType(label_dtype, label_width)
     types[LOGITS] = ColumnType("float32", num_logits, target=True)
     return types | {cls_column(layer): ColumnType(dtype, hidden, target=True) for layer in layers}
 
