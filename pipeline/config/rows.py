@@ -78,6 +78,19 @@ class RowsConfig(Options):
         metavar="TEXT",
         omit_default=True,
     )
+    rename_labels: str | None = option(
+        None,
+        help='labels of your rows under other names, as JSON; null leaves their rows out, "" names missing labels',
+        group="Rows",
+        metavar='\'{"pos ": "pos", "-": null}\'',
+        affects_result=False,
+    )
+    yes: bool = option(
+        False,
+        help="take the labels of your rows as they are, also where they look like a mistake",
+        group="Rows",
+        affects_result=False,
+    )
     metric: str | None = metric_option(
         "metric that judges: weights, a weak teacher, and trials of sweeps  [default: the task's first]", "Rows"
     )

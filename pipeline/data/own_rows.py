@@ -9,6 +9,7 @@ from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset
 from pipeline.data.dev_rows import note_repeated, with_dev
 from pipeline.data.label_columns import fitted, own_task, split_rows
 from pipeline.data.places import expand, name_of
+from pipeline.data.renamed_labels import renamed
 from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files
 from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, role_of
 from pipeline.errors import BadOption, BadRows, one_line
@@ -17,14 +18,18 @@ from pipeline.system.progress import note
 _DEV_NAME = re.compile(r"(validation|valid|val|dev)(?=_|$)")
 
 
-def own_rows(config: RowsConfig) -> TaskRows:
-    """Return the splits of the user's files or data set. Raises `BadOption`, `BadRows`, `HubUnreachable`."""
+def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> TaskRows:
+    """Return the splits of the user's files or data set; `classes` of a trained model replace those of the rows.
+
+    Raises `BadOption`, `BadRows`, `HubUnreachable`.
+    """
     columns = _text_columns(config)
     label = str(config.label_column)
     if config.dataset:
         raw, origin = _dataset_rows(config.dataset, columns, label), f"data set {name_of(config.dataset)}"
     else:
         raw, origin = _file_rows(config, columns, label)
+    raw = renamed(raw, config.rename_labels, config.label_separator)
     if config.dev_fraction:
         if dev := [name for name in raw if role_of(name) == DEV]:
             raise BadOption(f"there are dev rows already ({one_line(dev[0])}): leave --dev-fraction out")
@@ -33,8 +38,8 @@ def own_rows(config: RowsConfig) -> TaskRows:
     for name, part in raw.items():
         if role_of(name) == DEV:
             note_repeated(raw[TRAIN], part, name)
-    task = own_task(config, columns, raw[TRAIN])
-    splits = {name: split_rows(part, task, config.label_separator) for name, part in raw.items()}
+    task = own_task(config, columns, raw[TRAIN], classes)
+    splits = {name: split_rows(part, task, name, config, classes is not None) for name, part in raw.items()}
     return TaskRows(fitted(task, splits[TRAIN], raw[TRAIN]), splits, origin)
 
 

@@ -17,27 +17,39 @@ from pipeline.errors import BadOption, HubUnreachable
 from pipeline.system import hub
 from pipeline.system.optional_packages import package_directory
 
-OWN_OPTIONS = ("dev_file", "test_file", "dev_fraction", "text_columns", "label_column", "regression", "label_separator")
+OWN_OPTIONS = (
+    "dev_file",
+    "test_file",
+    "dev_fraction",
+    "text_columns",
+    "label_column",
+    "regression",
+    "label_separator",
+    "rename_labels",
+    "yes",
+)
 MOVIE_DEV_ROWS = 1500
 MOVIE_SPLIT_SEED = 20190
 
 
-def load_rows(config: RowsConfig) -> TaskRows:
+def load_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> TaskRows:
     """Return all splits of the task that `config` names, judged by its --metric.
+
+    `classes` are those of a model that was trained on the user's own rows, in its order.
 
     Raises `BadOption` for options that do not fit together, `BadRows` for rows that cannot be used,
     `HubUnreachable`, `MissingExtra`.
     """
-    rows = _rows(config)
+    rows = _rows(config, classes)
     if config.metric is None:
         return rows
     metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels).judged_by(config.metric)
     return replace(rows, task=replace(rows.task, metrics=metrics.names))
 
 
-def _rows(config: RowsConfig) -> TaskRows:
+def _rows(config: RowsConfig, classes: tuple[str, ...] | None) -> TaskRows:
     if config.train_file or config.dataset:
-        return own_rows(config)
+        return own_rows(config, classes)
     given = [name for name in OWN_OPTIONS if getattr(config, name)]
     if given:
         raise BadOption(f"{option_name(given[0])} belongs to your own rows: give --train-file as well")
