@@ -30,19 +30,17 @@ def check_classes(train: RawSplit, column: str, renames: Mapping[str, str | None
     facts = [f"{_rows(train, label, counts)} is the name of its column, a repeated header" for label in header]
     facts += [f"{_rows(train, label, counts)} is how files write a missing label" for label in marks]
     facts += [
-        f"{_rows(train, name, counts)} differs from {quoted(best)} ({counts[best]:,} rows) only in case, white space or "
-        "the spelling of a number"
+        f"{_rows(train, name, counts)} differs from {quoted(best)} ({counts[best]:,} rows) only in case, white space "
+        "or the spelling of a number"
         for best, name in twins
     ]
     if facts:
         more = f"; and {len(facts) - MOST_FACTS:,} more" if len(facts) > MOST_FACTS else ""
         answer = json_word({**renames, **dict.fromkeys((*header, *marks)), **{name: best for best, name in twins}})
-        without = " (null leaves the rows out)" if header or marks else ""
-        place = one_line(train.places[0][0])
+        null = " (null leaves rows out)" if header or marks else ""
         raise BadRows(
-            f"{place}: the label {'; '.join(facts[:MOST_FACTS])}{more}. Add --rename-labels {answer} {without}; {KEEP}".replace(
-                " ;", ";"
-            )
+            f"{one_line(train.places[0][0])}: the label {'; '.join(facts[:MOST_FACTS])}{more}. "
+            f"Add --rename-labels {answer}{null}; {KEEP}"
         )
     _check_different(train, column, counts)
 
@@ -76,8 +74,8 @@ def _check_scores(train: RawSplit, column: str, labels: list[str]) -> None:
         shown = ", ".join(decimals[:3]) + (", …" if len(decimals) > 3 else "")
         raise BadRows(
             f"{one_line(train.places[0][0])}: the labels in {one_line(column, 40)} are numbers with decimals ({shown}; "
-            f"the first in {rows_of_label(train, decimals[0])}), {len(labels):,} different ones in {len(train):,} rows. "
-            f"If they are scores, add --regression; {KEEP}"
+            f"the first in {rows_of_label(train, decimals[0])}), {len(labels):,} different ones in {len(train):,} "
+            f"rows. If they are scores, add --regression; {KEEP}"
         )
 
 

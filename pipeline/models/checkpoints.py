@@ -213,8 +213,6 @@ def build_classifier(config: Any) -> nn.Module:
     return model
 
 
-def label_names(config: Any) -> tuple[str, ...] | None:
-    """Return the names of the classes in order; None where they are LABEL_0, LABEL_1, …: not names."""
-    names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
-    generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
-    return None if generic else names
+def output_names(config: Any) -> tuple[str, ...]:
+    """Return the names of the outputs in order: those of `id2label`, whatever number it begins with."""
+    return tuple(str(config.id2label[index]) for index in sorted(config.id2label))

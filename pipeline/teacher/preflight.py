@@ -9,16 +9,17 @@ import numpy as np
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import checked_text
+from pipeline.data.label_names import names_word
 from pipeline.data.splits import Split
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import Task
 from pipeline.errors import BadCache, BadModel, BadOption, BadRows
 from pipeline.system.formatting import size
+from pipeline.teacher.label_order import better_order
 
 MAX_SHARDS = 10_000  # so that the manifest stays readable
 SHARD_OVERHEAD = 16_384  # bytes of container around a shard's columns
 KEEP_LESS = "keep less with --layers or --dtype float16"
-MAP_GAIN = 0.10  # accuracy above the majority class from which another order of the labels is named
 
 
 def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence[tuple[str, int, int, int]]) -> int:
@@ -76,33 +77,20 @@ def check_shards(count: int) -> None:
 def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray) -> None:
     """Raise `BadModel` for a teacher that does no better on a dev split than the best constant prediction.
 
-    Where its classes in another order would beat that by 10 points, the message names the order. A split with only one
-    label does not decide anything.
+    Where its classes in another order would make its accuracy better by 10 points, the message names the order. A split
+    with only one label does not decide anything.
     """
-    scores = TaskMetrics(task.kind, task.metrics, task.labels).weakness(logits, labels)
-    if scores is None:
+    if (labels == labels[0]).all():
         return
-    fact = f"on {split} the teacher's {scores}"
-    if labels.ndim == 1:
-        _check_order(task, fact, logits, labels)
-    raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher")
-
-
-def _check_order(task: Task, fact: str, logits: np.ndarray, labels: np.ndarray) -> None:
-    order, accuracy = best_label_order(task.labels, logits, labels)
-    if order != task.labels and accuracy >= np.bincount(labels).max() / len(labels) + MAP_GAIN:
-        names = ",".join(order)
+    weakness = TaskMetrics(task.kind, task.metrics, task.labels).weakness(logits, labels)
+    fact = f"on {split} the teacher's {weakness}"
+    order = better_order(task.labels, logits, labels) if task.kind.has_classes and labels.ndim == 1 else None
+    if order is not None:
+        names, accuracy = order
+        present = f"on {split} the teacher's accuracy is {(logits.argmax(1) == labels).mean():.3f}"
         raise BadModel(
-            f"{fact}. With its classes in another order its accuracy is {accuracy:.3f}: add --label-map {names}"
+            f"{fact if weakness else present}. With its classes in another order its accuracy is {accuracy:.3f}: add "
+            f"--label-map {names_word(names)}"
         )
-
-
-def best_label_order(names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> tuple[tuple[str, ...], float]:
-    """Return the order of the class names that fits the logits [n, C] best, and the accuracy with it."""
-    from scipy.optimize import linear_sum_assignment
-
-    confusion = np.zeros((len(names), len(names)), np.int64)  # output, label
-    np.add.at(confusion, (logits.argmax(1), labels), 1)
-    outputs, meant = linear_sum_assignment(confusion, maximize=True)
-    order = tuple(names[label] for label in meant[np.argsort(outputs)])
-    return order, float(confusion[outputs, meant].sum() / len(labels))
+    if weakness is not None:
+        raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher")
