@@ -45,6 +45,7 @@ from pipeline.teacher.forward import BATCHING, teacher_pass
 from pipeline.teacher.locate import Teacher, find_teacher, load_teacher
 from pipeline.teacher.shard_queue import ShardTask, process_shards
 from pipeline.teacher.shard_workers import in_processes, in_this_process
+from pipeline.teacher.teacher_rows import differences
 from pipeline.training.provenance import environment, shareable, shareable_place
 from pipeline.training.run_reader import MODEL, RUN, read_run
 
@@ -128,6 +129,8 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         )
         for split, part in rows.splits.items()
     }
+    for line in differences(teacher.name, config, splits):
+        note(f"warning: {line}")
     manifest = _manifest(config, teacher, splits)
     out = Path(config.cache or f"data/{teacher.task.name}")
     writer = CacheWriter(out, manifest.fields, config.format)

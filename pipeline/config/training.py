@@ -70,9 +70,10 @@ class CacheTeacherConfig(RowsConfig):
     shard_rows: int = option(16384, help="examples per shard", group="Cache", low=1)
     label_map: str | None = option(
         None,
-        help="class names in the order of the teacher's outputs, if its configuration has none or wrong ones",
+        help="class names in the order of the teacher's outputs, or as JSON {teacher's name: task's name}, if its "
+        "configuration has none or wrong ones",
         group="Teacher",
-        metavar="A,B,…",
+        metavar="A,B,…|JSON",
     )
     allow_weak_teacher: bool = option(
         False,
@@ -186,6 +187,9 @@ class EvaluateConfig(Options):
         None,
         help="cache or URL to read the examples from  [default: the run's own cache, or its task's rows]",
         metavar="DIR|URL",
+    )
+    allow_changed_rows: bool = option(
+        False, help="measure on the task's rows although they are no longer those that the run was trained with"
     )
     precision: str = precision_option()
 

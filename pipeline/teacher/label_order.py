@@ -30,7 +30,7 @@ def with_label_map(task: Task, option: str, outputs: Sequence[str]) -> Task:
         given = parse_json_names("--label-map", option)
         names = _values(task, given, outputs) if isinstance(given, dict) else given
     if sorted(names, key=str) != sorted(task.labels):
-        raise BadOption(f"--label-map must name each of {listed(task.labels, 100)} once, not {listed([option])}")
+        raise BadOption(f"--label-map must name each of {names_word(task.labels)} once, not {one_line(option)}")
     return task.with_labels(tuple(map(str, names)))
 
 

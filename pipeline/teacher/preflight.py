@@ -1,5 +1,6 @@
 """Checks before a cache is written: the space and shards it needs, and whether its teacher is worth caching."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipeline.data.label_names import names_word
 from pipeline.data.splits import Split
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import Task
-from pipeline.errors import BadCache, BadModel, BadOption, BadRows
+from pipeline.errors import BadCache, BadModel, BadOption, BadRows, one_line
 from pipeline.system.formatting import size
 from pipeline.teacher.label_order import better_order
 
@@ -65,6 +66,17 @@ def check_labels(manifest: Manifest) -> None:
             f"the {manifest.model.classes:,} labels of {manifest.task.name} cannot be written into a manifest "
             f"({error}). "
             "Rename them, or name another --label-column"
+        ) from error
+
+
+def check_label_names(task: Task) -> None:
+    """Raise `BadRows` for names of classes that a cache could not keep: said before a teacher is trained on them."""
+    try:
+        checked_text(json.dumps([task.labels, task.labels], indent=1, ensure_ascii=False).encode())
+    except ValueError as error:
+        raise BadRows(
+            f"the {len(task.labels):,} labels of {task.name} cannot be kept in a cache ({one_line(error)}). Rename "
+            "them, or name another --label-column"
         ) from error
 
 

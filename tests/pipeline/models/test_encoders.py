@@ -8,7 +8,7 @@ import transformers
 
 from pipeline.cache.teacher_files import load_student, write_teacher_files
 from pipeline.errors import BadCache, BadModel
-from pipeline.models.checkpoints import Head, output_names, load_classifier, load_tokenizer, locate
+from pipeline.models.checkpoints import Head, load_classifier, load_tokenizer, locate, output_names
 from pipeline.models.encoders import cls_vectors, cut_config, layer_list
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from tests.helpers.encoders import MODELS, SIZES, save_pretrained_encoder, tokenizer
