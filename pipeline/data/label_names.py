@@ -11,6 +11,8 @@ from pipeline.data.cells import spelled
 from pipeline.errors import BadOption, one_line
 
 SHOWN = 40  # characters of a label in a message
+LONGEST = 200  # characters of a label that is a name, not a text
+MOST_RENAMES = 50  # in a line to paste
 _WHOLE = re.compile(r"([+-]?[0-9]{1,15})(\.0*)?")
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # what a terminal obeys, half characters
 _SIMPLE = re.compile(r"[\w.+/]+(-[\w.+/]+)*")  # needs no quotes, does not look like an option
@@ -59,6 +61,12 @@ def names_word(names: Iterable[str]) -> str:
     """Return names in order as one word for a shell: separated by commas where that is possible, else a JSON list."""
     names = list(names)
     return ",".join(names) if all(_SIMPLE.fullmatch(name) for name in names) else json_word(names)
+
+
+def rename_option(renames: Mapping[str, str | None]) -> str:
+    """Return --rename-labels as it can be pasted; empty for names so long or many that no one would paste it."""
+    is_short = len(renames) <= MOST_RENAMES and all(len(name) <= LONGEST for name in renames)
+    return f"--rename-labels {json_word(renames)}" if is_short else ""
 
 
 def parse_json_names(option: str, text: str) -> dict[str, str | None] | list[str | None]:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from pipeline.data.label_names import is_mark, json_word, quoted, spelling
+from pipeline.data.label_names import LONGEST, is_mark, quoted, rename_option, spelling
 from pipeline.data.rows import RawSplit
 from pipeline.errors import BadRows, one_line
 
@@ -36,12 +36,12 @@ def check_classes(train: RawSplit, column: str, renames: Mapping[str, str | None
     ]
     if facts:
         more = f"; and {len(facts) - MOST_FACTS:,} more" if len(facts) > MOST_FACTS else ""
-        answer = json_word({**renames, **dict.fromkeys((*header, *marks)), **{name: best for best, name in twins}})
+        answers = {**dict.fromkeys((*header, *marks)), **{name: best for best, name in twins}}
         null = " (null leaves rows out)" if header or marks else ""
-        raise BadRows(
-            f"{one_line(train.places[0][0])}: the label {'; '.join(facts[:MOST_FACTS])}{more}. "
-            f"Add --rename-labels {answer}{null}; {KEEP}"
-        )
+        answer = rename_option({**renames, **answers}) if len(counts) - len(answers) > 1 else ""
+        advice = f"Add {answer}{null}" if answer else "Fix them in the file"
+        place = one_line(train.places[0][0])
+        raise BadRows(f"{place}: the label {'; '.join(facts[:MOST_FACTS])}{more}. {advice}; {KEEP}")
     _check_different(train, column, counts)
 
 
@@ -80,11 +80,11 @@ def _check_scores(train: RawSplit, column: str, labels: list[str]) -> None:
 
 
 def _check_different(train: RawSplit, column: str, counts: Mapping[str, int]) -> None:
-    """Raise `BadRows` for about as many labels as rows: texts, identifiers or scores."""
+    """Raise `BadRows` for about as many labels as rows, or long ones: texts, identifiers or scores."""
     nearly = len(counts) > FEWEST_CLASSES and len(counts) > len(train) / 2
-    if not nearly and not (len(counts) == len(train) > 3):
+    longest = max(counts, key=len, default="")
+    if not nearly and not (len(counts) == len(train) > 3) and len(longest) <= LONGEST:
         return
-    longest = max(counts, key=len)
     raise BadRows(
         f"{one_line(train.places[0][0])}: {len(train):,} rows have {len(counts):,} different labels in "
         f"{one_line(column, 40)}, for example {quoted(longest)} ({rows_of_label(train, longest)}). If the columns are "

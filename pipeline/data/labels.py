@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipeline.data.label_names import is_mark, is_unfit, json_word, quoted, spelling
+from pipeline.data.label_names import is_mark, is_unfit, listed, quoted, rename_option, spelling
 from pipeline.data.label_questions import check_classes
 from pipeline.data.rows import UNLABELLED, RawSplit, SplitRows
 from pipeline.data.tasks import TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadRows, one_line
 
+_ESCAPES = re.compile("\x1b\\[[0-9;]*[A-Za-z]")  # colours of a terminal
 OTHERS_NAMED = 5  # labels beside the first that the task does not have
 
 
@@ -24,14 +25,14 @@ def own_labels(
     Raises `BadRows` for rows without a label, labels that cannot be names, and labels that may not be meant.
     """
     renames = renames or {}
-    labels, faults = set(), train.faults()
+    faults = train.faults()
+    labels = {label for label in train.labels if isinstance(label, str) and label.strip()}
+    readable = {label: one_line(_ESCAPES.sub("", label)) or None for label in sorted(labels) if is_unfit(label)}
     for row, label in enumerate(train.labels):
-        if isinstance(label, str) and label.strip() and not is_unfit(label):
-            labels.add(label)
-        elif isinstance(label, str) and label.strip():
-            advice = f"Fix this row, or add --rename-labels {json_word({**renames, label: one_line(label) or None})}"
-            faults.add("unfit", *train.place(row), f"the label {quoted(label)} has control characters", advice)
-        else:
+        if label in readable if isinstance(label, str) else False:
+            advice = f"Fix this row, or add {rename_option({**renames, **readable})}"
+            faults.add("unfit", *train.place(row), f"the label {quoted(str(label))} has control characters", advice)
+        elif not isinstance(label, str) or not label.strip():
             fact = "is a list" if isinstance(label, list) else "no label"
             faults.add("label", *train.place(row), f"{fact} in {one_line(column)}", without_rows(renames, label))
     faults.check()
@@ -45,7 +46,7 @@ def own_labels(
 def without_rows(renames: Mapping[str, str | None], *labels: object) -> str:
     """Return the advice for rows of these labels, which may be missing: they can be left out."""
     names = [label if isinstance(label, str) else "" for label in labels]
-    return f"Fill it in, or leave the row out: --rename-labels {json_word({**renames, **dict.fromkeys(names)})}"
+    return f"Fill it in, or leave the row out: {rename_option({**renames, **dict.fromkeys(names)})}"
 
 
 def sorted_classes(labels: set[str], train: RawSplit, column: str) -> tuple[str, ...]:
@@ -80,7 +81,8 @@ def numbered(
         try:
             numbers[label] = task.kind.parse_label(label, task.labels, by_number=task.name in TASKS)
         except ValueError as error:
-            reasons[label] = one_line(error)
+            none_of = f"the label {quoted(label)} is none of {listed(task.labels)}"
+            reasons[label] = none_of if task.kind.has_classes else one_line(error)
     if reasons and not (known_classes and split == TRAIN):
         _refuse(raw, task, counts, reasons, missing, renames or {})
     labels = [numbers.get(label if isinstance(label, str) else "", UNLABELLED) for label in raw.labels]
@@ -97,15 +99,16 @@ def _refuse(
 ) -> None:
     """Raise `BadRows` for the labels that the task does not have, with their lines and what can be done."""
     faults = raw.faults()
-    is_own = task.name not in TASKS
     first = next(label for label in _texts(raw) if label in reasons)
+    fact, rows = reasons[first], {first}
+    if first in missing and task.name not in TASKS:
+        fact, rows = "no label", missing
+    elif others := [f"{quoted(label)} ({counts[label]:,})" for label in reasons if label not in (first, *missing)]:
+        fact += f", and neither are {', '.join(others[:OTHERS_NAMED])}{', …' if len(others) > OTHERS_NAMED else ''}"
+    advice = _advice(task, first, reasons, missing, renames)
     for row, label in enumerate(_texts(raw)):
-        if label == first:
-            others = [f"{quoted(name)} ({counts[name]:,})" for name in reasons if name != first and name not in missing]
-            more = ", …" if len(others) > OTHERS_NAMED else ""
-            also = f"; so are {', '.join(others[:OTHERS_NAMED])}{more}" if others and first not in missing else ""
-            fact = "no label" if first in missing and is_own else f"{reasons[label]}{also}"
-            faults.add(label, *raw.place(row), fact, _advice(task, label, reasons, missing, renames))
+        if label in rows:
+            faults.add("label", *raw.place(row), fact, advice)
     faults.check()
 
 
@@ -123,9 +126,9 @@ def _advice(
         return part + without_rows(renames, *missing)
     same = {spelling(name): name for name in task.labels}
     alike = {name: same[spelling(name)] for name in reasons if spelling(name) in same}
-    if label in alike:
-        return f"If it is {quoted(alike[label])}, add --rename-labels {json_word({**renames, **alike})}"
-    return (
-        "Fix this row, add rows of this class to the training rows, or leave the row out: "
-        f"--rename-labels {json_word({**renames, **alike, label: None})}"
-    )
+    without = {name: None for name in reasons if name not in alike and name not in missing}
+    answer = rename_option({**renames, **alike, **without})
+    if label in alike and answer:
+        return f"If it is {quoted(alike[label])}, add {answer}"
+    leave = f", or leave such labels out: {answer}" if answer else ""
+    return f"Fix this row, add rows of this class to the training rows{leave}"

@@ -60,7 +60,7 @@ def test_another_order_of_the_labels_is_named():
 
 
 def test_another_order_has_to_be_better_by_ten_points():
-    assert refused(SST2, outputs(*[0] * 60, *[1] * 40), [1] * 58 + [0] * 2 + [0] * 10 + [1] * 30).endswith(WAY_ON)
+    assert refused(SST2, outputs(*[0] * 50, *[1] * 50), [1] * 27 + [0] * 23 + [1] * 50).endswith(WAY_ON)  # 0.73, 0.27
 
 
 def test_the_first_metric_of_the_task_decides():
