@@ -114,7 +114,7 @@ def _check_rows(config: EvaluateConfig, rows: RowsConfig, changed: Iterable[str]
     """Name the splits whose rows changed. Raises `BadRows` for one that is to be measured, unless it is allowed."""
     for split in changed:
         files = rows.dev_file if role_of(split) == DEV and not rows.dev_fraction else rows.train_file
-        place = ", ".join(map(shown, values_of(files))) or name_of(str(rows.dataset or rows.data_dir or rows.task))
+        place = ", ".join(map(name_of, values_of(files))) or name_of(str(rows.dataset or rows.data_dir or rows.task))
         fact = f"{place}: the rows or labels of {split} are not those that {name_of(config.run)} was trained with"
         if split in measured and not config.allow_changed_rows:
             raise BadRows(f"{fact}. Restore them, or measure these with --allow-changed-rows")
