@@ -183,7 +183,7 @@ def _preflight(job: Job) -> None:
     with teacher_pass(job.teacher.model, job.accelerator, manifest, available_cores()) as running:
         rate = running.tokens_per_second(splits[remaining[0][0]], *remaining[0][2:]) if remaining else 0.0
     examples = sum(stop - start for *_, start, stop in remaining)
-    tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in remaining)
+    tokens = sum(int(splits[name].tokens[start:stop].sum()) for name, _, start, stop in remaining)
     note(
         f"{writer.directory}: {examples:,} examples in {len(remaining)} shards, "
         f"[CLS] of layers {', '.join(map(str, manifest.layers)) or 'none'}; {size(needed)} needed, "
@@ -252,7 +252,7 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str,
         dtype=config.dtype,
         compute=resolve_precision(config.precision),
         batching=BATCHING,
-        sequences=1,
+        sequences=task.kind.sequences(task.num_logits),
         kind=task.kind.name,
     )
     record = ModelRecord(

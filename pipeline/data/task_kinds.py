@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.kinds.multi_label import MultiLabel
+from pipeline.data.kinds.multiple_choice import MultipleChoice
 from pipeline.data.kinds.regression import Regression, ScaledRegression
 from pipeline.data.kinds.single_label import SingleLabel
 from pipeline.data.kinds.task_kind import TaskKind as TaskKind
 from pipeline.errors import BadOption
 
 SINGLE_LABEL, REGRESSION, SCALED_REGRESSION, MULTI_LABEL = SingleLabel(), Regression(), ScaledRegression(), MultiLabel()
+MULTIPLE_CHOICE = MultipleChoice()
 TASK_KINDS: Mapping[str, TaskKind] = {
-    kind.name: kind for kind in (SINGLE_LABEL, REGRESSION, SCALED_REGRESSION, MULTI_LABEL)
+    kind.name: kind for kind in (SINGLE_LABEL, REGRESSION, SCALED_REGRESSION, MULTI_LABEL, MULTIPLE_CHOICE)
 }
 
 

@@ -20,12 +20,12 @@ from pipeline.data.batching import collate
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TASK_KINDS, TaskKind, check_class_weights, weighted
 from pipeline.data.task_metrics import TaskMetrics
-from pipeline.data.tasks import TRAIN
+from pipeline.data.tasks import TRAIN, head_of
 from pipeline.distillation.layer_map import resolve_layer_map, student_depth
 from pipeline.distillation.losses import LOSS_TERMS, Objective, objective_of
 from pipeline.errors import BadCache, BadModel, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision
-from pipeline.models.checkpoints import Head, load_classifier, load_config, load_tokenizer, locate
+from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate
 from pipeline.models.encoders import cls_vectors, depth_of
 from pipeline.models.probe import evaluation
 from pipeline.system.digests import config_digest, json_digest, tokenizer_digest, weights_digest
@@ -157,7 +157,7 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
             f"--init {init} is {config.hidden_size} wide and the teacher {model_record.hidden}: their [CLS] vectors "
             "cannot be compared. Use --method kd"
         )
-    head = Head(model_record.classes, cache.manifest.task.labels, recipe.kind.problem_type, recipe.kind.settings)
+    head = head_of(recipe.kind, cache.manifest.task.labels)
     model = load_classifier(name, head=head, layers=recipe.depth)
     digests = {"init": weights_digest(model.state_dict()), "init_config": config_digest(model.config)}
     return model, recipe.starting_from(digests)

@@ -11,6 +11,7 @@ from pipeline.data.task_kinds import MULTI_LABEL, kind_of_model
 from pipeline.data.tasks import Task
 from pipeline.errors import BadModel, BadOption, HubUnreachable, one_line, shell_line
 from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate, output_names
+from pipeline.models.encoders import is_multiple_choice
 from pipeline.system.progress import note
 from pipeline.teacher.label_order import in_teachers_order, with_label_map
 from pipeline.training.run_reader import RUN, STARTED
@@ -39,6 +40,14 @@ def load_teacher(
     name = find_teacher(task, rows, teacher, revision)
     tokenizer = load_tokenizer(name, revision)
     model: Any = load_classifier(name, revision=revision)
+    if is_multiple_choice(model.config) != task.head.multiple_choice:
+        wanted = "multiple-choice model" if task.head.multiple_choice else "classifier of single inputs"
+        raise BadModel(
+            f"{name} is a {type(model).__name__}, and the teacher of {task.name} must be a {wanted}. "
+            "Name another --teacher, or fine-tune one with finetune-teacher"
+        )
+    if task.head.multiple_choice:  # the same weights for any number of choices
+        task.head.configure(model.config)
     _check_fits(name, model.config, task)
     if label_map and not task.kind.has_classes:
         raise BadOption(f"--label-map names classes, and {task.name} does not have any: leave it out")
@@ -88,7 +97,7 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
         return locate(teacher)
     if (default / RUN).is_file():
         return locate(str(default))
-    columns = ("text_columns", "label_column", "rename_labels")
+    columns = ("text_columns", "choices_columns", "label_column", "rename_labels")
     names = [name for name in (*ROW_PATHS, "dev_fraction", *columns) if name != "test_file"]
     options = {name: getattr(rows, name) for name in names}
     if task.hub and not rows.data_dir:

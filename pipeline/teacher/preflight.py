@@ -30,7 +30,7 @@ def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence
     ragged = 2 if manifest.model.token_types else 1
     total = 0
     for name, _, start, stop in work:
-        tokens = int(splits[name].lengths[start:stop].sum())
+        tokens = int(splits[name].tokens[start:stop].sum())
         total += (stop - start) * (fixed + 8 * ragged) + tokens * token + SHARD_OVERHEAD
     return total
 

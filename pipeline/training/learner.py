@@ -22,7 +22,7 @@ from pipeline.models.encoders import cls_vectors
 
 CLIP_NORM = 1.0
 GRAD_NORM = "grad_norm"
-EVALUATION_BATCH = 64
+EVALUATION_BATCH = 64  # sequences
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -182,7 +182,7 @@ def outputs(
 ) -> np.ndarray:
     """Return the output of `forward` ([B, *shape] for a batch) for each example: float32 [len(ids), *shape]."""
     results = torch.zeros(len(ids), *shape, device=accelerator.device)
-    batches = by_length(np.arange(len(ids)), split.lengths[ids], EVALUATION_BATCH)
+    batches = by_length(np.arange(len(ids)), split.lengths[ids], split.examples_in(EVALUATION_BATCH))
     for places in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = collate(split, ids[places], pad_id).to(accelerator.device)
         with accelerator.autocast():

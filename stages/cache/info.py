@@ -11,13 +11,15 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
 from pipeline.config.cache import CacheInfoConfig
-from pipeline.data.splits import Split, selection_split
+from pipeline.data.splits import SEQUENCE_LENGTHS, Split, selection_split
 from pipeline.data.task_kinds import TaskKind
 from pipeline.data.tasks import TRAIN
 from pipeline.distillation.layer_probes import chunks, probe, probe_rows, variation
 from pipeline.errors import BadCache
 from pipeline.system.formatting import printable, size, spans, table
 from pipeline.system.progress import bar
+
+GROUPS = {"logits": "logits"} | dict.fromkeys(["input_ids", "token_type_ids", SEQUENCE_LENGTHS], "tokens")
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, exa
     column, manifest = cls_column(layer), cache.manifest
     score = None
     try:
-        varies = variation(chunks(train, column)) if train else None
+        varies = variation(chunks(train, column, manifest.fields.sequences)) if train else None
         if train and dev and examples:
             ids = probe_rows(len(train), examples)
             vectors = dev.column(column)
@@ -157,7 +159,7 @@ def _bytes(manifest: Manifest) -> dict[str, int]:
     for _, shard in manifest.shards():
         for part, extent in shard.parts.items():
             name = part.partition("/")[0]
-            group = {"logits": "logits", "input_ids": "tokens", "token_type_ids": "tokens"}.get(name, "rows")
+            group = GROUPS.get(name, "rows")
             groups["[CLS]" if name.startswith("cls_") else group] += extent.bytes
     groups["container"] = manifest.bytes - sum(groups.values())
     return groups | {"teacher": sum(record.bytes for record in manifest.teacher_files.values())}

@@ -177,6 +177,7 @@ class Manifest:
             layers=self.layers,
             hidden=self.model.hidden,
             dtype=self.dtype,
+            sequences=self.fields.sequences,
         )
 
     def text(self) -> str:

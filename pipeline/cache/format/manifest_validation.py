@@ -206,7 +206,7 @@ def _record(kind: Any, value: Mapping[str, Any]) -> Any:
 def _check(manifest: Manifest) -> None:
     """Raise ValueError where parts of a manifest contradict each other or would lead outside the directory."""
     fields, model, suffix = manifest.fields, manifest.model, CONTAINERS[manifest.container].suffix
-    if fields.format != FORMAT_VERSION or fields.sequences != 1 or fields.compute not in COMPUTE:
+    if fields.format != FORMAT_VERSION or fields.compute not in COMPUTE:
         raise ValueError("its fields are of another kind of cache")
     if not fields.splits or list(manifest.splits) != list(fields.splits):
         raise ValueError("its splits are not those of its fields")
@@ -221,6 +221,8 @@ def _check(manifest: Manifest) -> None:
         raise ValueError("its labels are not those of its fields")
     if model.classes != kind.num_logits(task.labels):
         raise ValueError(f"{model.classes} logits for {len(task.labels)} labels")
+    if fields.sequences != kind.sequences(model.classes):
+        raise ValueError(f"{fields.sequences} sequences for {model.classes} logits")
     if not TASK_NAME.fullmatch(task.name):
         raise ValueError(f"{task.name!r:.60} is not the name of a task")
     if not task.metrics or set(task.settings) != set(kind.settings):

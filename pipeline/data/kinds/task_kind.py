@@ -48,6 +48,10 @@ class TaskKind(Protocol):
         """Return the number of values in the label of an example; 0: a single value, not an array."""
         ...
 
+    def sequences(self, num_logits: int) -> int:
+        """Return S, the number of inputs of an example: 1, or the number of choices of a question."""
+        ...
+
     def describe(self, labels: Sequence[str]) -> str:
         """Return the kind, or its classes, in words."""
         ...
@@ -149,6 +153,10 @@ class CommonAnswers:
     def label_width(self, num_logits: int) -> int:
         """Return 0: the label is one value."""
         return 0
+
+    def sequences(self, num_logits: int) -> int:
+        """Return 1."""
+        return 1
 
     @property
     def settings(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ import pytest
 from pipeline.data.metrics import METRICS
 from pipeline.data.task_kinds import (
     MULTI_LABEL,
+    MULTIPLE_CHOICE,
     REGRESSION,
     SCALED_REGRESSION,
     SINGLE_LABEL,
@@ -23,7 +24,7 @@ every_kind = pytest.mark.parametrize("kind", TASK_KINDS.values(), ids=list(TASK_
 
 @every_kind
 def test_predictions_come_back_from_their_logits_and_from_what_is_stored(kind):
-    num_logits = 2 if kind.has_classes else 1
+    num_logits = 1 if kind.agreement_metric == "pearson" else 2
     width = kind.label_width(num_logits)
     predictions = np.array([[1, 0], [0, 0], [1, 1]] if width else [1, 0, 1]).astype(kind.label_dtype)
     logits = kind.as_logits(predictions, num_logits)
@@ -53,7 +54,8 @@ def test_labels_imply_the_kind_of_caches_of_format_2():
 @every_kind
 def test_a_teacher_is_of_the_kind_that_its_configuration_names(kind):
     for other in TASK_KINDS.values():
-        assert kind.accepts(other.problem_type) is (kind.problem_type == other.problem_type)
+        named = kind is MULTIPLE_CHOICE or kind.problem_type == other.problem_type
+        assert kind.accepts(other.problem_type) is named
     assert kind.accepts(None)
 
 
@@ -87,6 +89,14 @@ def test_head_has_one_logit_per_class_and_one_for_a_score():
     for kind, labels in wrong:
         with pytest.raises(ValueError, match="labels"):
             kind.num_logits(labels)
+
+
+def test_choices_are_called_by_letters_and_each_is_a_sequence():
+    assert MULTIPLE_CHOICE.num_logits(("A", "B", "C")) == 3 and MULTIPLE_CHOICE.sequences(3) == 3
+    assert all(kind.sequences(3) == 1 for kind in TASK_KINDS.values() if kind is not MULTIPLE_CHOICE)
+    for labels in ((), ("A",), ("B", "A"), ("a", "b"), tuple(map(str, range(27)))):
+        with pytest.raises(ValueError, match="labels that are not the letters of choices"):
+            MULTIPLE_CHOICE.num_logits(labels)
 
 
 def test_constant_and_doubtful_teachers():
