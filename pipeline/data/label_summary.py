@@ -28,7 +28,7 @@ def summary(rows: TaskRows, splits: Mapping[str, Split], max_length: int) -> Ite
 
 
 def _labels(task: Task, labels: np.ndarray) -> str:
-    if not task.kind.has_classes:
+    if not task.labels:
         return f"scores from {labels.min():g} to {labels.max():g}, mean {labels.mean():.4g}"
     counts = labels.sum(0) if labels.ndim == 2 else np.bincount(labels[labels >= 0], minlength=len(task.labels))
     order = np.argsort(-counts, kind="stable") if len(counts) > MOST_CLASSES else np.arange(len(counts))
@@ -36,4 +36,5 @@ def _labels(task: Task, labels: np.ndarray) -> str:
     last = order[-1]
     rest = f", … down to {one_line(task.labels[last], SHOWN)} {counts[last]:,}" if len(counts) > MOST_CLASSES else ""
     without = int((~labels.any(1)).sum()) if labels.ndim == 2 else 0
-    return f"{len(counts):,} classes: {named}{rest}" + (f"; {without:,} rows without a label" if without else "")
+    noun = "classes" if task.kind.has_classes else "choices, the right ones"
+    return f"{len(counts):,} {noun}: {named}{rest}" + (f"; {without:,} rows without a label" if without else "")

@@ -162,8 +162,8 @@ def load_classifier(
             output_loading_info=True,
         )
     _check_complete(name, model, loaded, new_head=head is not None)
-    if multiple_choice:
-        model.config.architectures = [type(model).__name__]  # by which its saved configuration is known
+    if multiple_choice or is_multiple_choice(model.config):  # by this name its configuration is known
+        model.config.architectures = [type(model).__name__]
     check_encoder(model)
     check_saves(model)
     if layers is None or layers >= depth:
