@@ -1,5 +1,6 @@
 """Run the teacher once over every split of a task and write the cache. Nothing after this needs the teacher."""
 
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
@@ -26,13 +27,12 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.config.options import command_line
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import CacheTeacherConfig
-from pipeline.data.metrics import measure
 from pipeline.data.sources import load_rows
 from pipeline.data.splits import Split, selection_split, shard_ranges, split_digest
 from pipeline.data.tasks import DEV, find_task, role_of
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.layer_map import parse_layers
-from pipeline.errors import BadModel, HubUnreachable
+from pipeline.errors import BadCache, BadModel, HubUnreachable
 from pipeline.models.accelerator import gpu_count, make_accelerator, resolve_precision
 from pipeline.models.encoders import check_max_length, depth_of
 from pipeline.system.cpu import available_cores, require_single_process
@@ -45,8 +45,9 @@ from pipeline.teacher.forward import BATCHING, teacher_pass
 from pipeline.teacher.locate import Teacher, find_teacher, load_teacher
 from pipeline.teacher.shard_queue import ShardTask, process_shards
 from pipeline.teacher.shard_workers import in_processes, in_this_process
+from pipeline.teacher.teacher_rows import differences
 from pipeline.training.provenance import environment, shareable, shareable_place
-from pipeline.training.run_reader import MODEL
+from pipeline.training.run_reader import MODEL, RUN, read_run
 
 POLL_SECONDS = 1.0
 Records = dict[tuple[str, int], ShardRecord]
@@ -114,6 +115,7 @@ def run(config: CacheTeacherConfig) -> CacheResult:
 
 def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     started = time.monotonic()
+    config = _with_teachers_metric(config)
     try:
         rows = load_rows(config)
     except HubUnreachable:  # without rows and without a teacher, the way on is to make a teacher from local files
@@ -127,10 +129,13 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         )
         for split, part in rows.splits.items()
     }
+    for line in differences(teacher.name, config, splits):
+        note(f"warning: {line}")
     manifest = _manifest(config, teacher, splits)
     out = Path(config.cache or f"data/{teacher.task.name}")
     writer = CacheWriter(out, manifest.fields, config.format)
     if (finished := writer.finished()) is not None:
+        _check_judge(out, finished, manifest)
         note(f"{out} is already this cache, complete")
         return _result(out, finished, started)
     job = Job(config, writer, manifest, teacher, splits, make_accelerator(manifest.fields.compute), nodes)
@@ -146,6 +151,25 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     return _result(out, _write(job, made, started), started)
 
 
+def _with_teachers_metric(config: CacheTeacherConfig) -> CacheTeacherConfig:
+    """Return the options with the metric that the run of the teacher was judged by, unless --metric names another."""
+    directory = Path(config.teacher or f"runs/{config.task}/teacher")
+    if config.metric or not (directory / RUN).is_file():
+        return config
+    rows = read_run(directory).get("rows", {})
+    return replace(config, metric=rows.get("metric")) if rows.get("task") == config.task else config
+
+
+def _check_judge(out: Path, finished: Manifest, wanted: Manifest) -> None:
+    """Raise `BadCache` for a finished cache that is judged by another metric."""
+    metric, judge = wanted.task.metrics[0], finished.task.metrics[0]
+    if metric != judge:
+        raise BadCache(
+            f"{out} is this cache, complete, and judged by {judge}. Give --metric {shlex.quote(metric)} to "
+            "train-student, or choose another --cache"
+        )
+
+
 def _preflight(job: Job) -> None:
     """Report what the rest needs. Raises a `DistillError` if it is not available; nothing is written yet."""
     writer, manifest, splits = job.writer, job.manifest, job.splits
@@ -159,7 +183,7 @@ def _preflight(job: Job) -> None:
     with teacher_pass(job.teacher.model, job.accelerator, manifest, available_cores()) as running:
         rate = running.tokens_per_second(splits[remaining[0][0]], *remaining[0][2:]) if remaining else 0.0
     examples = sum(stop - start for *_, start, stop in remaining)
-    tokens = sum(int(splits[name].lengths[start:stop].sum()) for name, _, start, stop in remaining)
+    tokens = sum(int(splits[name].tokens[start:stop].sum()) for name, _, start, stop in remaining)
     note(
         f"{writer.directory}: {examples:,} examples in {len(remaining)} shards, "
         f"[CLS] of layers {', '.join(map(str, manifest.layers)) or 'none'}; {size(needed)} needed, "
@@ -228,7 +252,7 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str,
         dtype=config.dtype,
         compute=resolve_precision(config.precision),
         batching=BATCHING,
-        sequences=1,
+        sequences=task.kind.sequences(task.num_logits),
         kind=task.kind.name,
     )
     record = ModelRecord(
@@ -240,7 +264,9 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str,
         token_types=_token_types(tokenizer, model.config),
         vocabulary=model.config.vocab_size,
     )
-    return Manifest(identity, config.format, TaskRecord(task.name, task.labels, task.metrics), record)
+    return Manifest(
+        identity, config.format, TaskRecord(task.name, task.labels, task.metrics, task.kind.settings), record
+    )
 
 
 def _token_types(tokenizer: Any, config: Any) -> int:
@@ -291,7 +317,7 @@ def _open(writer: CacheWriter, manifest: Manifest, name: str) -> Split:
 def _teacher_metrics(writer: CacheWriter, manifest: Manifest, name: str) -> dict[str, float]:
     """Return the teacher's metrics on a labelled split, from the logits as they were written."""
     split = _open(writer, manifest, name)
-    metrics = measure(manifest.kind, manifest.task.metrics, split.column("logits"), split.labels)
+    metrics = manifest.task_metrics.measure(split.column("logits"), split.labels)
     if (doubt := manifest.kind.doubt(metrics)) is not None:
         note(f"warning: on {name} the teacher's {doubt}. Check the teacher")
     return metrics

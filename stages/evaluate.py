@@ -10,19 +10,24 @@ from typing import Any
 from pipeline.cache.format.columns import LOGITS
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache, splits_of_role
+from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import EvaluateConfig
-from pipeline.data.metrics import agreements, measure_splits
+from pipeline.data.label_names import listed
 from pipeline.data.places import missing, name_of
 from pipeline.data.sources import load_rows
+from pipeline.data.task_metrics import TaskMetrics
+from pipeline.data.tasks import DEV, role_of
 from pipeline.data.tokenize import tokenize
-from pipeline.errors import BadCache, BadOption, BadRows
+from pipeline.errors import BadCache, BadOption, BadRows, BadRun
 from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
-from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.models.checkpoints import load_classifier, load_tokenizer, output_names
 from pipeline.system.cpu import require_single_process
 from pipeline.system.digests import tokenizer_digest
+from pipeline.system.progress import note
 from pipeline.training.learner import predict
 from pipeline.training.run_reader import MODEL, RUN, as_recorded, read_run
+from pipeline.training.trained_rows import changed_splits
 
 
 @dataclass(frozen=True)
@@ -48,28 +53,34 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     model: Any = load_classifier(model_path, safetensors_only=True)
     cache = _cache(config.cache, record.get("cache"))
     if cache:
-        _check_cache(cache, record, tokenizer)
-        kind, metrics, splits = cache.manifest.kind, cache.manifest.task.metrics, cache.splits
+        _check_cache(cache, record, tokenizer, output_names(model.config))
+        metrics, splits = cache.manifest.task_metrics.judged_by(record["config"].get("metric")), cache.splits
     else:
         source = _rows(record, directory / RUN)
-        rows, length = load_rows(source), source.max_length
-        kind, metrics = rows.task.kind, rows.task.metrics
+        rows, length = load_rows(source, output_names(model.config)), source.max_length
+        metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels)
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
+    if not cache:
+        _check_rows(config, source, changed_splits(record, splits), chosen)
     if not any(part.labelled for part in chosen.values()):
         raise BadOption(f"split {config.split} does not have labels to measure against. Use another --split")
+    try:
+        metrics = metrics.of_model(model.config)
+    except ValueError as error:
+        raise BadRun(f"{model_path}: its configuration is damaged ({error}). Train the run again") from error
     accelerator = make_accelerator(resolve_precision(config.precision))
     model = prepare_for_cls(model, accelerator.device)
     with cache.check_in_background(_columns(cache, chosen)) if cache else nullcontext() as check:
         logits = {name: predict(model, part, tokenizer.pad_token_id, accelerator) for name, part in chosen.items()}
-        agreement = agreements(kind, logits, chosen) if cache else {}
+        agreement = metrics.agreements(logits, chosen, cache.manifest.kind) if cache else {}
         if check:
             check.wait()
     return EvaluateResult(
         "evaluate",
         str(directory),
         round(time.monotonic() - started, 2),
-        measure_splits(kind, metrics, logits, chosen),
+        metrics.measure_splits(logits, chosen),
         {name: len(part) for name, part in chosen.items()},
         agreement,
     )
@@ -100,8 +111,19 @@ def _rows(record: dict[str, Any], file: Path) -> RowsConfig:
     return recorded
 
 
-def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
-    """Raise `BadCache` for a cache of other tokens than the model reads, or of another identity than the run's."""
+def _check_rows(config: EvaluateConfig, rows: RowsConfig, changed: Iterable[str], measured: Iterable[str]) -> None:
+    """Name the splits whose rows changed. Raises `BadRows` for one that is to be measured, unless it is allowed."""
+    for split in changed:
+        files = rows.dev_file if role_of(split) == DEV and not rows.dev_fraction else rows.train_file
+        place = ", ".join(map(name_of, values_of(files))) or name_of(str(rows.dataset or rows.data_dir or rows.task))
+        fact = f"{place}: the rows or labels of {split} are not those that {name_of(config.run)} was trained with"
+        if split in measured and not config.allow_changed_rows:
+            raise BadRows(f"{fact}. Restore them, or measure these with --allow-changed-rows")
+        note(f"warning: {fact}")
+
+
+def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any, names: tuple[str, ...]) -> None:
+    """Raise `BadCache` for a cache of other tokens or classes than the model has, or of another identity."""
     identity = record.get("inputs", {}).get("cache")
     if identity and cache.manifest.identity != identity:
         raise BadCache(
@@ -111,5 +133,11 @@ def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
     task = record["config"].get("task", cache.manifest.task.name)
     if task != cache.manifest.task.name:
         raise BadCache(f"{cache.location} is of task {cache.manifest.task.name}, and this run of {task}. Name another")
+    labels = cache.manifest.task.labels
+    if labels and labels != names:
+        raise BadCache(
+            f"{cache.location} has the classes {listed(labels)}, and this run {listed(names)}, in this order. Name "
+            "another --cache"
+        )
     if tokenizer_digest(tokenizer) != cache.manifest.fields.teacher_tokenizer:
         raise BadCache(f"{cache.location} was tokenized for another model than this run's. Name another --cache")

@@ -7,10 +7,12 @@ from typing import Any
 
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import FinetuneTeacherConfig
-from pipeline.data.metrics import measure_splits
+from pipeline.data.label_summary import summary
 from pipeline.data.sources import load_rows
 from pipeline.data.splits import Split, rows_digest, selection_split
-from pipeline.data.tasks import TEST, TRAIN, role_of
+from pipeline.data.task_kinds import check_class_weights, weighted
+from pipeline.data.task_metrics import TaskMetrics
+from pipeline.data.tasks import TASKS, TEST, TRAIN, role_of
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.losses import Objective
 from pipeline.distillation.targets import NoTargets
@@ -20,6 +22,7 @@ from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate
 from pipeline.models.encoders import check_max_length, parameter_count
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from pipeline.system.progress import note
+from pipeline.teacher.preflight import check_label_names
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import Training
 from pipeline.training.run_directory import RunDirectory
@@ -46,6 +49,8 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     started = time.monotonic()
     rows = load_rows(config)
     task, out = rows.task, Path(config.out or f"runs/{config.task}/teacher")
+    check_class_weights(task.kind, config.class_weights)
+    check_label_names(task)
     name = locate(config.model)
     tokenizer = load_tokenizer(name, config.revision)
     seed_everything(config.seed)
@@ -69,8 +74,13 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
         note(f"{out} is already this run, complete")
         return finished
     accelerator = make_accelerator(precision)
+    if accelerator.is_main_process and task.name not in TASKS:
+        for line in summary(rows, splits, config.max_length):
+            note(line)
     with directory.claimed(accelerator, config.resume):
-        learner = EncoderLearner(model, Objective(task.kind), config, accelerator, tokenizer.pad_token_id)
+        kind = weighted(task.kind, config.class_weights, splits[TRAIN].labels, task.num_logits)
+        learner = EncoderLearner(model, Objective(kind), config, accelerator, tokenizer.pad_token_id)
+        metrics = TaskMetrics(task.kind, task.metrics, task.labels)
         chosen = selection_split(dev)
         selection = dev[chosen] if chosen else None
         training = Training(
@@ -78,7 +88,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
             splits[TRAIN],
             NoTargets(),
             selection,
-            task.metrics,
+            metrics,
             config,
             accelerator,
             directory,
@@ -87,11 +97,14 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
         trained = training.train()
         assert isinstance(trained, TrainingResult)
         logits = {split: learner.predict(part) for split, part in dev.items()}
+        if selection is not None:
+            metrics = metrics.tuned(logits[selection.name], selection.labels)
+        learner.configure(metrics.kind)
         result = TeacherResult(
             "finetune-teacher",
             str(out),
             round(time.monotonic() - started, 2),
-            measure_splits(task.kind, task.metrics, logits, dev),
+            metrics.measure_splits(logits, dev),
             parameter_count(learner.bare),
             round(trained.examples_per_second, 1),
         )
@@ -100,7 +113,8 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
             "origin": rows.origin,
             **trained.as_json(),
         }
-        directory.complete(learner, tokenizer.save_pretrained, logits, result, record)
+        stored = {split: metrics.kind.stored(values) for split, values in logits.items()}
+        directory.complete(learner, tokenizer.save_pretrained, stored, result, record)
     return result
 
 

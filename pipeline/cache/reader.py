@@ -15,7 +15,7 @@ from pipeline.cache.shards import open_split
 from pipeline.cache.teacher_config import check_teacher_config
 from pipeline.cache.teacher_files import layer_of
 from pipeline.cache.user_store import VerifiedDigests
-from pipeline.data.splits import Split
+from pipeline.data.splits import SEQUENCE_LENGTHS, Split
 from pipeline.data.tasks import role_of
 from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile, LinkedFile
 from pipeline.system.digests import intact
@@ -45,7 +45,8 @@ class Cache:
     @property
     def input_columns(self) -> tuple[str, ...]:
         """The columns of the inputs of a model."""
-        return ("input_ids", "token_type_ids") if self.manifest.model.token_types else ("input_ids",)
+        names = ("input_ids", "token_type_ids", SEQUENCE_LENGTHS)
+        return tuple(name for name in names if name in self.manifest.column_types())
 
     def check_teacher(self, layers: int) -> None:
         """Compare the files of teacher/ that a student of `layers` layers starts from with their digests.

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.shard_sources import Source
 from pipeline.data.ragged import Column, Ragged
-from pipeline.data.splits import Split, row_hashes
+from pipeline.data.splits import SEQUENCE_LENGTHS, Split, row_hashes
 from pipeline.errors import BadCache
 from pipeline.system.digests import bytes_digest
 
@@ -95,9 +95,15 @@ class Shard(Mapping[str, Column]):
             self.manifest.kind.check_labels(column, model.classes, labelled)  # type: ignore[arg-type]
         elif name == "input_ids":
             _within("input_ids", column.values, 0, model.vocabulary)  # type: ignore[union-attr]
-            longest, allowed = np.diff(column.offsets).max(), self.manifest.fields.max_length  # type: ignore[union-attr]
+            longest = np.diff(column.offsets).max()  # type: ignore[union-attr]
+            allowed = self.manifest.fields.max_length * self.manifest.fields.sequences
             if longest > allowed:
                 raise ValueError(f"a row of input_ids has {longest} tokens, and the longest may have {allowed}")
+        elif name == SEQUENCE_LENGTHS:
+            _within(name, column, 1, self.manifest.fields.max_length + 1)  # type: ignore[arg-type]
+            tokens = np.diff(self["input_ids"].offsets)  # type: ignore[union-attr]
+            if not np.array_equal(column.sum(axis=1, dtype=np.int64), tokens):  # type: ignore[union-attr]
+                raise ValueError("the sequences of a row are not as long as its tokens")
         elif name == "token_type_ids":
             _within("token_type_ids", column.values, 0, model.token_types)  # type: ignore[union-attr]
             if not np.array_equal(column.offsets, self["input_ids"].offsets):  # type: ignore[union-attr]
@@ -123,8 +129,9 @@ class Shard(Mapping[str, Column]):
     def row_of_other_tokens(self) -> int | None:
         """Return the id of the first example whose tokens do not have its stored row hash; None if all have."""
         tokens, hashes = self._view("input_ids"), self._view("row_hash")
-        assert isinstance(tokens, Ragged) and isinstance(hashes, np.ndarray)
-        for row, row_hash in enumerate(row_hashes(tokens)):
+        lengths = self._view(SEQUENCE_LENGTHS) if SEQUENCE_LENGTHS in self else None
+        assert isinstance(tokens, Ragged) and isinstance(hashes, np.ndarray) and not isinstance(lengths, Ragged)
+        for row, row_hash in enumerate(row_hashes(tokens, lengths)):
             if row_hash != hashes[row].tobytes():
                 return self.first_id + row
         return None

@@ -13,7 +13,7 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import check_nesting
 from pipeline.errors import BadCache, DamagedCache, LinkedFile, one_line, shell_line
 from pipeline.models.checkpoints import load_config
-from pipeline.models.encoders import depth_of, position_limit
+from pipeline.models.encoders import depth_of, position_limit, sequences_of
 from pipeline.system.system_errors import raise_if_of_system
 
 CONFIG = "config.json"
@@ -93,6 +93,8 @@ def check_teacher_config(directory: Path, manifest: Manifest) -> None:
         for name, expected in facts.items():
             if (value := getattr(config, name, None)) != expected:
                 raise ValueError(f"{CONFIG} has {name} {value!s:.30}, not {expected!s:.30}")
+        if sequences_of(config) != manifest.fields.sequences:
+            raise ValueError(f"{CONFIG} is of a model of {sequences_of(config)} sequences per example")
         if depth_of(config) != record.depth:
             raise ValueError(f"{CONFIG} says {depth_of(config)} layers, and there are {record.depth}")
         limits = {

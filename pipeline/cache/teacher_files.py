@@ -21,7 +21,7 @@ from pipeline.cache.format.manifest import TEACHER_SUFFIXES
 from pipeline.cache.teacher_config import CONFIG, INDEX, TOKENIZER_CONFIG, checked_config, damaged_teacher, is_private
 from pipeline.errors import BadModel
 from pipeline.models.checkpoints import build_classifier, check_saves
-from pipeline.models.encoders import cut_config, depth_of, layer_list
+from pipeline.models.encoders import cut_config, depth_of, layer_list, sequences_of
 from pipeline.system.files import read_json
 
 SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
@@ -101,10 +101,11 @@ def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
 
 
 def _try(student: nn.Module, classes: int) -> None:
-    """Run the student on one token. Raises any exception of a model that cannot take it."""
-    training = student.training
+    """Run the student on one token per sequence. Raises any exception of a model that cannot take it."""
+    training, sequences = student.training, sequences_of(student.config)
+    shape = (1, sequences, 1) if sequences > 1 else (1, 1)
     with torch.inference_mode():
-        output = student.eval()(input_ids=torch.zeros((1, 1), dtype=torch.long))
+        output = student.eval()(input_ids=torch.zeros(shape, dtype=torch.long))
     if tuple(output.logits.shape) != (1, classes):
         raise ValueError(f"its logits are {list(output.logits.shape)}")
     student.train(training)

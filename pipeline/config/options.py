@@ -6,6 +6,7 @@ The command line, its help, docs/commands.md, the checks of values and run.json 
 import dataclasses
 import math
 import types
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from pipeline.errors import BadOption, shell_line
@@ -54,6 +55,7 @@ def option(
     positional: bool = False,
     omit_default: bool = False,
     alike_in_pack: bool = False,
+    default_from: Callable[[Any], Any] | None = None,
     repeatable: bool = False,
 ) -> Any:
     """Return a dataclass field that declares an option; without a default it is required.
@@ -63,9 +65,11 @@ def option(
     often to log), `positional` an argument. `omit_default` marks an option added after version 0.1: while it has its
     default value, `identity_options()` leaves it out, so that identities from before it existed stay valid.
     `alike_in_pack` marks an option that students of one pack have in common. `repeatable` marks one that may be given
-    several times: its value is a string, or a tuple of several.
+    several times: its value is a string, or a tuple of several. `default_from` returns the value of an option that is
+    None, from the other options of the configuration.
     """
-    metadata = dict(help=help, group=group, low=low, high=high, above=above, choices=choices, metavar=metavar)
+    metadata: dict[str, Any] = dict(help=help, group=group, choices=choices, metavar=metavar, default_from=default_from)
+    metadata |= dict(low=low, high=high, above=above)
     metadata |= dict(affects_result=affects_result, positional=positional)
     metadata |= dict(omit_default=omit_default, alike_in_pack=alike_in_pack, repeatable=repeatable)
     if omit_default and default is REQUIRED:
@@ -110,6 +114,12 @@ def default_of(config: type, field_name: str) -> Any:
     """Return an option's default. Raises KeyError for a name that is not an option, or one that is required."""
     defaults = {f.name: f.default for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING}
     return defaults[field_name]
+
+
+def _default(field: dataclasses.Field, config: Any) -> Any:
+    """Return the default of a field, which may follow from the other options of the configuration."""
+    of_config = field.metadata.get("default_from")
+    return of_config(config) if of_config else field.default
 
 
 def check_value(config: type, field_name: str, value: Any) -> None:
@@ -182,6 +192,8 @@ class Options:
             if field.metadata.get("repeatable"):
                 values = values_of(getattr(self, field.name))
                 object.__setattr__(self, field.name, values if len(values) > 1 else next(iter(values), None))
+            if field.metadata.get("default_from") and getattr(self, field.name) is None:
+                object.__setattr__(self, field.name, _default(field, self))
             for value in values_of(getattr(self, field.name)):
                 _check(field, value)
 
@@ -215,6 +227,6 @@ def command_line(command: str, config: Options) -> str:
             arguments.append(value)
         elif value is True:
             options.append(option_name(field.name))
-        elif value != field.default:
+        elif value != _default(field, config):
             options += [word for each in values_of(value) for word in (option_name(field.name), _as_typed(each))]
     return shell_line(*command.split(), *arguments, *options)

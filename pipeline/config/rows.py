@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.options import Options, option
+from pipeline.config.shared import metric_option
 
 
 def _files_option(help: str) -> Any:
@@ -14,18 +15,27 @@ def _moved_option(help: str, metavar: str = "FILE|URL") -> Any:
     return option(None, help=help, group="Repair", metavar=metavar, repeatable=metavar == "FILE|URL")
 
 
+LENGTH, CHOICES_LENGTH = 128, 512  # tokens: by default
+RACE = ("race", "race-middle", "race-high")
+
+
+def is_multiple_choice(config: "RowsConfig") -> bool:
+    """Return whether the rows are questions with choices."""
+    return config.task in RACE or config.choices_columns is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class RowsConfig(Options):
     """The source of a task's rows."""
 
     task: str = option(
-        help="cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, movie-reviews, or any name together with "
-        "--train-file or --dataset",
+        help="cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, movie-reviews, race, race-middle, race-high, or any "
+        "name together with --train-file or --dataset",
         group="Rows",
     )
     data_dir: str | None = option(
         None,
-        help="directory of the official GLUE files of the task  [default: download from the hub]",
+        help="directory of the official files of the GLUE task or of RACE  [default: download from the hub]",
         group="Rows",
         metavar="DIR",
         affects_result=False,
@@ -56,11 +66,57 @@ class RowsConfig(Options):
     text_columns: str | None = option(
         None, help="one text column, or two separated by a comma", group="Rows", metavar="A[,B]"
     )
+    choices_columns: str | None = option(
+        None,
+        help="columns of the choices of a multiple-choice question: one of lists, or one for each choice; "
+        "--label-column then has the right one, as a number from 0, a letter from A, or its text",
+        group="Rows",
+        metavar="A[,B,…]",
+        omit_default=True,
+    )
     label_column: str | None = option(
-        None, help="column of the class: any strings or whole numbers", group="Rows", metavar="C"
+        None,
+        help="column of the class: any strings or whole numbers; lists of them in a multi-label task; a score with "
+        "--regression",
+        group="Rows",
+        metavar="C",
+    )
+    regression: bool = option(
+        False,
+        help="the labels of your rows are scores, of any range",
+        group="Rows",
+        omit_default=True,
+    )
+    label_separator: str | None = option(
+        None,
+        help="a row has any number of labels, none included, separated by this in its label column (columns of lists "
+        "do not need it)",
+        group="Rows",
+        metavar="TEXT",
+        omit_default=True,
+    )
+    rename_labels: str | None = option(
+        None,
+        help='labels of your rows under other names, as JSON; null leaves their rows out, "" names missing labels',
+        group="Rows",
+        metavar='\'{"pos ": "pos", "-": null}\'',
+        affects_result=False,
+    )
+    yes: bool = option(
+        False,
+        help="take the labels of your rows as they are, also where they look like a mistake",
+        group="Rows",
+        affects_result=False,
+    )
+    metric: str | None = metric_option(
+        "metric that judges: weights, a weak teacher, and trials of sweeps  [default: the task's first]", "Rows"
     )
     max_length: int = option(
-        128, help="maximum length of an input in tokens, special tokens included", group="Rows", low=8
+        None,
+        help="maximum length of an input in tokens, special tokens included  [default: 128; 512 for multiple choice]",
+        group="Rows",
+        low=8,
+        default_from=lambda config: CHOICES_LENGTH if is_multiple_choice(config) else LENGTH,
     )
 
 

@@ -40,6 +40,17 @@ def seed_option(help: str, group: Group | None = "Seeds", alike_in_pack: bool = 
     return option(0, help=help, group=group, low=0, high=2**32 - 1, alike_in_pack=alike_in_pack)
 
 
+METRIC_FORMS = (
+    "accuracy, f1, f1:CLASS, macro_f1, micro_f1, matthews_correlation, average_precision, average_precision:CLASS, "
+    "pearson or spearman"
+)
+
+
+def metric_option(help: str, group: Group) -> Any:
+    """Return the field of --metric."""
+    return option(None, help=f"{help}: {METRIC_FORMS}", group=group, metavar="METRIC", omit_default=True)
+
+
 def epochs_option(default: float) -> Any:
     """Return the field of --epochs."""
     return option(default, help="passes over the training split; may be fractional", group="Training", above=0)
@@ -75,6 +86,14 @@ class TrainingConfig(Options):
     )
     weight_decay: float = option(
         0.01, help="weight decay of AdamW; not applied to biases and LayerNorms", group="Training", low=0
+    )
+    class_weights: str = option(
+        "none",
+        help="weights of the classes in the loss on labels: none: all alike; balanced: by their frequency in the "
+        "training rows, so that a rare class counts as much as a frequent one",
+        group="Training",
+        choices=("none", "balanced"),
+        omit_default=True,
     )
     seed: int = seed_option("seed of new weights and of dropout")
     data_seed: int = seed_option("seed of the order of the examples", alike_in_pack=True)

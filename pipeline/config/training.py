@@ -10,6 +10,7 @@ from pipeline.config.shared import (
     StoreConfig,
     TrainingConfig,
     epochs_option,
+    metric_option,
     precision_option,
     ray_address_option,
     revision_option,
@@ -69,9 +70,10 @@ class CacheTeacherConfig(RowsConfig):
     shard_rows: int = option(16384, help="examples per shard", group="Cache", low=1)
     label_map: str | None = option(
         None,
-        help="class names in the order of the teacher's outputs, if its configuration has none or wrong ones",
+        help="class names in the order of the teacher's outputs, or as JSON {teacher's name: task's name}, if its "
+        "configuration has none or wrong ones",
         group="Teacher",
-        metavar="A,B,…",
+        metavar="A,B,…|JSON",
     )
     allow_weak_teacher: bool = option(
         False,
@@ -149,6 +151,9 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
     beta: float = option(
         100.0, help="weight of the loss on [CLS] vectors (the patience term)", group="Distillation", low=0
     )
+    metric: str | None = metric_option(
+        "metric that decides which weights and which trials are best  [default: the cache's first]", "Evaluation"
+    )
     reduction: str = option(
         "reference",
         help="averaging of loss terms: reference: as in the authors' code; paper: as in the paper",
@@ -182,6 +187,9 @@ class EvaluateConfig(Options):
         None,
         help="cache or URL to read the examples from  [default: the run's own cache, or its task's rows]",
         metavar="DIR|URL",
+    )
+    allow_changed_rows: bool = option(
+        False, help="measure on the task's rows although they are no longer those that the run was trained with"
     )
     precision: str = precision_option()
 

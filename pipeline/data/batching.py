@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.ragged import Ragged
-from pipeline.data.splits import ExampleRows, Split, row_hashes
+from pipeline.data.splits import SEQUENCE_LENGTHS, ExampleRows, Split, row_hashes
 
 WINDOW_BATCHES = 64
 ORDER_STREAM, SUBSET_STREAM = 0, 1
@@ -18,8 +18,8 @@ ORDER_STREAM, SUBSET_STREAM = 0, 1
 class Batch:
     """Examples padded to the longest among them.
 
-    `inputs`: input_ids, attention_mask, token_type_ids int64 [B, S]; labels [B]; `rows` locates them in their split;
-    `row_hashes` are the hashes of these tokens.
+    `inputs`: input_ids, attention_mask, token_type_ids int64 [B, T], or [B, S, T] where an example is S sequences;
+    labels [B]; `rows` locates them in their split; `row_hashes` are the hashes of these tokens.
     """
 
     rows: ExampleRows
@@ -43,10 +43,11 @@ def collate(split: Split, ids: np.ndarray, pad_id: int) -> Batch:
     """
     rows = split.rows(ids)
     tokens = rows.ragged("input_ids")
-    hashes = row_hashes(tokens)
+    sequence_lengths = rows.gather(SEQUENCE_LENGTHS) if split.sequences > 1 else None
+    hashes = row_hashes(tokens, sequence_lengths)
     rows.check(hashes)
-    lengths = np.diff(tokens.offsets)
-    mask = np.arange(lengths.max())[None, :] < lengths[:, None]
+    lengths = np.diff(tokens.offsets) if sequence_lengths is None else sequence_lengths
+    mask = np.arange(lengths.max()) < lengths[..., None]
 
     def padded(column: Ragged, fill: int) -> Tensor:
         filled = np.full(mask.shape, fill, np.int64)

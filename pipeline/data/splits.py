@@ -18,19 +18,31 @@ from pipeline.data.tasks import DEV, role_of
 from pipeline.errors import BadCache, shell_line
 
 ROW_HASH_BYTES = 16
+SEQUENCE_LENGTHS = "sequence_lengths"  # column of examples that are several sequences, as a question with its choices
 
 
-def row_hash(token_ids: np.ndarray) -> bytes:
-    """Return the 16 bytes that identify an example: BLAKE2b of its token ids as little-endian int32."""
-    return hashlib.blake2b(np.ascontiguousarray(token_ids, "<i4").tobytes(), digest_size=ROW_HASH_BYTES).digest()
+def row_hash(token_ids: np.ndarray, sequence_lengths: Sequence[int] = ()) -> bytes:
+    """Return the 16 bytes that identify an example: BLAKE2b of its token ids as little-endian int32.
+
+    Where the example is several sequences, their lengths follow the tokens, as int32 too.
+    """
+    numbers = np.concatenate((np.asarray(token_ids, "<i4"), np.asarray(sequence_lengths, "<i4")))
+    return hashlib.blake2b(numbers.tobytes(), digest_size=ROW_HASH_BYTES).digest()
 
 
-def row_hashes(tokens: Ragged) -> tuple[bytes, ...]:
-    """Return the row hash of every row, at half the cost of one call per row."""
+def row_hashes(tokens: Ragged, sequence_lengths: np.ndarray | None = None) -> tuple[bytes, ...]:
+    """Return the row hash of every row, at half the cost of one call per row.
+
+    `sequence_lengths` [n, S] belong to rows of several sequences.
+    """
     values = memoryview(np.ascontiguousarray(tokens.values, "<i4").tobytes())
-    ends = (4 * tokens.offsets).tolist()
+    ends = pairwise((4 * tokens.offsets).tolist())
+    if sequence_lengths is None:
+        return tuple(hashlib.blake2b(values[start:stop], digest_size=ROW_HASH_BYTES).digest() for start, stop in ends)
+    lengths = np.ascontiguousarray(sequence_lengths, "<i4")
     return tuple(
-        hashlib.blake2b(values[start:stop], digest_size=ROW_HASH_BYTES).digest() for start, stop in pairwise(ends)
+        hashlib.blake2b(bytes(values[start:stop]) + row.tobytes(), digest_size=ROW_HASH_BYTES).digest()
+        for (start, stop), row in zip(ends, lengths, strict=True)
     )
 
 
@@ -51,10 +63,27 @@ class Split:
         return int(self.starts[-1])
 
     @cached_property
-    def lengths(self) -> np.ndarray:
-        """The number of tokens of each example: int64 [n]."""
+    def sequences(self) -> int:
+        """S, the number of inputs that an example has: 1, or that of the choices of a question."""
+        first = self.shards[0]
+        return np.shape(first[SEQUENCE_LENGTHS])[1] if SEQUENCE_LENGTHS in first else 1  # type: ignore[arg-type]
+
+    def examples_in(self, sequences: int) -> int:
+        """Return the number of examples in a batch of about this many sequences, at least 1."""
+        return max(1, sequences // self.sequences)
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """The number of tokens of each example, in all its sequences: int64 [n]."""
         offsets = [shard["input_ids"].offsets for shard in self.shards]  # type: ignore[union-attr]
         return np.concatenate([np.diff(part) for part in offsets])
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """The number of tokens of the longest sequence of each example, to which batches are padded: int64 [n]."""
+        if self.sequences == 1:
+            return self.tokens
+        return self.column(SEQUENCE_LENGTHS).max(axis=1).astype(np.int64)
 
     @cached_property
     def labels(self) -> np.ndarray:

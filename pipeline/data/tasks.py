@@ -6,7 +6,9 @@ GLUE: Wang et al., 2019, https://gluebenchmark.com; label order and splits as in
 import re
 from dataclasses import dataclass, replace
 
-from pipeline.data.task_kinds import REGRESSION, SINGLE_LABEL, TaskKind
+from pipeline.data.kinds.multiple_choice import choice_names
+from pipeline.data.metrics import OF_CLASS
+from pipeline.data.task_kinds import MULTIPLE_CHOICE, REGRESSION, SINGLE_LABEL, TaskKind
 from pipeline.errors import BadOption
 from pipeline.models.checkpoints import Head
 
@@ -50,6 +52,8 @@ class Task:
     broken_rows: bool = False  # the published files are known to hold a few unreadable or empty rows
     published_teacher: str | None = None
     published_labels: tuple[str, ...] | None = None  # its classes in order, where they are not the task's
+    choices_column: str | None = None  # of the lists of choices, as the hub calls it
+    levels: tuple[str, ...] = ()  # of the exams of RACE: the folders of its files
 
     @property
     def num_logits(self) -> int:
@@ -59,11 +63,20 @@ class Task:
     @property
     def head(self) -> Head:
         """The head of a model for this task."""
-        return Head(self.num_logits, self.labels, self.kind.problem_type)
+        return head_of(self.kind, self.labels)
 
     def with_labels(self, labels: tuple[str, ...]) -> "Task":
-        """Return the task with its classes in another order."""
-        return replace(self, labels=labels)
+        """Return the task with its classes in another order; metrics of class 1 stay metrics of that class."""
+        metrics = self.metrics
+        if self.num_logits == 2 and labels != self.labels:
+            metrics = tuple(f"{name}:{self.labels[1]}" if name in OF_CLASS else name for name in metrics)
+        return replace(self, labels=labels, metrics=metrics)
+
+
+def head_of(kind: TaskKind, labels: tuple[str, ...]) -> Head:
+    """Return the head of a model for a task of this kind with these labels."""
+    size = kind.num_logits(labels)
+    return Head(size, labels, kind.problem_type, kind.settings, kind.sequences(size) > 1)
 
 
 _SPLITS = (
@@ -110,6 +123,21 @@ def _glue(
         broken_rows,
         f"textattack/bert-base-uncased-{teacher}",
         published_labels,
+    )
+
+
+def _race(name: str, configuration: str, levels: tuple[str, ...]) -> Task:
+    return Task(
+        name,
+        ("article", "question"),
+        choice_names(4),
+        _ACCURACY,
+        MULTIPLE_CHOICE,
+        tuple(replace(split, file=split.name) for split in _SPLITS),
+        ("ehovy/race", configuration),
+        file_label="answer",
+        choices_column="options",
+        levels=levels,
     )
 
 
@@ -162,6 +190,9 @@ TASKS = {
         _glue("rte", "RTE", _PAIR, _ENTAILMENT),
         _glue("wnli", "WNLI", _PAIR, ("not_entailment", "entailment")),
         Task("movie-reviews", ("text",), ("negative", "positive"), _ACCURACY),
+        _race("race", "all", ("middle", "high")),
+        _race("race-middle", "middle", ("middle",)),
+        _race("race-high", "high", ("high",)),
     )
 }
 

@@ -20,10 +20,15 @@ def normalised(vectors: np.ndarray) -> np.ndarray:
         return np.divide(wide, norms, out=np.zeros_like(wide), where=norms != 0)
 
 
-def chunks(split: Split, column: str) -> Iterator[np.ndarray]:
-    """Yield the rows of a fixed-width column, 4,096 at a time."""
+def by_sequence(vectors: np.ndarray, sequences: int) -> np.ndarray:
+    """Return a column of [CLS] vectors, [n, S·H], as one row for each sequence, [n·S, H]."""
+    return vectors.reshape(len(vectors) * sequences, -1)
+
+
+def chunks(split: Split, column: str, sequences: int = 1) -> Iterator[np.ndarray]:
+    """Yield the [CLS] vectors of a column, [m, H] of 4,096 sequences at a time."""
     for shard in split.shards:
-        values = np.asarray(shard[column])
+        values = by_sequence(np.asarray(shard[column]), sequences)
         for start in range(0, len(values), CHUNK_ROWS):
             yield values[start : start + CHUNK_ROWS]
 
@@ -54,15 +59,24 @@ def probe_rows(examples: int, count: int) -> np.ndarray:
 def probe(
     kind: TaskKind, vectors: np.ndarray, labels: np.ndarray, new_vectors: np.ndarray, num_logits: int
 ) -> np.ndarray:
-    """Train the kind's linear model on ĥ of `vectors` [n, H] and labels; return its logits [m, C] for `new_vectors`."""
-    from sklearn.exceptions import ConvergenceWarning
+    """Train the kind's linear model on ĥ of `vectors` [n, S·H] and labels.
+
+    Returns its logits [m, C] for `new_vectors` [m, S·H]. Where an example is several sequences, one linear model of
+    whether a sequence is the right choice gives the logit of each.
+    """
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if (labels == labels[0]).all():  # nothing to learn, and some models refuse it
-        return kind.as_logits(np.full(len(new_vectors), labels[0]), num_logits)
+    sequences = kind.sequences(num_logits)
+    features, new_features = (normalised(by_sequence(part, sequences)) for part in (vectors, new_vectors))
     model = make_pipeline(StandardScaler(), kind.linear_model())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(normalised(vectors), labels)
-    return kind.as_logits(model.predict(normalised(new_vectors)), num_logits)
+        warnings.simplefilter("ignore", UserWarning)  # of convergence, and of classes without rows
+        if sequences > 1:
+            model.fit(features, (np.arange(sequences) == labels[:, None]).reshape(-1))
+            logits: np.ndarray = model.decision_function(new_features).reshape(-1, sequences)
+            return logits
+        if (labels == labels[0]).all():  # nothing to learn, and some models refuse it
+            return kind.as_logits(np.repeat(labels[:1], len(new_vectors), 0), num_logits)
+        model.fit(features, labels)
+    return kind.as_logits(model.predict(new_features), num_logits)

@@ -1,7 +1,8 @@
 """The loss terms of patient knowledge distillation (Sun et al. 2019, equations 2 to 8), and their weighted sum.
 
-Shapes: logits z_s, z_t [B, C]; labels y [B]; [CLS] vectors h_s, h_t [B, K, H] of the matched layers. Everything is
-computed in float32. `reduction` is "reference" (the authors' code) or "paper" (the equations); docs/method.md has both.
+Shapes: logits z_s, z_t [B, C]; labels y [B]; [CLS] vectors h_s, h_t [B·S, K, H] of the matched layers, where an example
+is S sequences (1, or the choices of a question). Everything is computed in float32. `reduction` is "reference" (the
+authors' code) or "paper" (the equations); docs/method.md has both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ Targets = Mapping[str, Tensor]  # column of the cache -> [B, …]
 def patience_by_layer(h_s: Tensor, h_t: Tensor, reduction: str) -> Tensor:
     """Return the squared distance of the normalised [CLS] vectors at each matched layer: [K].
 
-    reference: mean over B and H; paper: sum over H, mean over B. Raises ValueError for K = 0.
+    reference: mean over B·S and H; paper: sum over H, mean over B·S. Raises ValueError for K = 0.
     """
     if h_s.shape != h_t.shape:
         raise ValueError(f"student [CLS] {tuple(h_s.shape)} and teacher [CLS] {tuple(h_t.shape)} differ in shape")
@@ -48,14 +49,16 @@ class LossInputs:
     kind: TaskKind
     logits: Tensor  # of the student, [B, C]
     labels: Tensor  # [B]
-    cls: Tensor | None  # of student layers 1..K, [B, K, H]; None where no term matches layers
+    cls: Tensor | None  # of student layers 1..K, [B·S, K, H]; None where no term matches layers
     targets: Targets
     layers: tuple[int, ...]  # teacher layers matched by student layers 1..K
     reduction: str
 
     def teacher_cls(self) -> Tensor:
-        """Return the teacher's [CLS] vectors of the matched layers, [B, K, H]."""
-        return torch.stack([self.targets[cls_column(layer)] for layer in self.layers], dim=1)
+        """Return the teacher's [CLS] vectors of the matched layers, [B·S, K, H]; columns have [B, S·H]."""
+        assert self.cls is not None
+        vectors = [self.targets[cls_column(layer)].reshape(self.cls.shape[0], -1) for layer in self.layers]
+        return torch.stack(vectors, dim=1)
 
 
 class LossTerm(Protocol):
@@ -193,7 +196,7 @@ class Objective:
     ) -> Tensor:
         """Return the values called `names`, float32, differentiable in the first, the loss.
 
-        z_s [B, C], y [B], h_s [B, K, H]; `numbers` replace those of the objective.
+        z_s [B, C], y [B], h_s [B·S, K, H]; `numbers` replace those of the objective.
         """
         values = dict(self.numbers) if numbers is None else numbers
         inputs = LossInputs(self.kind, z_s, y, h_s, targets, self.layers, self.reduction)

@@ -18,13 +18,14 @@ from pipeline.config.options import default_of, marked
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import collate
 from pipeline.data.splits import Split
-from pipeline.data.task_kinds import TASK_KINDS, TaskKind
-from pipeline.data.tasks import TRAIN
+from pipeline.data.task_kinds import TASK_KINDS, TaskKind, check_class_weights, weighted
+from pipeline.data.task_metrics import TaskMetrics
+from pipeline.data.tasks import TRAIN, head_of
 from pipeline.distillation.layer_map import resolve_layer_map, student_depth
 from pipeline.distillation.losses import LOSS_TERMS, Objective, objective_of
 from pipeline.errors import BadCache, BadModel, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision
-from pipeline.models.checkpoints import Head, load_classifier, load_config, load_tokenizer, locate
+from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate
 from pipeline.models.encoders import cls_vectors, depth_of
 from pipeline.models.probe import evaluation
 from pipeline.system.digests import config_digest, json_digest, tokenizer_digest, weights_digest
@@ -40,6 +41,7 @@ class StudentRecipe:
     config: TrainStudentConfig  # options that do not apply to its method are at their defaults
     method: Method
     kind: TaskKind
+    metrics: TaskMetrics
     depth: int  # N, its number of layers
     layers: tuple[int, ...]  # of the teacher, matched by student layers 1..K
     precision: str
@@ -72,6 +74,11 @@ class StudentRecipe:
         names = marked(TrainStudentConfig, "alike_in_pack")
         return {name: self.options.get(name, getattr(self.config, name)) for name in names}
 
+    def weighted(self, labels: np.ndarray, num_logits: int) -> "StudentRecipe":
+        """Return the recipe with the class weights that follow from the training labels."""
+        kind = weighted(self.kind, self.config.class_weights, labels, num_logits)
+        return replace(self, kind=kind)
+
     @property
     def objective(self) -> Objective:
         """The loss that the student is trained for."""
@@ -90,11 +97,13 @@ def resolve_recipe(config: TrainStudentConfig, manifest: Manifest) -> StudentRec
     depth = student_depth(config.student_layers, manifest.model.depth)
     layers = config.teacher_layers
     method, matched = resolve_layer_map(config.method, layers, depth, manifest.model.depth, manifest.layers)
+    check_class_weights(manifest.kind, config.class_weights)
     unused = not_applicable(method, manifest.kind)
     return StudentRecipe(
         config=replace(config, **{name: default_of(TrainStudentConfig, name) for name in unused}),
         method=method,
         kind=manifest.kind,
+        metrics=manifest.task_metrics.judged_by(config.metric),
         depth=depth,
         layers=matched,
         precision=resolve_precision(config.precision),
@@ -148,7 +157,7 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
             f"--init {init} is {config.hidden_size} wide and the teacher {model_record.hidden}: their [CLS] vectors "
             "cannot be compared. Use --method kd"
         )
-    head = Head(model_record.classes, cache.manifest.task.labels, recipe.kind.problem_type)
+    head = head_of(recipe.kind, cache.manifest.task.labels)
     model = load_classifier(name, head=head, layers=recipe.depth)
     digests = {"init": weights_digest(model.state_dict()), "init_config": config_digest(model.config)}
     return model, recipe.starting_from(digests)

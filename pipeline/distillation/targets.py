@@ -87,10 +87,11 @@ teacher_forwards = TeacherForwardCounter()
 
 
 def teacher_outputs(teacher: Any, batch: Batch, columns: Sequence[str], accelerator: Any) -> Targets:
-    """Run a teacher on a batch without gradients and return these columns: logits [B, C], [CLS] [B, H]; float32."""
+    """Run a teacher on a batch without gradients and return these columns: logits [B, C], [CLS] [B, S·H]; float32."""
     teacher_forwards.count += 1
     layers = [layer for column in columns if (layer := cls_layer(column)) is not None]
     with torch.inference_mode(), cls_vectors(teacher, layers) as vectors, accelerator.autocast():
         logits = teacher(**batch.inputs).logits
-    cls = {cls_column(layer): vector.float() for layer, vector in zip(layers, vectors, strict=True)}
+    rows = [vector.float().reshape(len(batch), -1) for vector in vectors]
+    cls = {cls_column(layer): vector for layer, vector in zip(layers, rows, strict=True)}
     return {name: logits.float() if name == LOGITS else cls[name] for name in columns}

@@ -4,9 +4,9 @@ Weights are float32, code of a checkpoint is never run, and the errors of transf
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import BadModel, HubUnreachable, MissingExtra, one_line, shell_line
-from pipeline.models.encoders import cut_config, depth_of
+from pipeline.models.encoders import cut_config, depth_of, is_multiple_choice
 from pipeline.models.probe import check_encoder, first_layers_equal
 from pipeline.system.hub import reachable
 from pipeline.system.optional_packages import package_directory
@@ -107,11 +107,17 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a task: its size, the names of the classes (empty without any), transformers' `problem_type`."""
+    """The head of a task: its size, the names of the classes (empty without any), transformers' `problem_type`.
+
+    `settings` are the numbers that its predictions need, as the threshold of a multi-label task. A multiple-choice head
+    gives one logit to each of `num_logits` sequences.
+    """
 
     num_logits: int
     labels: tuple[str, ...]
     problem_type: str
+    settings: Mapping[str, float] = field(default_factory=dict)
+    multiple_choice: bool = False
 
     def configure(self, config: Any) -> None:
         """Set the head in a configuration."""
@@ -120,7 +126,9 @@ class Head:
             config.label2id = {label: index for index, label in enumerate(self.labels)}
         else:
             config.num_labels = self.num_logits
-        config.problem_type = self.problem_type
+        config.problem_type = self.problem_type or None
+        for name, value in self.settings.items():
+            setattr(config, name, value)
 
 
 def load_classifier(
@@ -131,7 +139,7 @@ def load_classifier(
     revision: str | None = None,
     safetensors_only: bool = False,
 ) -> nn.Module:
-    """Return an encoder with a classification head, in float32, at most `layers` deep.
+    """Return an encoder with the head of a classification or multiple choice, in float32, at most `layers` deep.
 
     With `head` the checkpoint gets that head, new where it does not have one of that size; without, a checkpoint that
     lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
@@ -143,8 +151,14 @@ def load_classifier(
         config = cut_config(config, layers)
     if head is not None:
         head.configure(config)
+    multiple_choice = is_multiple_choice(config) if head is None else head.multiple_choice
+    if multiple_choice and type(config) not in transformers.MODEL_FOR_MULTIPLE_CHOICE_MAPPING:
+        raise BadModel(
+            f"{name}: transformers does not have a multiple-choice model of type {config.model_type}. "
+            "Use BERT, RoBERTa, DistilBERT, ELECTRA, or another that has one"
+        )
     with _loading(name):
-        model, loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
+        model, loaded = _auto_class(transformers, multiple_choice).from_pretrained(
             name,
             config=config,
             dtype=torch.float32,
@@ -154,6 +168,8 @@ def load_classifier(
             output_loading_info=True,
         )
     _check_complete(name, model, loaded, new_head=head is not None)
+    if multiple_choice or is_multiple_choice(model.config):  # by this name its configuration is known
+        model.config.architectures = [type(model).__name__]
     check_encoder(model)
     check_saves(model)
     if layers is None or layers >= depth:
@@ -189,6 +205,12 @@ def check_saves(model: Any) -> None:
         ) from error
 
 
+def _auto_class(transformers: Any, multiple_choice: bool) -> Any:
+    return (
+        transformers.AutoModelForMultipleChoice if multiple_choice else transformers.AutoModelForSequenceClassification
+    )
+
+
 def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
     """Raise `BadModel` if weights are missing other than those of a new head (and its pooler)."""
     missing = {*loaded["missing_keys"], *(entry[0] for entry in loaded["mismatched_keys"])}
@@ -206,16 +228,14 @@ def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
 
 
 def build_classifier(config: Any) -> nn.Module:
-    """Return a classifier of this configuration with new weights, in float32."""
+    """Return a model of this configuration, with its kind of head and new weights, in float32."""
     transformers = _quiet()
-    model: nn.Module = transformers.AutoModelForSequenceClassification.from_config(
+    model: nn.Module = _auto_class(transformers, is_multiple_choice(config)).from_config(
         config, dtype=torch.float32, trust_remote_code=False
     )
     return model
 
 
-def label_names(config: Any) -> tuple[str, ...] | None:
-    """Return the names of the classes in order; None where they are LABEL_0, LABEL_1, …: not names."""
-    names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
-    generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
-    return None if generic else names
+def output_names(config: Any) -> tuple[str, ...]:
+    """Return the names of the outputs in order: those of `id2label`, whatever number it begins with."""
+    return tuple(str(config.id2label[index]) for index in sorted(config.id2label))

@@ -34,6 +34,19 @@ def depth_of(config: Any) -> int:
     return depth
 
 
+def is_multiple_choice(config: Any) -> bool:
+    """Return whether a configuration belongs to a multiple-choice model."""
+    return any(str(name).endswith("ForMultipleChoice") for name in config.architectures or ())
+
+
+def sequences_of(config: Any) -> int:
+    """Return S, the number of sequences that a model with this configuration takes as one example, [B, S, T].
+
+    1 for a model of single sequences, which takes [B, T].
+    """
+    return int(config.num_labels) if is_multiple_choice(config) else 1
+
+
 def cut_config(config: Any, layers: int) -> Any:
     """Return a copy of the configuration with `layers` layers.
 
@@ -104,7 +117,7 @@ def layers_of(model: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def cls_vectors(model: nn.Module, layers: Sequence[int]) -> Iterator[list[Tensor]]:
-    """Yield a list that every forward pass of `model` fills with the [CLS] vectors [B, H] of these layers."""
+    """Yield a list that every forward pass of `model` fills with [CLS] of these layers, [B, H] for B sequences."""
     with layer_outputs(model, layers, lambda output: output[:, 0]) as vectors:
         yield vectors
 

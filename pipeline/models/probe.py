@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import BadModel
-from pipeline.models.encoders import cls_vectors, depth_of, layer_outputs
+from pipeline.models.encoders import cls_vectors, depth_of, is_multiple_choice, layer_outputs
 
 TOLERANCE = 1e-5  # relative, in float32
 _LENGTHS = (12, 12, 7, 3)  # tokens of the rows, the second of which has other tokens than the first
@@ -20,7 +20,10 @@ _SMALL = 0.1  # a gradient's error counts against the whole gradient's norm time
 
 
 def probe_batch(model: Any) -> dict[str, Tensor]:
-    """Return input_ids and attention_mask [4, 12] of random tokens of the model's vocabulary, with padding."""
+    """Return input_ids and attention_mask [4, 12] of random tokens of the model's vocabulary, with padding.
+
+    For a multiple-choice model they are four choices of one question, [1, 4, 12].
+    """
     config = model.config
     pad = config.pad_token_id if isinstance(getattr(config, "pad_token_id", None), int) else 0
     random = torch.Generator().manual_seed(0)
@@ -29,7 +32,8 @@ def probe_batch(model: Any) -> dict[str, Tensor]:
     ids[1, 0] = ids[0, 0]
     mask = (torch.arange(max(_LENGTHS))[None, :] < torch.tensor(_LENGTHS)[:, None]).long()
     device = next(model.parameters()).device
-    return {"input_ids": torch.where(mask == 1, ids, pad).to(device), "attention_mask": mask.to(device)}
+    batch = {"input_ids": torch.where(mask == 1, ids, pad).to(device), "attention_mask": mask.to(device)}
+    return {name: rows[None] for name, rows in batch.items()} if is_multiple_choice(config) else batch
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def check_encoder(model: Any) -> None:
     kind, hidden = model.config.model_type, model.config.hidden_size
     layers = range(1, depth_of(model.config) + 1)
     batch = probe_batch(model)
-    rows, tokens = batch["input_ids"].shape
+    rows, tokens = batch["input_ids"].shape[-2:]
     with evaluation(model), torch.inference_mode(), layer_outputs(model, layers, lambda output: output) as outputs:
         model(**batch)
     for number, output in enumerate(outputs, start=1):

@@ -25,7 +25,7 @@ from pipeline.distillation.targets import teacher_outputs
 from pipeline.errors import BadModel
 from pipeline.models.accelerator import prepare_for_cls
 
-TEACHER_BATCH = 64
+TEACHER_BATCH = 64  # sequences
 BATCHING = f"by length, {TEACHER_BATCH}, last layer for [CLS]"  # part of the identity: a shard's bytes depend on it
 
 
@@ -56,7 +56,7 @@ class TeacherPass:
                     targets[name][places] = values
             return len(places)
 
-        for examples in self._pool.map(compute, by_length(np.arange(rows), split.lengths[start:stop], TEACHER_BATCH)):
+        for examples in self._pool.map(compute, _batches(split, np.arange(start, stop))):
             advance(examples)
         for name, values in targets.items():
             _check_finite(name, values, split.name, start)
@@ -70,7 +70,7 @@ class TeacherPass:
             for name, values in self._outputs(split, ids[places]).items():
                 targets[name][places] = values
 
-        for _ in self._pool.map(compute, by_length(np.arange(len(ids)), split.lengths[ids], TEACHER_BATCH)):
+        for _ in self._pool.map(compute, _batches(split, ids)):
             pass
         return targets
 
@@ -85,14 +85,14 @@ class TeacherPass:
 
     def tokens_per_second(self, split: Split, start: int, stop: int) -> float:
         """Measure the speed on the middle batches of a shard, one per lane, after a first round that is not timed."""
-        batches = by_length(np.arange(start, stop), split.lengths[start:stop], TEACHER_BATCH)
+        batches = [start + places for places in _batches(split, np.arange(start, stop))]
         middle = (batches[len(batches) // 2 :] * self.lanes)[: self.lanes]
         seconds = 0.0
         for _ in range(2):
             started = time.monotonic()
             list(self._pool.map(lambda ids: self._outputs(split, ids), middle))
             seconds = time.monotonic() - started
-        return float(sum(split.lengths[ids].sum() for ids in middle)) / seconds
+        return float(sum(split.tokens[ids].sum() for ids in middle)) / seconds
 
     def close(self) -> None:
         """End the threads."""
@@ -110,6 +110,11 @@ def teacher_pass(model: Any, accelerator: Any, manifest: Manifest, cores: int) -
     finally:
         running.close()
         torch.set_num_threads(threads)
+
+
+def _batches(split: Split, ids: np.ndarray) -> list[np.ndarray]:
+    """Return batches of similar length, as places in `ids`."""
+    return by_length(np.arange(len(ids)), split.lengths[ids], split.examples_in(TEACHER_BATCH))
 
 
 def _check_finite(column: str, values: np.ndarray, split: str, start: int) -> None:

@@ -1,15 +1,19 @@
 """The teacher of a task: finding it, and matching its labels to the task's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.options import option_name, values_of
 from pipeline.config.rows import ROW_PATHS, RowsConfig
+from pipeline.data.label_names import listed
+from pipeline.data.task_kinds import MULTI_LABEL, kind_of_model
 from pipeline.data.tasks import Task
-from pipeline.errors import BadModel, BadOption, HubUnreachable, shell_line
-from pipeline.models.checkpoints import label_names, load_classifier, load_tokenizer, locate
+from pipeline.errors import BadModel, BadOption, HubUnreachable, one_line, shell_line
+from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate, output_names
+from pipeline.models.encoders import is_multiple_choice
 from pipeline.system.progress import note
+from pipeline.teacher.label_order import in_teachers_order, with_label_map
 from pipeline.training.run_reader import RUN, STARTED
 
 
@@ -28,7 +32,7 @@ def load_teacher(
 ) -> Teacher:
     """Return the teacher called `teacher`, else the run in runs/TASK/teacher, else the task's published checkpoint.
 
-    `label_map` replaces the names of its classes: in order, separated by commas.
+    `label_map` says what its outputs mean: classes in order, separated by commas, or JSON (see `with_label_map`).
 
     Raises `BadModel` for a teacher that does not fit the task. If there is none, `BadModel` or `HubUnreachable` names
     the finetune-teacher line to type.
@@ -36,21 +40,51 @@ def load_teacher(
     name = find_teacher(task, rows, teacher, revision)
     tokenizer = load_tokenizer(name, revision)
     model: Any = load_classifier(name, revision=revision)
-    if model.config.num_labels != task.num_logits:
+    if is_multiple_choice(model.config) != task.head.multiple_choice:
+        wanted = "multiple-choice model" if task.head.multiple_choice else "classifier of single inputs"
         raise BadModel(
-            f"{name} has {model.config.num_labels} labels, but the task {task.name} has {task.num_logits}. "
+            f"{name} is a {type(model).__name__}, and the teacher of {task.name} must be a {wanted}. "
             "Name another --teacher, or fine-tune one with finetune-teacher"
         )
+    if task.head.multiple_choice:  # the same weights for any number of choices
+        task.head.configure(model.config)
+    _check_fits(name, model.config, task)
     if label_map and not task.kind.has_classes:
         raise BadOption(f"--label-map names classes, and {task.name} does not have any: leave it out")
     if label_map:
-        task = _with_label_map(task, label_map)
+        task = with_label_map(task, label_map, output_names(model.config))
     elif task.kind.has_classes:
         published = task.published_labels if name == task.published_teacher else None
-        task = _in_teachers_order(task, name, label_names(model.config) or published)
+        task = in_teachers_order(task, name, output_names(model.config), published)
+    try:
+        task = replace(task, kind=kind_of_model(task.kind, model.config))
+    except ValueError as error:
+        raise BadModel(
+            f"{name}: its configuration cannot be used ({one_line(error)}). Name another --teacher"
+        ) from error
     if task.kind.has_classes:
         task.head.configure(model.config)
     return Teacher(name, model, tokenizer, task)
+
+
+def _check_fits(name: str, config: Any, task: Task) -> None:
+    """Raise `BadModel` for a teacher of another kind, or with another number of outputs."""
+    way_on = "Name another --teacher, or fine-tune one with finetune-teacher"
+    problem_type = config.problem_type
+    if problem_type is None and getattr(config, "function_to_apply", None) == "sigmoid" and config.num_labels > 1:
+        problem_type = MULTI_LABEL.problem_type
+    if not task.kind.accepts(problem_type):
+        raise BadModel(
+            f"{name} was trained for {one_line(problem_type, 40)}, but the task {task.name} is "
+            f"{task.kind.problem_type}. {way_on}"
+        )
+    if config.num_labels != task.num_logits:
+        names = f" ({listed(output_names(config))})" if config.num_labels > 1 else ""
+        labels = f" ({listed(task.labels)})" if task.labels else ""
+        raise BadModel(
+            f"{name} has {config.num_labels} labels{names}, but the task {task.name} has {task.num_logits}{labels}. "
+            + way_on
+        )
 
 
 def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: str | None) -> str:
@@ -63,11 +97,13 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
         return locate(teacher)
     if (default / RUN).is_file():
         return locate(str(default))
-    names = [name for name in (*ROW_PATHS, "dev_fraction", "text_columns", "label_column") if name != "test_file"]
+    columns = ("text_columns", "choices_columns", "label_column", "rename_labels")
+    names = [name for name in (*ROW_PATHS, "dev_fraction", *columns) if name != "test_file"]
     options = {name: getattr(rows, name) for name in names}
     if task.hub and not rows.data_dir:
         options["data_dir"] = "DIR"
     given = [w for name, value in options.items() for each in values_of(value) for w in (option_name(name), each)]
+    given += ["--yes"] if rows.yes else []
     line = shell_line("finetune-teacher", "--task", task.name, *given, "--model", "demo")
     advice = f"Make one: {line} (or any BERT-like encoder)"
     if task.published_teacher is None:
@@ -81,24 +117,3 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
             + advice
         ) from error
     return task.published_teacher
-
-
-def _with_label_map(task: Task, label_map: str) -> Task:
-    """Return the task with its labels in the order of --label-map."""
-    names = tuple(label_map.split(","))
-    if sorted(names) != sorted(task.labels):
-        raise BadOption(f"--label-map must name each of {','.join(task.labels)} once, not {label_map}")
-    return task.with_labels(names)
-
-
-def _in_teachers_order(task: Task, name: str, names: tuple[str, ...] | None) -> Task:
-    """Return the task with its labels in the teacher's order, matched by name in any case; unchanged for no names."""
-    if names is None:
-        return task
-    labels = {label.lower(): label for label in task.labels}
-    if {n.lower() for n in names} != set(labels):
-        raise BadModel(
-            f"{name} predicts {', '.join(names)}, but the task {task.name} has {', '.join(task.labels)}. "
-            "Name another --teacher, or fine-tune one with finetune-teacher"
-        )
-    return task.with_labels(tuple(labels[n.lower()] for n in names))

@@ -1,5 +1,6 @@
 """Checks before a cache is written: the space and shards it needs, and whether its teacher is worth caching."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,16 +10,17 @@ import numpy as np
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import checked_text
-from pipeline.data.metrics import constant_score, measure
+from pipeline.data.label_names import names_word
 from pipeline.data.splits import Split
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import Task
-from pipeline.errors import BadCache, BadModel, BadOption, BadRows
+from pipeline.errors import BadCache, BadModel, BadOption, BadRows, one_line
 from pipeline.system.formatting import size
+from pipeline.teacher.label_order import better_order
 
 MAX_SHARDS = 10_000  # so that the manifest stays readable
 SHARD_OVERHEAD = 16_384  # bytes of container around a shard's columns
 KEEP_LESS = "keep less with --layers or --dtype float16"
-MAP_GAIN = 0.10  # accuracy above the majority class from which another order of the labels is named
 
 
 def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence[tuple[str, int, int, int]]) -> int:
@@ -28,7 +30,7 @@ def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence
     ragged = 2 if manifest.model.token_types else 1
     total = 0
     for name, _, start, stop in work:
-        tokens = int(splits[name].lengths[start:stop].sum())
+        tokens = int(splits[name].tokens[start:stop].sum())
         total += (stop - start) * (fixed + 8 * ragged) + tokens * token + SHARD_OVERHEAD
     return total
 
@@ -67,6 +69,17 @@ def check_labels(manifest: Manifest) -> None:
         ) from error
 
 
+def check_label_names(task: Task) -> None:
+    """Raise `BadRows` for names of classes that a cache could not keep: said before a teacher is trained on them."""
+    try:
+        checked_text(json.dumps([task.labels, task.labels], indent=1, ensure_ascii=False).encode())
+    except ValueError as error:
+        raise BadRows(
+            f"the {len(task.labels):,} labels of {task.name} cannot be kept in a cache ({one_line(error)}). Rename "
+            "them, or name another --label-column"
+        ) from error
+
+
 def check_shards(count: int) -> None:
     """Raise `BadOption` for more shards than a manifest may have."""
     if count > MAX_SHARDS:
@@ -76,31 +89,20 @@ def check_shards(count: int) -> None:
 def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray) -> None:
     """Raise `BadModel` for a teacher that does no better on a dev split than the best constant prediction.
 
-    Where its classes in another order would beat that by 10 points, the message names the order. A split with only one
-    label does not decide anything.
+    Where its classes in another order would make its accuracy better by 10 points, the message names the order. A split
+    with only one label does not decide anything.
     """
-    kind, metric = task.kind, task.metrics[0]
-    constant = constant_score(kind, metric, labels, task.num_logits)
-    reached = measure(kind, (metric,), logits, labels)[metric]
-    if constant is None or reached > constant or (labels == labels[0]).all():
+    if (labels == labels[0]).all():
         return
-    scores = f"{metric} is {reached:.3f}, and the most frequent label alone gives {constant:.3f}"
-    fact = f"on {split} the teacher's {scores}"
-    order, accuracy = best_label_order(task.labels, logits, labels)
-    if order != task.labels and accuracy >= np.bincount(labels).max() / len(labels) + MAP_GAIN:
-        names = ",".join(order)
+    weakness = TaskMetrics(task.kind, task.metrics, task.labels).weakness(logits, labels)
+    fact = f"on {split} the teacher's {weakness}"
+    order = better_order(task.labels, logits, labels) if task.kind.has_classes and labels.ndim == 1 else None
+    if order is not None:
+        names, accuracy = order
+        present = f"on {split} the teacher's accuracy is {(logits.argmax(1) == labels).mean():.3f}"
         raise BadModel(
-            f"{fact}. With its classes in another order its accuracy is {accuracy:.3f}: add --label-map {names}"
+            f"{fact if weakness else present}. With its classes in another order its accuracy is {accuracy:.3f}: add "
+            f"--label-map {names_word(names)}"
         )
-    raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher")
-
-
-def best_label_order(names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> tuple[tuple[str, ...], float]:
-    """Return the order of the class names that fits the logits [n, C] best, and the accuracy with it."""
-    from scipy.optimize import linear_sum_assignment
-
-    confusion = np.zeros((len(names), len(names)), np.int64)  # output, label
-    np.add.at(confusion, (logits.argmax(1), labels), 1)
-    outputs, meant = linear_sum_assignment(confusion, maximize=True)
-    order = tuple(names[label] for label in meant[np.argsort(outputs)])
-    return order, float(confusion[outputs, meant].sum() / len(labels))
+    if weakness is not None:
+        raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher")

@@ -9,7 +9,7 @@ from pipeline.cache.format.columns import LOGITS, cls_column
 from pipeline.cache.format.manifest import TEACHER, Manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_config import check_teacher_config
-from pipeline.distillation.layer_probes import normalised
+from pipeline.distillation.layer_probes import by_sequence, normalised
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import load_classifier
 from pipeline.system.cpu import available_cores
@@ -56,8 +56,8 @@ def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
             stored = cache.splits[name].gather("logits", ids)
             differences = {"logits": np.abs(outputs[LOGITS] - stored).max(1) / max(1.0, float(np.abs(stored).max()))}
             for layer in manifest.layers:
-                stored_cls = normalised(cache.splits[name].gather(cls_column(layer), ids))
-                distance = np.linalg.norm(normalised(outputs[cls_column(layer)]) - stored_cls, axis=1)
+                stored_cls = cache.splits[name].gather(cls_column(layer), ids)
+                distance = _distance(outputs[cls_column(layer)], stored_cls, manifest.fields.sequences)
                 differences["cls"] = np.maximum(differences.get("cls", distance), distance)
             for kind, values in differences.items():
                 index = int(values.argmax())
@@ -65,3 +65,10 @@ def sample(cache: Cache, directory: Path, count: int, seed: int) -> Sample:
     (logits, logits_row), (cls, cls_row) = worst["logits"], worst["cls"]
     tolerance = TOLERANCE[manifest.fields.compute]
     return Sample(len(drawn), logits, cls, tolerance, logits_row if logits > cls else cls_row)
+
+
+def _distance(ours: np.ndarray, stored: np.ndarray, sequences: int) -> np.ndarray:
+    """Return ‖ĥ − ĥ'‖ of each row of two [CLS] columns [n, S·H]: the largest of its sequences, [n]."""
+    difference = normalised(by_sequence(ours, sequences)) - normalised(by_sequence(stored, sequences))
+    largest: np.ndarray = np.linalg.norm(difference, axis=1).reshape(len(ours), sequences).max(axis=1)
+    return largest

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import Batch, by_length, collate
 from pipeline.data.splits import Split
+from pipeline.data.task_kinds import TaskKind
 from pipeline.distillation.losses import Objective, Targets
 from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.encoders import cls_vectors
 
 CLIP_NORM = 1.0
 GRAD_NORM = "grad_norm"
-EVALUATION_BATCH = 64
+EVALUATION_BATCH = 64  # sequences
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -109,6 +110,11 @@ class EncoderLearner:
         """Return logits float32 [n, C] of every example of a split, on every process."""
         return predict(self.bare, split, self.pad_id, self.accelerator)
 
+    def configure(self, kind: TaskKind) -> None:
+        """Put the settings of its predictions, as a threshold, into the model's configuration."""
+        for name, value in kind.settings.items():
+            setattr(self.bare.config, name, value)
+
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the model's weights on the CPU."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self.bare.state_dict().items()}
@@ -176,7 +182,7 @@ def outputs(
 ) -> np.ndarray:
     """Return the output of `forward` ([B, *shape] for a batch) for each example: float32 [len(ids), *shape]."""
     results = torch.zeros(len(ids), *shape, device=accelerator.device)
-    batches = by_length(np.arange(len(ids)), split.lengths[ids], EVALUATION_BATCH)
+    batches = by_length(np.arange(len(ids)), split.lengths[ids], split.examples_in(EVALUATION_BATCH))
     for places in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = collate(split, ids[places], pad_id).to(accelerator.device)
         with accelerator.autocast():

@@ -6,7 +6,7 @@ It requests the targets of each batch from a `TargetSource` and does not know wh
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import collate
 from pipeline.data.splits import Split
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.distillation.losses import LOSS
 from pipeline.distillation.targets import TargetSource
 from pipeline.errors import BadOption, BadRun, DistillError, TrainingDiverged
@@ -51,7 +52,7 @@ class Training:
         split: Split,
         targets: TargetSource,
         dev: Split | None,
-        metrics: Sequence[str],
+        metrics: TaskMetrics,
         config: TrainingConfig,
         accelerator: Any,
         run: RunDirectory,

@@ -110,7 +110,7 @@ class PackLearner:
         self.groups = _groups([learner.objective for learner in self.learners], self.accelerator.device)
 
     def _forward(self, batch: Batch, layers: int = 0) -> tuple[Tensor, list[Tensor]]:
-        """Return logits [P, B, C], and [CLS] [P, B, H] of student layers 1..`layers`; float32."""
+        """Return logits [P, B, C], and [CLS] [P, B·S, H] of student layers 1..`layers`; float32."""
 
         def forward(parameters: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
             with cls_vectors(self.model, range(1, layers + 1)) as vectors:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import BatchOrder, subset
-from pipeline.data.metrics import measure
 from pipeline.data.splits import Split
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.distillation.losses import LOSS, as_record
 from pipeline.errors import BadRun, DistillError, Interrupted, TrainingDiverged
 from pipeline.training.learner import GRAD_NORM, EncoderLearner, learning_rate
@@ -60,7 +60,7 @@ class PackMember:
         schedule: Schedule,
         config: TrainingConfig,
         run: RunDirectory,
-        metrics: Sequence[str],
+        metrics: TaskMetrics,
         shared_options: Mapping[str, Any] | None = None,
     ):
         self.learner, self.schedule, self.config, self.run = learner, schedule, config, run
@@ -129,7 +129,7 @@ class PackMember:
 
     def _evaluate(self, logits: np.ndarray, dev: Split, kind: str) -> Evaluation:
         step = self.state.step
-        metrics = measure(self.learner.objective.kind, self.metrics, logits, dev.labels)
+        metrics = self.metrics.tuned(logits, dev.labels).measure(logits, dev.labels)
         evaluation = self.latest = Evaluation(step, round(step / self.schedule.steps_per_epoch, 4), metrics)
         self._log([{"kind": kind, "split": dev.name, **vars(evaluation)}])
         return evaluation

@@ -209,11 +209,11 @@ class RunDirectory:
         self,
         learner: Any,
         save_tokenizer: Callable[[Path], object],
-        logits: Mapping[str, np.ndarray],
+        predictions: Mapping[str, np.ndarray],
         result: Any,
         record: Mapping[str, Any],
     ) -> None:
-        """Write the learner's model, its logits on each dev split [n, C], and run.json; then the run is complete.
+        """Write the learner's model, its stored logits on each dev split [n, C], and run.json; then it is complete.
 
         Every process of the training calls it, and the first one writes. Raises `BadRun` for a disk that refuses.
         """
@@ -225,7 +225,7 @@ class RunDirectory:
             run = {**self.key, **record, "environment": environment(), "result": vars(result)}
             with self._writing():
                 self.save_model(accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False), save_tokenizer)
-                write_file(self.path / PREDICTIONS, lambda temporary: save_file(dict(logits), temporary))
+                write_file(self.path / PREDICTIONS, lambda temporary: save_file(dict(predictions), temporary))
                 write_json(self.path / RUN, run)
             for name in (CHECKPOINT, STARTED):
                 (self.path / name).unlink(missing_ok=True)

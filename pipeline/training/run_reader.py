@@ -48,7 +48,7 @@ def read_curve(out: Path) -> tuple[tuple[tuple[int, float], ...], int]:
 
 
 def read_predictions(path: Path) -> dict[str, np.ndarray]:
-    """Return logits float32 [n, C] of a finished run on each dev split. Raises `BadRun` where there are none."""
+    """Return the stored logits [n, C] of a finished run on each dev split. Raises `BadRun` where there are none."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

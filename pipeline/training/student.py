@@ -12,7 +12,6 @@ from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import copy_tokenizer
 from pipeline.config.training import TrainStudentConfig
-from pipeline.data.metrics import agreements, measure_splits
 from pipeline.data.splits import Split, selection_split
 from pipeline.data.tasks import DEV, TRAIN, role_of
 from pipeline.distillation.recipe import (
@@ -116,9 +115,10 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     cache = open_cache(first.cache, Path(first.store) if first.store else None, first.store_bytes)
     for config in configs:
         check_identity(config, cache.manifest.identity)
-    recipes = [resolve_recipe(config, cache.manifest) for config in configs]
-    check_alike([recipe.alike_in_pack for recipe in recipes])
     train = training_split(cache)
+    classes = cache.manifest.model.classes
+    recipes = [resolve_recipe(config, cache.manifest).weighted(train.labels, classes) for config in configs]
+    check_alike([recipe.alike_in_pack for recipe in recipes])
     dev = {name: split for name, split in cache.splits.items() if role_of(name) == DEV}
     selection = selection_split(dev)
     if selection is None and any(config.select == "best" for config in configs):
@@ -145,7 +145,7 @@ class _Student:
         manifest, config = pack_data.cache.manifest, self.recipe.config
         learner = EncoderLearner(self.model, self.recipe.objective, config, accelerator, manifest.model.pad_id)
         schedule = Schedule.of_training(config, pack_data.train.lengths)
-        return PackMember(learner, schedule, config, self.run, manifest.task.metrics, self.recipe.alike_in_pack)
+        return PackMember(learner, schedule, config, self.run, self.recipe.metrics, self.recipe.alike_in_pack)
 
 
 def _student(recipe: StudentRecipe, pack_data: PackData) -> _Student:
@@ -206,13 +206,17 @@ def _complete(
     """Evaluate the weights that were kept, and write the run."""
     manifest, recipe = pack_data.cache.manifest, student.recipe
     logits = {name: learner.predict(split) for name, split in pack_data.dev.items()}
-    agreement = agreements(manifest.kind, logits, pack_data.dev)
+    metrics = recipe.metrics
+    if (selection := pack_data.selection) is not None:
+        metrics = metrics.tuned(logits[selection.name], selection.labels)
+    learner.configure(metrics.kind)
+    agreement = metrics.agreements(logits, pack_data.dev, manifest.kind)
     pack_data.check.wait()  # a run counts only on verified bytes
     result = StudentResult(
         "train-student",
         str(student.run.path),
         round(time.monotonic() - started, 2),
-        measure_splits(manifest.kind, manifest.task.metrics, logits, pack_data.dev),
+        metrics.measure_splits(logits, pack_data.dev),
         agreement,
         parameter_count(learner.bare),
         round(trained.examples_per_second, 1),
@@ -224,7 +228,7 @@ def _complete(
     student.run.complete(
         learner,
         lambda target: copy_tokenizer(pack_data.cache.teacher, manifest.teacher_files, target),
-        logits,
+        {name: metrics.kind.stored(values) for name, values in logits.items()},
         result,
         {"cache": recipe.config.cache, **trained.as_json()},
     )

@@ -99,7 +99,7 @@ def _columns(a: Cache, b: Cache) -> list[str]:
 def _label_order(a: Cache, b: Cache) -> np.ndarray | None:
     """Return the class of B for each class of A, by name; None if their classes differ."""
     ours, theirs = a.manifest.task.labels, b.manifest.task.labels
-    if a.manifest.kind is not b.manifest.kind or sorted(ours) != sorted(theirs):
+    if a.manifest.fields.kind != b.manifest.fields.kind or sorted(ours) != sorted(theirs):
         return None
     if not ours:
         return np.arange(a.manifest.model.classes)

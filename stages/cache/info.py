@@ -11,14 +11,15 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
 from pipeline.config.cache import CacheInfoConfig
-from pipeline.data.metrics import constant_score, measure
-from pipeline.data.splits import Split, selection_split
+from pipeline.data.splits import SEQUENCE_LENGTHS, Split, selection_split
 from pipeline.data.task_kinds import TaskKind
 from pipeline.data.tasks import TRAIN
 from pipeline.distillation.layer_probes import chunks, probe, probe_rows, variation
 from pipeline.errors import BadCache
 from pipeline.system.formatting import printable, size, spans, table
 from pipeline.system.progress import bar
+
+GROUPS = {"logits": "logits"} | dict.fromkeys(["input_ids", "token_type_ids", SEQUENCE_LENGTHS], "tokens")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Compared:
     split: str
     examples: int  # training rows of a probe
     teacher: float
-    majority: float | None  # the most frequent label alone; None for regression
+    majority: float | None  # the best constant prediction; None for regression
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,9 @@ def _probe_splits(cache: Cache) -> tuple[Split | None, Split | None]:
 def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, examples: int) -> LayerInfo:
     """Measure one layer. Raises `BadCache` for values that are not finite."""
     column, manifest = cls_column(layer), cache.manifest
-    metrics = manifest.task.metrics[:1]
     score = None
     try:
-        varies = variation(chunks(train, column)) if train else None
+        varies = variation(chunks(train, column, manifest.fields.sequences)) if train else None
         if train and dev and examples:
             ids = probe_rows(len(train), examples)
             vectors = dev.column(column)
@@ -139,18 +139,18 @@ def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, exa
                 raise ValueError("values that are not finite")
             labels, classes = train.gather("label", ids), manifest.model.classes
             outputs = probe(manifest.kind, train.gather(column, ids), labels, vectors, classes)
-            score = measure(manifest.kind, metrics, outputs, dev.labels)[metrics[0]]
+            score = manifest.task_metrics.score(outputs, dev.labels)
     except ValueError as error:
         raise BadCache(f"{cache.location}: layer {layer} holds {error}. Make the cache again") from error
     return LayerInfo(layer, varies, score)
 
 
 def _compared(manifest: Manifest, dev: Split, examples: int) -> Compared:
-    """Return the scores of the teacher and of the most frequent label on the probes' dev split."""
-    metric, kind = manifest.task.metrics[0], manifest.kind
-    teacher = measure(kind, [metric], dev.column("logits"), dev.labels)[metric]
-    majority = constant_score(kind, metric, dev.labels, manifest.model.classes)
-    return Compared(metric, dev.name, examples, teacher, majority)
+    """Return the scores of the teacher and of the best constant prediction on the probes' dev split."""
+    metrics = manifest.task_metrics
+    teacher = metrics.score(dev.column("logits"), dev.labels)
+    majority = max(metrics.constant_scores(dev.labels, manifest.model.classes), default=None)
+    return Compared(metrics.judge, dev.name, examples, teacher, majority)
 
 
 def _bytes(manifest: Manifest) -> dict[str, int]:
@@ -159,7 +159,7 @@ def _bytes(manifest: Manifest) -> dict[str, int]:
     for _, shard in manifest.shards():
         for part, extent in shard.parts.items():
             name = part.partition("/")[0]
-            group = {"logits": "logits", "input_ids": "tokens", "token_type_ids": "tokens"}.get(name, "rows")
+            group = GROUPS.get(name, "rows")
             groups["[CLS]" if name.startswith("cls_") else group] += extent.bytes
     groups["container"] = manifest.bytes - sum(groups.values())
     return groups | {"teacher": sum(record.bytes for record in manifest.teacher_files.values())}
@@ -215,7 +215,7 @@ def _how_to_read(compared: Compared | None) -> str:
     text = "variation: 0 where all [CLS] vectors point the same way (nothing to match), 1 where they share no direction"
     if compared is None:
         return text + "."
-    majority = "" if compared.majority is None else f" and {compared.majority:.3f} for the most frequent label alone"
+    majority = "" if compared.majority is None else f" and {compared.majority:.3f} for the best constant prediction"
     return (
         f"{text}; probe: {compared.metric} on {compared.split} of a linear model of that layer's [CLS], trained on "
         f"{compared.examples:,} examples, beside {compared.teacher:.3f} for the teacher{majority}."

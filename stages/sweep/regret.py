@@ -14,9 +14,8 @@ import numpy as np
 from pipeline.cache.open import open_cache
 from pipeline.config.options import command_line, option_name
 from pipeline.config.sweep import SweepRegretConfig
-from pipeline.data.metrics import measure
 from pipeline.data.splits import selection_split
-from pipeline.data.task_kinds import TaskKind
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.errors import BadOption, BadRun
 from pipeline.system.files import write_json
 from pipeline.system.formatting import printable, table
@@ -78,9 +77,9 @@ def run(config: SweepRegretConfig) -> RegretResult:
     cache = open_cache(location)
     split = selection_split(cache.splits)
     assert split is not None  # else the grid could not have compared its trials
-    kind, labels = cache.manifest.kind, cache.splits[split].labels
+    metrics, labels = cache.manifest.task_metrics.judged_by(grid.metric), cache.splits[split].labels
     logits = {trial.out: _logits(trial, split) for record in (grid, *compared.values()) for trial in _done(record)}
-    scores = halves(kind, logits, labels, grid.metric, config.resamples, config.seed)
+    scores = halves(metrics, logits, labels, config.resamples, config.seed)
     best = winners(scores, [trial.out for trial in _done(grid)])
     budget = sum(trial.examples for trial in grid.trials)
     regret = {}
@@ -102,22 +101,26 @@ def run(config: SweepRegretConfig) -> RegretResult:
 
 
 def halves(
-    kind: TaskKind,
-    logits: Mapping[str, np.ndarray],
+    metrics: TaskMetrics,
+    stored: Mapping[str, np.ndarray],
     labels: np.ndarray,
-    metric: str,
     resamples: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Return {run: float64 [resamples, 2]}: its score on each of two random halves of the examples, per resample."""
+    """Return {run: float64 [resamples, 2]}: its score on each of two random halves of the examples, per resample.
+
+    `stored` has the predictions of each run on all examples, from which it took its threshold.
+    """
     draw = np.random.default_rng(seed)
+    logits = {out: metrics.kind.from_stored(values) for out, values in stored.items()}
+    tuned = {out: metrics.tuned(values, labels) for out, values in logits.items()}
     scores = {out: np.empty((resamples, 2)) for out in logits}
     with bar(resamples, "resample", "half") as progress:
         for number in range(resamples):
             order = draw.permutation(len(labels))
             for half, ids in enumerate(np.array_split(order, 2)):
                 for out, values in logits.items():
-                    scores[out][number, half] = measure(kind, (metric,), values[ids], labels[ids])[metric]
+                    scores[out][number, half] = tuned[out].score(values[ids], labels[ids])
             progress.update()
     return scores
 

@@ -16,17 +16,21 @@ from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import FileRecord, Manifest, ModelRecord, SplitRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.ragged import Ragged
-from pipeline.data.splits import row_hash
+from pipeline.data.splits import row_hashes
 from pipeline.data.task_kinds import implied_kind
 from pipeline.system.digests import json_digest
 
 LABELS = ("no", "yes", "perhaps")
 
 
-def random_columns(rows: int, first: int, hidden: int, layers: int, seed: int = 0) -> dict[str, Any]:
+def random_columns(
+    rows: int, first: int, hidden: int, layers: int, seed: int = 0, sequences: int = 1
+) -> dict[str, Any]:
     draw = np.random.default_rng(seed)
-    tokens = Ragged.from_lists([draw.integers(0, 32, draw.integers(1, 9)) for _ in range(rows)], np.int32)
-    hashes = b"".join(row_hash(tokens[row]) for row in range(rows))
+    lengths = np.array([draw.integers(1, 5, sequences) for _ in range(rows)], np.int32) if sequences > 1 else None
+    sizes = [draw.integers(1, 9) for _ in range(rows)] if lengths is None else lengths.sum(axis=1)
+    tokens = Ragged.from_lists([draw.integers(0, 32, size) for size in sizes], np.int32)
+    hashes = b"".join(row_hashes(tokens, lengths))
     columns: dict[str, Any] = {
         "example_id": np.arange(first, first + rows),
         "row_hash": np.frombuffer(hashes, np.uint8).reshape(rows, 16),
@@ -35,18 +39,33 @@ def random_columns(rows: int, first: int, hidden: int, layers: int, seed: int = 
         "label": draw.integers(0, 3, rows),
         "logits": draw.random((rows, 3), np.float32),
     }
+    columns |= {} if lengths is None else {"sequence_lengths": lengths}
     return columns | {
-        f"cls_{n:02d}": draw.random((rows, hidden), np.float32).astype(np.float16) for n in range(1, layers + 1)
+        f"cls_{n:02d}": draw.random((rows, sequences * hidden), np.float32).astype(np.float16)
+        for n in range(1, layers + 1)
     }
 
 
 def write_cache(
-    directory: Path, container_name: str, splits: dict[str, int], shard_rows: int, hidden: int = 4, layers: int = 2
+    directory: Path,
+    container_name: str,
+    splits: dict[str, int],
+    shard_rows: int,
+    hidden: int = 4,
+    layers: int = 2,
+    sequences: int = 1,
 ) -> Manifest:
-    """A finished cache of random columns whose teacher is a record only."""
+    """A finished cache of random columns whose teacher is a record only; of questions for 3 `sequences`."""
     types = column_types(
-        num_logits=3, label_dtype="int64", token_types=True, layers=range(1, layers + 1), hidden=hidden, dtype="float16"
+        num_logits=3,
+        label_dtype="int64",
+        token_types=True,
+        layers=range(1, layers + 1),
+        hidden=hidden,
+        dtype="float16",
+        sequences=sequences,
     )
+    labels = LABELS if sequences == 1 else ("A", "B", "C")
     files = {f"layer-{n:02d}.safetensors": FileRecord(8, "0" * 64) for n in range(1, layers + 2)}
     identity = CacheIdentity(
         format=2,
@@ -56,13 +75,13 @@ def write_cache(
         splits={},
         max_length=16,
         layers=tuple(range(1, layers + 1)),
-        labels=LABELS,
+        labels=labels,
         shard_rows=shard_rows,
         dtype="float16",
         compute="float32",
         batching="by length, 64, last layer for [CLS]",
-        sequences=1,
-        kind="single-label",
+        sequences=sequences,
+        kind="single-label" if sequences == 1 else "multiple-choice",
     )
     writer = CacheWriter(directory, identity, container_name)
     writer.start()
@@ -71,7 +90,7 @@ def write_cache(
         starts = range(0, rows, shard_rows)
         shards = [
             writer.write_shard(
-                name, n, random_columns(min(shard_rows, rows - start), start, hidden, layers, seed=n), types
+                name, n, random_columns(min(shard_rows, rows - start), start, hidden, layers, n, sequences), types
             )
             for n, start in enumerate(starts)
         ]
@@ -80,7 +99,7 @@ def write_cache(
     manifest = Manifest(
         replace(identity, splits=digests),
         container_name,
-        TaskRecord("toy", LABELS, ("accuracy",)),
+        TaskRecord("toy", labels, ("accuracy",)),
         ModelRecord("bert", layers + 1, hidden, 3, 0, 2, 32),
         records,
         files,

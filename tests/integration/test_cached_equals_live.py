@@ -39,7 +39,7 @@ def losses(tiny, cache_directory, live, out, method):
     learner = EncoderLearner(student, resolve_recipe(config, cache.manifest).objective, config, accelerator, 0)
     run = RunDirectory(out, "test", {}, {})
     with run.claimed(accelerator, resume=False):
-        Training(learner, split, targets, None, ("accuracy",), config, accelerator, run, "test").train()
+        Training(learner, split, targets, None, cache.manifest.task_metrics, config, accelerator, run, "test").train()
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.data.ragged import Column, Ragged
-from pipeline.data.splits import ROW_HASH_BYTES
+from pipeline.data.splits import ROW_HASH_BYTES, SEQUENCE_LENGTHS
 
 LOGITS = "logits"
 ROW_COLUMNS = ("example_id", "row_hash", "label")  # what the targets of a row belong to
@@ -77,9 +77,17 @@ def cls_layer(column: str) -> int | None:
 
 
 def column_types(
-    *, num_logits: int, label_dtype: str, token_types: bool, layers: Sequence[int], hidden: int, dtype: str
+    *,
+    num_logits: int,
+    label_dtype: str,
+    label_width: int = 0,
+    token_types: bool,
+    layers: Sequence[int],
+    hidden: int,
+    dtype: str,
+    sequences: int = 1,
 ) -> dict[str, ColumnType]:
-    """Return all columns of a shard, in their order."""
+    """Return all columns of a shard, in their order; an example has `sequences` inputs, each with a [CLS] vector."""
     types = {
         "example_id": ColumnType("int64"),
         "row_hash": ColumnType("uint8", ROW_HASH_BYTES),
@@ -87,9 +95,11 @@ def column_types(
     }
     if token_types:
         types["token_type_ids"] = ColumnType("int8", None)
-    types["label"] = ColumnType(label_dtype)
+    if sequences > 1:
+        types[SEQUENCE_LENGTHS] = ColumnType("int32", sequences)
+    types["label"] = ColumnType(label_dtype, label_width)
     types[LOGITS] = ColumnType("float32", num_logits, target=True)
-    return types | {cls_column(layer): ColumnType(dtype, hidden, target=True) for layer in layers}
+    return types | {cls_column(layer): ColumnType(dtype, sequences * hidden, target=True) for layer in layers}
 
 
 def parts_of(columns: Mapping[str, Column]) -> dict[str, np.ndarray]:

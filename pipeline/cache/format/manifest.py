@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.cache.format.columns import ColumnType, column_types
 from pipeline.cache.format.identity import CacheIdentity
 from pipeline.data.task_kinds import TASK_KINDS, TaskKind
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.system.digests import json_digest
 from pipeline.system.files import write_text
 
@@ -84,11 +85,20 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """The task: names of its classes (empty where the kind does not have any), metrics, the first of which selects."""
+    """The task: names of its classes (empty where the kind does not have any), metrics, the first of which selects.
+
+    `settings` are those of the teacher's predictions; a kind without settings does not have the entry in the file.
+    """
 
     name: str
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is in the manifest."""
+        value = {"name": self.name, "labels": self.labels or None, "metrics": self.metrics}
+        return value | ({"settings": dict(self.settings)} if self.settings else {})
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,13 @@ class Manifest:
 
     @property
     def kind(self) -> TaskKind:
-        """The kind of task."""
-        return TASK_KINDS[self.fields.kind]
+        """The kind of task, with the settings of the teacher."""
+        return TASK_KINDS[self.fields.kind].with_settings(self.task.settings)
+
+    @property
+    def task_metrics(self) -> TaskMetrics:
+        """The metrics of the task, of the teacher's predictions."""
+        return TaskMetrics(self.kind, self.task.metrics, self.task.labels)
 
     @property
     def content(self) -> str:
@@ -157,16 +172,18 @@ class Manifest:
         return column_types(
             num_logits=self.model.classes,
             label_dtype=self.kind.label_dtype,
+            label_width=self.kind.label_width(self.model.classes),
             token_types=self.model.token_types > 0,
             layers=self.layers,
             hidden=self.model.hidden,
             dtype=self.dtype,
+            sequences=self.fields.sequences,
         )
 
     def text(self) -> str:
         """Return the text of manifest.json: its last line but one is the digest of all the text before it."""
         value = {"format": FORMAT_VERSION, "identity": self.identity, "content": self.content}
-        parts = {"fields": self.fields.as_json(), "task": {**asdict(self.task), "labels": self.task.labels or None}}
+        parts = {"fields": self.fields.as_json(), "task": self.task.as_json()}
         body = json.dumps(value | asdict(self) | parts, indent=1, ensure_ascii=False, allow_nan=False)
         body = body.removesuffix("\n}")
         return f'{body},\n "digest": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'

@@ -26,6 +26,7 @@ from pipeline.cache.format.manifest import (
     SplitRecord,
     TaskRecord,
 )
+from pipeline.data.metrics import check_metric
 from pipeline.data.splits import digest_of
 from pipeline.data.task_kinds import TASK_KINDS
 from pipeline.data.tasks import TASK_NAME
@@ -133,6 +134,7 @@ def _parse(value: Any) -> Manifest:
             _typed(task["name"], str),
             tuple(_typed(label, str) for label in _typed(task["labels"] or [], list)),
             tuple(_typed(metric, str) for metric in _typed(task["metrics"], list)),
+            _typed(task.get("settings", {}), dict),
         ),
         _record(ModelRecord, value["model"]),
         splits,
@@ -206,7 +208,7 @@ def _record(kind: Any, value: Mapping[str, Any]) -> Any:
 def _check(manifest: Manifest) -> None:
     """Raise ValueError where parts of a manifest contradict each other or would lead outside the directory."""
     fields, model, suffix = manifest.fields, manifest.model, CONTAINERS[manifest.container].suffix
-    if fields.format != FORMAT_VERSION or fields.sequences != 1 or fields.compute not in COMPUTE:
+    if fields.format != FORMAT_VERSION or fields.compute not in COMPUTE:
         raise ValueError("its fields are of another kind of cache")
     if not fields.splits or list(manifest.splits) != list(fields.splits):
         raise ValueError("its splits are not those of its fields")
@@ -221,10 +223,14 @@ def _check(manifest: Manifest) -> None:
         raise ValueError("its labels are not those of its fields")
     if model.classes != kind.num_logits(task.labels):
         raise ValueError(f"{model.classes} logits for {len(task.labels)} labels")
+    if fields.sequences != kind.sequences(model.classes):
+        raise ValueError(f"{fields.sequences} sequences for {model.classes} logits")
     if not TASK_NAME.fullmatch(task.name):
         raise ValueError(f"{task.name!r:.60} is not the name of a task")
-    if not task.metrics or not set(task.metrics) <= set(kind.metrics(model.classes)):
-        raise ValueError(f"metrics {', '.join(task.metrics)!s:.60} of {model.classes} logits")
+    if not task.metrics or set(task.settings) != set(kind.settings):
+        raise ValueError(f"{len(task.metrics)} metrics, and the settings {', '.join(task.settings)!s:.60}")
+    for metric in task.metrics:
+        check_metric(kind, task.labels, metric)
     if not model.pad_id < model.vocabulary < 2**31 or model.token_types > 128 or not 0 < model.hidden < 2**31:
         raise ValueError("its model has sizes that cannot be")
     if manifest.dtype not in ("float16", "float32"):

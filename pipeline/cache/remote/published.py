@@ -95,7 +95,7 @@ class Published:
 
 def _check_extents(manifest: Manifest) -> None:
     """Raise ValueError for parts of sizes that their columns cannot have, before anything is downloaded."""
-    types, longest = manifest.column_types(), manifest.fields.max_length
+    types, longest = manifest.column_types(), manifest.fields.max_length * manifest.fields.sequences
     for _, shard in manifest.shards():
         for name, kind in types.items():
             for part in kind.parts(name):

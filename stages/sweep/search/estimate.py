@@ -56,7 +56,7 @@ def row_bytes(trial: Trial, cache: Cache) -> float:
     return (
         sum(types[name].bytes(1) for name in trial.recipe.objective.columns)
         + ROW_BYTES
-        + TOKEN_BYTES * float(split.lengths.mean())
+        + TOKEN_BYTES * float(split.tokens.mean())
     )
 
 

@@ -93,6 +93,7 @@ class Trials:
         self.store: dict[str, Any] = {"store": config.store, "store_bytes": config.store_bytes}
         self.caches: dict[str, Cache] = {}
         self._inputs: dict[tuple[Any, ...], Mapping[str, str]] = {}
+        self._judges: list[str] = []  # the metric of the trials, once there is one
 
     def cache(self, location: str) -> Cache:
         """Return the open cache at a location."""
@@ -111,9 +112,18 @@ class Trials:
                 f"{config.cache} does not have a labelled dev split to compare trials on. Cache one with --dev-file"
             )
         recipe = resolve_recipe(config, cache.manifest)
+        self._check_judge(recipe.metrics.judge)
         recipe = recipe.starting_from(self._initial_digests(recipe, cache))
         config = replace(recipe.config, out=recipe.default_out(cache.manifest.task.name))
         return Trial(recipe, config, Schedule.of_training(config, train.lengths), dev)
+
+    def _check_judge(self, judge: str) -> None:
+        self._judges = self._judges or [judge]
+        if judge != self._judges[0]:
+            raise BadOption(
+                f"trials are compared by one metric, and these by {self._judges[0]} and {judge}. Write one metric "
+                "into the space"
+            )
 
     def _initial_digests(self, recipe: StudentRecipe, cache: Cache) -> Mapping[str, str]:
         """Return the digests of the checkpoint that a student starts from, which is loaded once."""
@@ -140,12 +150,12 @@ class Trials:
         return list(by_key.values())
 
     def metric(self) -> str:
-        """Return the first metric of the caches' task. Raises `BadOption` for caches of different tasks."""
+        """Return the metric that the trials are compared by. Raises `BadOption` for caches of different tasks."""
         tasks = {cache.manifest.task.name: location for location, cache in self.caches.items()}
         if len(tasks) > 1:
             (a, first), (b, second) = list(tasks.items())[:2]
             raise BadOption(f"{first} is a cache of {a} and {second} one of {b}: their scores cannot be compared")
-        return next(iter(self.caches.values())).manifest.task.metrics[0]
+        return self._judges[0]
 
 
 def varying(option_values: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -316,6 +316,58 @@ def test_values_that_cannot_be(small, name):
     assert f"{small}/{shard_file(small)} is damaged ({text}" in problem(small)
 
 
+def change_sequences(value, sequences: int, labels: int = 3) -> None:
+    letters = list("ABCD"[:labels]) or [f"A{place}" for place in range(sequences)]
+    value["fields"].update(sequences=sequences, labels=letters)
+    value["task"].update(labels=letters)
+    value["model"].update(classes=len(letters))
+
+
+SEQUENCES = {
+    "one": (lambda value: change_sequences(value, 1), "1 sequences for 3 logits"),
+    "too many": (
+        lambda value: change_sequences(value, 10**4, 0),
+        "10000 labels that are not the letters of choices",
+    ),
+    "more than choices": (lambda value: change_sequences(value, 4), "4 sequences for 3 logits"),
+    "other names": (
+        lambda value: (value["fields"].update(labels=["C", "B", "A"]), value["task"].update(labels=["C", "B", "A"])),
+        "3 labels that are not the letters of choices",
+    ),
+    "more columns": (lambda value: change_sequences(value, 4, 4), " is damaged ("),
+    "classes": (lambda value: value["fields"].pop("kind"), "3 sequences for 3 logits"),
+    "short": (lambda value: value["fields"].update(max_length=2), "a row of input_ids has "),
+}
+
+
+@pytest.mark.parametrize("container", ["arrow", "hdf5"])
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_sequences_that_cannot_be(tmp_path, container, name):
+    cache = tmp_path / "questions"
+    write_cache(cache, container, {"train": ROWS, "dev": 3}, ROWS, sequences=3)
+    change, text = SEQUENCES[name]
+    seal(cache, change)
+    assert text in problem(cache)
+
+
+LENGTHS = {
+    "none": (put(0, 0), "sequence_lengths holds 0..4, not 1..16"),
+    "negative": (put(0, -(2**31)), "sequence_lengths holds -2147483648..4, not 1..16"),
+    "huge": (put(0, 2**31 - 1), "sequence_lengths holds 1..2147483647, not 1..16"),
+    "others": (lambda values: put(0, values[0] + 1)(values), "the sequences of a row are not as long as its tokens"),
+}
+
+
+@pytest.mark.parametrize("container", ["arrow", "hdf5"])
+@pytest.mark.parametrize("name", LENGTHS)
+def test_lengths_of_sequences_that_cannot_be(tmp_path, container, name):
+    cache = tmp_path / "questions"
+    write_cache(cache, container, {"train": ROWS, "dev": 3}, ROWS, sequences=3)
+    change, text = LENGTHS[name]
+    values_of(cache, "sequence_lengths", "<i4", change)
+    assert f"{cache}/{shard_file(cache)} is damaged ({text}" in problem(cache)
+
+
 def permuted(columns: dict, order: np.ndarray) -> dict:
     return {
         name: Ragged.from_lists([column[row] for row in order], column.values.dtype)

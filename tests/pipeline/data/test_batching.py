@@ -80,6 +80,25 @@ def test_collated_batch():
     assert batch.row_hashes == (row_hash(np.array([2, 6, 7, 8, 3])), row_hash(np.array([2, 5, 3])))
 
 
+def test_collated_batch_of_questions():
+    """Two examples of two sequences: the second is padded to the longest of all, and batches go by the longest."""
+    lengths = np.array([[3, 1], [2, 2]], np.int32)
+    rows = [[2, 5, 3, 2], [2, 3, 2, 6]]
+    shard = split_of(rows, [[0, 1, 1, 0], [0, 1, 0, 0]]).shards[0]
+    shard["sequence_lengths"] = lengths
+    shard["row_hash"] = np.array([list(row_hash(np.array(r), n)) for r, n in zip(rows, lengths, strict=True)], np.uint8)
+    split = Split("train", [shard], True)
+    assert (split.sequences, split.tokens.tolist(), split.lengths.tolist()) == (2, [4, 4], [3, 2])
+    assert [split.examples_in(count) for count in (64, 3, 1)] == [32, 1, 1]
+    batch = collate(split, np.array([1, 0]), pad_id=9)
+    assert batch.inputs["input_ids"].tolist() == [[[2, 3, 9], [2, 6, 9]], [[2, 5, 3], [2, 9, 9]]]
+    assert batch.inputs["attention_mask"].tolist() == [[[1, 1, 0], [1, 1, 0]], [[1, 1, 1], [1, 0, 0]]]
+    assert batch.inputs["token_type_ids"].tolist() == [[[0, 1, 0], [0, 0, 0]], [[0, 1, 1], [0, 0, 0]]]
+    shard["sequence_lengths"] = lengths[:, ::-1]  # the same tokens, divided otherwise
+    with pytest.raises(BadCache, match="split train, example 0: the stored row belongs to other tokens"):
+        collate(Split("train", [shard], True), np.array([0, 1]), pad_id=9)
+
+
 @pytest.mark.parametrize("column", ["example_id", "row_hash"])
 def test_a_batch_of_other_tokens_than_its_rows_say(column):
     split = split_of([[2, 5, 3], [2, 6, 3]])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.rows import RowsConfig
+from pipeline.config.rows import RACE, RowsConfig, is_multiple_choice
 from pipeline.data.metrics import METRICS, measure
 from pipeline.data.sources import load_rows
 from pipeline.data.tasks import TASKS, SplitSource, Task, find_task
@@ -38,8 +38,15 @@ def test_glue_tasks_are_as_published(name):
     assert task.broken_rows is (name == "qqp")
 
 
-def test_the_reviews_are_the_one_task_outside_glue():
-    assert list(TASKS) == [*GLUE, "movie-reviews"]
+def test_questions_of_race_are_of_two_levels():
+    tasks = {name: find_task(name) for name in RACE}
+    assert [task.levels for task in tasks.values()] == [("middle", "high"), ("middle",), ("high",)]
+    assert [task.hub for task in tasks.values()] == [("ehovy/race", name) for name in ("all", "middle", "high")]
+    assert all(task.num_logits == 4 and is_multiple_choice(RowsConfig(task=name)) for name, task in tasks.items())
+
+
+def test_reviews_and_race_are_the_tasks_outside_glue():
+    assert list(TASKS) == [*GLUE, "movie-reviews", *RACE]
     reviews = find_task("movie-reviews")
     assert (reviews.hub, reviews.published_teacher, reviews.splits) == (None, None, ())
 
@@ -47,7 +54,7 @@ def test_the_reviews_are_the_one_task_outside_glue():
 @every_task
 def test_labels_columns_and_name_cannot_be_confused(task: Task):
     labels = task.labels
-    assert find_task(task.name) is task and task.kind.has_classes is bool(labels)
+    assert find_task(task.name) is task and (task.kind.has_classes or task.name in RACE) is bool(labels)
     assert not task.kind.has_classes or len(set(labels)) == len(labels) >= 2
     assert task.num_logits == max(len(labels), 1)
     assert not any(label.isdigit() for label in labels)  # digits stand for the classes themselves
@@ -56,7 +63,7 @@ def test_labels_columns_and_name_cannot_be_confused(task: Task):
 
 @every_task
 def test_metrics_are_known_and_one_for_a_perfect_model(task: Task):
-    labels = np.arange(6) % task.num_logits if task.kind.has_classes else np.linspace(0, 5, 6)
+    labels = np.arange(6) % task.num_logits if task.labels else np.linspace(0, 5, 6)
     logits = task.kind.as_logits(labels, task.num_logits)
     assert task.metrics and set(task.metrics) <= set(task.kind.metrics(task.num_logits)) <= set(METRICS)
     assert measure(task.kind, task.metrics, logits, labels) == {name: pytest.approx(1) for name in task.metrics}
@@ -86,7 +93,8 @@ def test_another_order_of_labels_leaves_the_task_of_the_table_alone():
 def test_an_unknown_task_is_refused(name):
     message = (
         f"there is no task {name!r}. Use one of cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, movie-reviews, "
-        "or name your own rows with --train-file, --dev-file, --text-columns and --label-column"
+        "race, race-middle, race-high, or name your own rows with --train-file, --dev-file, --text-columns and "
+        "--label-column"
     )
     for refused in (lambda: find_task(name), lambda: load_rows(RowsConfig(task=name))):
         with pytest.raises(BadOption) as error:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.config.methods import METHODS
-from pipeline.data.task_kinds import REGRESSION, SINGLE_LABEL
+from pipeline.data.task_kinds import MULTIPLE_CHOICE, REGRESSION, SINGLE_LABEL
 from pipeline.distillation.losses import Objective, as_record, patience_by_layer, patience_loss
 
 REDUCTIONS = ("reference", "paper")
@@ -131,6 +131,24 @@ def test_terms_and_their_weights():
     labels_alone = Objective(SINGLE_LABEL)
     assert labels_alone.names == ("loss", "ce") and labels_alone.columns == ()
     assert labels_alone(z_s, y, None, {}).tolist() == pytest.approx([values["ce"]] * 2)
+
+
+def test_patience_of_questions_is_the_mean_over_their_sequences():
+    """Two questions of three sequences, H = 2: a row of a cached column holds the vectors of its sequences."""
+    h_s, h_t = torch.randn(6, 1, 2), torch.randn(2, 3 * 2)
+    numbers = (("alpha", 0.0), ("temperature", 1.0), ("beta", 1.0))
+    logits, y = torch.randn(2, 3), torch.tensor([2, 0])
+    terms = METHODS["pkd-skip"].terms
+    for reduction in REDUCTIONS:
+        objective = Objective(MULTIPLE_CHOICE, terms, (1,), reduction, numbers)
+        values = objective(logits, y, h_s, {"logits": logits, "cls_01": h_t})
+        by_sequence = []
+        for row in range(6):
+            u, v = h_s[row, 0].tolist(), h_t[row // 3, 2 * (row % 3) :][:2].tolist()
+            u, v = ([x / math.hypot(*vector) for x in vector] for vector in (u, v))
+            by_sequence.append(sum((a - b) ** 2 for a, b in zip(u, v, strict=True)))
+        mean = sum(by_sequence) / 6 / (1 if reduction == "paper" else 2)
+        assert dict(zip(objective.names, values.tolist(), strict=True))["pt"] == pytest.approx(mean, rel=1e-5)
 
 
 def test_values_of_layers_are_logged_as_one_object():

@@ -8,7 +8,7 @@ import transformers
 
 from pipeline.cache.teacher_files import load_student, write_teacher_files
 from pipeline.errors import BadCache, BadModel
-from pipeline.models.checkpoints import Head, label_names, load_classifier, load_tokenizer, locate
+from pipeline.models.checkpoints import Head, load_classifier, load_tokenizer, locate, output_names
 from pipeline.models.encoders import cls_vectors, cut_config, layer_list
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from tests.helpers.encoders import MODELS, SIZES, save_pretrained_encoder, tokenizer
@@ -88,7 +88,7 @@ def test_teacher_files_load_with_plain_transformers_and_have_the_same_digests(te
     assert weights_digest(plain.state_dict()) == weights_digest(teacher.state_dict())
     assert config_digest(plain.config) == config_digest(teacher.config)
     assert tokenizer_digest(load_tokenizer(str(tmp_path))) == tokenizer_digest(tokenizer())
-    assert label_names(plain.config) == ("x", "y", "z")
+    assert output_names(plain.config) == ("x", "y", "z")
 
 
 def test_loading_fewer_layers_from_any_checkpoint(teacher, tmp_path):

@@ -85,7 +85,7 @@ def test_predictions_are_those_that_were_measured(tiny, tmp_path):
     logits = read_predictions(tmp_path / "run")
     assert {name: array.dtype for name, array in logits.items()} == {"dev": np.float32}
     assert (
-        measure(SINGLE_LABEL, ["accuracy"], logits["dev"], open_cache(tiny.arrow).splits["dev"].labels)
+        measure(SINGLE_LABEL, SINGLE_LABEL.metrics(2), logits["dev"], open_cache(tiny.arrow).splits["dev"].labels)
         == result.metrics["dev"]
     )
 

@@ -40,8 +40,15 @@ def weights(out):
     return load_file(out / "model" / "model.safetensors")
 
 
+def comparable(value):
+    """A JSON value without average precisions: they order examples by logits that differ by rounding."""
+    if not isinstance(value, dict):
+        return value
+    return {name: comparable(item) for name, item in value.items() if name != "average_precision"}
+
+
 def log(out):
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [comparable(json.loads(line)) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
 def numbers(line):
@@ -64,7 +71,7 @@ def assert_same(one, other):
     assert [numbers(line) for line in log(one)] == [
         (texts, metrics, rounded.expected) for texts, metrics, rounded in map(numbers, counted)
     ]
-    first, second = (json.loads((out / "run.json").read_text()) for out in (one, other))
+    first, second = (comparable(json.loads((out / "run.json").read_text())) for out in (one, other))
     assert all(first[k] == second[k] for k in ("config", "inputs", "cache", "steps", "best", "last", "stopped_early"))
     for result in (first["result"], second["result"]):
         for name in ("out", "seconds", "train_examples_per_second"):

@@ -16,7 +16,7 @@ def test_info_describes_the_cache(call, tiny):
     manifest = cache.manifest
     assert (found["command"], found["cache"]) == ("cache info", str(tiny.arrow))
     assert (found["identity"], found["content"]) == (manifest.identity, manifest.content)
-    assert (found["task"], found["labels"], found["metrics"]) == ("toy", ["neg", "pos"], ["accuracy"])
+    assert (found["task"], found["labels"], found["metrics"]) == ("toy", ["neg", "pos"], list(SINGLE_LABEL.metrics(2)))
     assert (found["dtype"], found["compute"], found["container"]) == ("float32", "float32", "arrow")
     assert found["splits"]["train"] == {"examples": 300, "labelled": True, "shards": 5}
     assert found["teacher_metrics"] == manifest.teacher_metrics
@@ -64,7 +64,7 @@ def test_info_compares_probes_with_teacher_and_majority(call, tiny, tmp_path):
     assert result.stdout.splitlines()[-2] == (
         "variation: 0 where all [CLS] vectors point the same way (nothing to match), 1 where they share no direction; "
         "probe: accuracy on dev of a linear model of that layer's [CLS], trained on 300 examples, beside "
-        f"{teacher:.3f} for the teacher and {share:.3f} for the most frequent label alone."
+        f"{teacher:.3f} for the teacher and {share:.3f} for the best constant prediction."
     )
     lines = result.stdout.splitlines()
     assert lines[lines.index("layer  variation  probe") + 2].split() == [

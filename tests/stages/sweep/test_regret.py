@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.task_kinds import SINGLE_LABEL
+from pipeline.data.task_metrics import TaskMetrics
 from stages.sweep import regret
 from stages.sweep.regret import halves, winners
 from stages.sweep.search.record import FINISHED
@@ -26,11 +27,12 @@ def test_halves_hold_every_example_once():
     logits = np.zeros((11, 2))
     logits[np.arange(11), labels] = 1
     logits[:4] = logits[:4, ::-1]  # four of eleven are wrong
-    found = halves(SINGLE_LABEL, {"run": logits}, labels, "accuracy", 50, 0)["run"]
+    metrics = TaskMetrics(SINGLE_LABEL, ("accuracy",), ("no", "yes"))
+    found = halves(metrics, {"run": logits}, labels, 50, 0)["run"]
     assert found.shape == (50, 2)
     assert found[:, 0] * 6 + found[:, 1] * 5 == pytest.approx(np.full(50, 7.0))
     assert len({tuple(pair) for pair in found.tolist()}) > 1
-    assert (halves(SINGLE_LABEL, {"run": logits}, labels, "accuracy", 50, 0)["run"] == found).all()
+    assert (halves(metrics, {"run": logits}, labels, 50, 0)["run"] == found).all()
 
 
 def test_the_default_trial_is_the_one_whose_line_names_no_searched_option():

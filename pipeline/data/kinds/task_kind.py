@@ -1,0 +1,191 @@
+"""The questions that every kind of task answers, and the answers that most kinds have in common.
+
+Shapes: logits [n, C] or [B, C]; labels [n] or [B], or with a width [n, W] or [B, W]; `labels` (names of classes) is
+empty where a kind has no classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MANY_CLASSES = 200  # from which an average precision of each class takes too long
+
+
+class TaskKind(Protocol):
+    """Everything that depends on the kind of task. To add one, see docs/extending.md."""
+
+    name: str
+    problem_type: str  # as transformers names it in the configuration of the model
+    label_dtype: str  # of the column of labels
+    has_classes: bool
+    agreement_metric: str  # of a student's predictions against the teacher's
+
+    @property
+    def guess_proof_metrics(self) -> Mapping[str, float]:
+        """The metrics in which no guess reaches this many times the best constant prediction; a useful model may."""
+        ...
+
+    @property
+    def logit_loss_options(self) -> tuple[str, ...]:
+        """The options of train-student that `logit_loss` reads."""
+        ...
+
+    def accepts(self, problem_type: str | None) -> bool:
+        """Return whether a teacher with this `problem_type` (None: it does not name one) can be of this kind."""
+        ...
+
+    def num_logits(self, labels: Sequence[str]) -> int:
+        """Return C. Raises ValueError for labels that the kind cannot have."""
+        ...
+
+    def label_width(self, num_logits: int) -> int:
+        """Return the number of values in the label of an example; 0: a single value, not an array."""
+        ...
+
+    def sequences(self, num_logits: int) -> int:
+        """Return S, the number of inputs of an example: 1, or the number of choices of a question."""
+        ...
+
+    def describe(self, labels: Sequence[str]) -> str:
+        """Return the kind, or its classes, in words."""
+        ...
+
+    def parse_label(self, value: Any, labels: Sequence[str], by_number: bool) -> Any:
+        """Return the label written as `value`, which `by_number` may be the number of its class.
+
+        Raises ValueError with what is wrong.
+        """
+        ...
+
+    def check_labels(self, values: np.ndarray, num_logits: int, labelled: bool) -> None:
+        """Raise ValueError for stored labels that cannot be."""
+        ...
+
+    # --- settings: the numbers of a task that are not options ------------------------------------
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """The numbers that predictions need beside the logits; models keep them in their configuration."""
+        ...
+
+    def with_settings(self, settings: Mapping[str, Any]) -> "TaskKind":
+        """Return the kind with these numbers. Raises ValueError for numbers that cannot be."""
+        ...
+
+    def fitted(self, labels: np.ndarray) -> "TaskKind":
+        """Return the kind with what it takes from the training labels. Raises ValueError if they say nothing."""
+        ...
+
+    def balanced(self, labels: np.ndarray, num_logits: int) -> "TaskKind":
+        """Return the kind whose label loss counts every class alike, by its frequency in the training labels.
+
+        Raises ValueError for a kind without classes.
+        """
+        ...
+
+    def tuned(self, logits: np.ndarray, labels: np.ndarray) -> "TaskKind":
+        """Return the kind with what it takes from a model's logits on the dev split, as a threshold."""
+        ...
+
+    # --- predictions -----------------------------------------------------------------------------
+
+    def metrics(self, num_logits: int) -> tuple[str, ...]:
+        """Return the names of the metrics that make sense; by default the first one judges."""
+        ...
+
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
+        """Return what a model predicts, in the type and shape of the labels."""
+        ...
+
+    def as_logits(self, predictions: np.ndarray, num_logits: int) -> np.ndarray:
+        """Return logits [n, C] that predict this."""
+        ...
+
+    def stored(self, logits: np.ndarray) -> np.ndarray:
+        """Return what predictions.safetensors holds of logits: [n, C]."""
+        ...
+
+    def from_stored(self, values: np.ndarray) -> np.ndarray:
+        """Return the logits [n, C] of what `stored` returned."""
+        ...
+
+    def constants(self, labels: np.ndarray, num_logits: int) -> list[Any]:
+        """Return the predictions worth making without looking at the input; none where that is not a comparison."""
+        ...
+
+    def doubt(self, metrics: Mapping[str, float]) -> str | None:
+        """Return why a teacher with these metrics is to be doubted, None if it is not."""
+        ...
+
+    def linear_model(self) -> Any:
+        """Return a new scikit-learn estimator that predicts labels from features."""
+        ...
+
+    # --- losses ----------------------------------------------------------------------------------
+
+    def label_loss(self, z_s: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the loss of student logits [B, C] against labels, float32, mean over B."""
+        ...
+
+    def logit_loss(self, z_s: "Tensor", z_t: "Tensor", temperature: Any, reduction: str) -> "Tensor":
+        """Return the loss of student logits [B, C] against the teacher's, float32 (docs/method.md)."""
+        ...
+
+
+class CommonAnswers:
+    """The answers of a kind whose label is one value, whose logits are stored as they are, without settings."""
+
+    problem_type: str
+    guess_proof_metrics: Mapping[str, float] = MappingProxyType({})
+    logit_loss_options: tuple[str, ...] = ()
+    setting_names: tuple[str, ...] = ()  # fields of the kind
+
+    def accepts(self, problem_type: str | None) -> bool:
+        """Return whether it is that of the kind, or not named."""
+        return problem_type in (None, self.problem_type)
+
+    def label_width(self, num_logits: int) -> int:
+        """Return 0: the label is one value."""
+        return 0
+
+    def sequences(self, num_logits: int) -> int:
+        """Return 1."""
+        return 1
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """The fields that are settings."""
+        return {name: getattr(self, name) for name in self.setting_names}
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        """Return the kind with these numbers. Raises ValueError for other names, or what is not a number."""
+        for name, value in settings.items():
+            if name not in self.setting_names or isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{name!s:.40} is {value!r:.40}")
+        return replace(self, **settings) if settings else self  # type: ignore[type-var]
+
+    def fitted(self, labels: np.ndarray) -> Self:
+        """Return the kind: it takes nothing from the training labels."""
+        return self
+
+    def tuned(self, logits: np.ndarray, labels: np.ndarray) -> Self:
+        """Return the kind: it takes nothing from the dev split."""
+        return self
+
+    def stored(self, logits: np.ndarray) -> np.ndarray:
+        """Return the logits."""
+        return logits
+
+    def from_stored(self, values: np.ndarray) -> np.ndarray:
+        """Return the logits."""
+        return values
+
+    def doubt(self, metrics: Mapping[str, float]) -> str | None:
+        """Return None: a weak teacher is one that does no better than a constant prediction."""
+        return None

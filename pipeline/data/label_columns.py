@@ -1,0 +1,85 @@
+"""The label column of your own rows, for each kind of task: from cells to the array of labels."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.rows import RowsConfig
+from pipeline.data.cells import Cell
+from pipeline.data.label_names import parse_renames
+from pipeline.data.labels import numbered, own_labels, sorted_classes
+from pipeline.data.rows import UNLABELLED, RawSplit, SplitRows
+from pipeline.data.task_kinds import MULTI_LABEL, SCALED_REGRESSION, SINGLE_LABEL, TaskKind
+from pipeline.data.tasks import Task
+from pipeline.errors import BadOption, BadRows, one_line
+
+
+def own_task(
+    config: RowsConfig, columns: tuple[str, ...], train: RawSplit, known: tuple[str, ...] | None = None
+) -> Task:
+    """Return the task of your own rows: its kind, and its classes: those `known`, or as the training rows have them.
+
+    Raises `BadOption` for options that contradict each other or the rows, `BadRows` for labels that cannot be classes.
+    """
+    column = str(config.label_column)
+    kind = _kind(config, train.labels)
+    classes: tuple[str, ...] = ()
+    if kind is SINGLE_LABEL:
+        classes = known or own_labels(train, column, parse_renames(config.rename_labels), config.yes)
+    elif kind is MULTI_LABEL:
+        names = {name for cell in train.labels for name in class_names(cell, config.label_separator)}
+        classes = known or train.classes or sorted_classes(names, train, column)
+    return Task(config.task, columns, classes, kind.metrics(kind.num_logits(classes)), kind)
+
+
+def _kind(config: RowsConfig, labels: Sequence[Cell]) -> TaskKind:
+    lists = any(isinstance(label, list) for label in labels)
+    if config.label_separator == "":
+        raise BadOption("--label-separator is empty. Give what is between two labels of a row, for example ','")
+    if config.regression and (lists or config.label_separator):
+        problem = "--label-separator is for several" if config.label_separator else "the rows have lists of labels"
+        raise BadOption(f"--regression is for one score per row, and {problem}. Leave one of them out")
+    if config.regression and config.rename_labels:
+        raise BadOption("--rename-labels renames classes, and --regression has scores. Leave one of them out")
+    if config.regression:
+        return SCALED_REGRESSION
+    return MULTI_LABEL if lists or config.label_separator else SINGLE_LABEL
+
+
+def class_names(cell: Cell, separator: str | None) -> tuple[str, ...]:
+    """Return the classes of a row, each once: the items of a list, or the parts of a text between separators."""
+    items: list[Any] = cell if isinstance(cell, list) else (cell or "").split(separator) if separator else [cell]
+    return tuple(dict.fromkeys(name for item in items if (name := (item or "").strip())))
+
+
+def split_rows(raw: RawSplit, task: Task, split: str, config: RowsConfig, is_known: bool = False) -> SplitRows:
+    """Return the rows of a split with their labels. Raises `BadRows` for labels that the task does not have.
+
+    If its classes are known from a model, training rows of other classes are not refused.
+    """
+    separator = config.label_separator
+    if task.kind is SINGLE_LABEL:
+        return numbered(raw, task, split, parse_renames(config.rename_labels), is_known)
+    cells = [class_names(cell, separator) for cell in raw.labels] if task.kind is MULTI_LABEL else raw.labels
+    width = task.kind.label_width(task.num_logits)
+    labels = np.full((len(raw), width) if width else len(raw), UNLABELLED, task.kind.label_dtype)
+    labelled, faults = any(cell and (not isinstance(cell, str) or cell.strip()) for cell in cells), raw.faults()
+    for row, cell in enumerate(cells if labelled else ()):
+        try:
+            labels[row] = task.kind.parse_label("" if cell is None else cell, task.labels, by_number=False)
+        except ValueError as error:
+            faults.add("label", *raw.place(row), one_line(error), "Fix this row, or name another --label-column")
+    faults.check()
+    return SplitRows(raw.texts, labels, labelled)
+
+
+def fitted(task: Task, rows: SplitRows, train: RawSplit) -> Task:
+    """Return the task with what its kind takes from the training labels. Raises `BadRows` if they say nothing."""
+    if not rows.labelled:
+        raise BadRows(f"{one_line(train.places[0][0])}: no row has a label. Name another --label-column")
+    try:
+        return replace(task, kind=task.kind.fitted(rows.labels))
+    except ValueError as error:
+        raise BadRows(f"{one_line(train.places[0][0])}: {error}. Name another --label-column") from error

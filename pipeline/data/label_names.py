@@ -1,0 +1,105 @@
+"""Names of classes: which of them mean the same, and how options of the command line write them."""
+
+import json
+import re
+import shlex
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipeline.data.cells import spelled
+from pipeline.errors import BadOption, one_line
+
+SHOWN = 40  # characters of a label in a message
+LONGEST = 200  # characters of a label that is a name, not a text
+MOST_RENAMES = 50  # in a line to paste
+_WHOLE = re.compile(r"([+-]?[0-9]{1,15})(\.0*)?")
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # what a terminal obeys, half characters
+_SIMPLE = re.compile(r"[\w.+/]+(-[\w.+/]+)*")  # needs no quotes, does not look like an option
+# What files write where a label is missing
+MARKS = frozenset(("", "-", "--", "---", "–", "—", "?", "n/a", "#n/a", "na", "<na>", "nan", "null", "nil", "."))
+
+
+def spelling(name: str) -> str:
+    """Return what names of one meaning have in common: "pos ", "Pos" and "POS" do; 1.0, 01, 1 and True do."""
+    visible = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    text = " ".join(visible.split()).casefold()
+    if (whole := _WHOLE.fullmatch(text)) is not None:
+        return str(int(whole[1]))
+    return {"true": "1", "false": "0"}.get(text, text)
+
+
+def is_mark(name: str) -> bool:
+    """Return whether files write this where a label is missing: `-`, `n/a`, nothing. "None" is what Python writes."""
+    return spelling(name) in MARKS or name == "None"
+
+
+def is_unfit(name: str) -> bool:
+    """Return whether a name has control characters, which a terminal would obey, or halves of characters."""
+    return _UNFIT.search(name) is not None
+
+
+def quoted(name: str) -> str:
+    """Return a name for a message: in quotes, on one line, shortened."""
+    return repr(name if len(name) <= SHOWN else f"{name[: SHOWN - 1]}…")
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Return names separated by commas, for a message."""
+    names = list(names)
+    more = f", … ({len(names):,} in all)" if len(names) > most else ""
+    return ", ".join(one_line(name, SHOWN) for name in names[:most]) + more
+
+
+def json_word(value: Any) -> str:
+    """Return a value as JSON that can be pasted into a shell as one word."""
+    text = json.dumps(value, ensure_ascii=False)
+    return shlex.quote(text if text.isprintable() else json.dumps(value))
+
+
+def names_word(names: Iterable[str]) -> str:
+    """Return names in order as one word for a shell: separated by commas where that is possible, else a JSON list."""
+    names = list(names)
+    return ",".join(names) if all(_SIMPLE.fullmatch(name) for name in names) else json_word(names)
+
+
+def rename_option(renames: Mapping[str, str | None]) -> str:
+    """Return --rename-labels as it can be pasted; empty for names so long or many that no one would paste it."""
+    is_short = len(renames) <= MOST_RENAMES and all(len(name) <= LONGEST for name in renames)
+    return f"--rename-labels {json_word(renames)}" if is_short else ""
+
+
+def parse_json_names(option: str, text: str) -> dict[str, str | None] | list[str | None]:
+    """Return the names in a JSON object or list; numbers are names too. Raises `BadOption` for anything else."""
+    try:
+        value = json.loads(text, object_pairs_hook=_without_repetition)
+        names = list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, list) else None
+        if names is None or any(isinstance(name, list | dict) for name in names):
+            raise ValueError("it is not an object or a list of names")
+        texts = [name if name is None else str(spelled(name)) for name in names]
+    except (ValueError, RecursionError) as error:
+        raise BadOption(
+            f"{option} {quoted(text)} is not JSON of names ({one_line(error)}). Put it in quotes"
+        ) from error
+    return dict(zip(value, texts, strict=True)) if isinstance(value, dict) else texts
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("a name is repeated")
+    return dict(pairs)
+
+
+def parse_renames(text: str | None) -> Mapping[str, str | None]:
+    """Return {label in the rows: its new name, or None to leave its rows out} of --rename-labels.
+
+    Raises `BadOption`.
+    """
+    if text is None:
+        return {}
+    renames = parse_json_names("--rename-labels", text)
+    if not isinstance(renames, dict) or not renames or "" in renames.values():
+        example = json_word({"pos ": "pos", "-": None})
+        raise BadOption(f"--rename-labels takes a JSON object of names, null to leave rows out. For example: {example}")
+    return renames
