@@ -18,6 +18,7 @@ import pytest
 from pipeline.config.rows import RowsConfig
 from pipeline.data.rows import SplitRows, TaskRows
 from pipeline.data.sources import load_rows
+from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.data.tasks import TASKS
 from pipeline.errors import BadOption, BadRows
 from pipeline.system import hub
@@ -84,7 +85,7 @@ def test_every_format_gives_the_same_rows(suffix, text_columns, labels, classes,
     rows = own_rows(suffix, text_columns, labels)
     columns = tuple(text_columns.split(","))
     assert (rows.task.name, rows.task.text_columns, rows.task.labels) == ("mine", columns, classes)
-    assert rows.task.metrics == ("accuracy",)
+    assert rows.task.metrics == SINGLE_LABEL.metrics(len(rows.task.labels))
     assert rows.origin == f"files train{suffix}, dev{suffix}, test{suffix}"
     expected = {"train": (slice(0, 4), numbers), "dev": (slice(1, 3), numbers[1:3]), "test": (slice(2, 4), [-1, -1])}
     assert list(rows.splits) == list(expected)
