@@ -30,7 +30,7 @@ def check_classes(train: RawSplit, column: str, renames: Mapping[str, str | None
     facts = [f"{_rows(train, label, counts)} is the name of its column, a repeated header" for label in header]
     facts += [f"{_rows(train, label, counts)} is how files write a missing label" for label in marks]
     facts += [
-        f"{_rows(train, name, counts)} differs from {quoted(best)} ({counts[best]:,} rows) only in case, white space "
+        f"{_rows(train, name, counts)} differs from {_rows(train, best, counts)} only in case, white space "
         "or the spelling of a number"
         for best, name in twins
     ]
@@ -48,7 +48,9 @@ def check_classes(train: RawSplit, column: str, renames: Mapping[str, str | None
 def _by_spelling(counts: Mapping[str, int]) -> dict[str, list[str]]:
     """Return the labels of each spelling, the one to keep first: without white space around it, the most frequent."""
     groups: dict[str, list[str]] = {}
-    for label in sorted(counts, key=lambda label: (label != " ".join(label.split()), -counts[label], label)):
+    for label in sorted(
+        counts, key=lambda label: (label != " ".join(label.split()), -counts[label], len(label), label)
+    ):
         groups.setdefault(spelling(label), []).append(label)
     return groups
 

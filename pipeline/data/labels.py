@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -28,13 +28,13 @@ def own_labels(
     faults = train.faults()
     labels = {label for label in train.labels if isinstance(label, str) and label.strip()}
     readable = {label: one_line(_ESCAPES.sub("", label)) or None for label in sorted(labels) if is_unfit(label)}
+    blank = [label for label in set(_texts(train)) if not label.strip()]
     for row, label in enumerate(train.labels):
         if label in readable if isinstance(label, str) else False:
             advice = f"Fix this row, or add {rename_option({**renames, **readable})}"
             faults.add("unfit", *train.place(row), f"the label {quoted(str(label))} has control characters", advice)
         elif not isinstance(label, str) or not label.strip():
-            fact = "is a list" if isinstance(label, list) else "no label"
-            faults.add("label", *train.place(row), f"{fact} in {one_line(column)}", without_rows(renames, label))
+            faults.add("label", *train.place(row), f"no label in {one_line(column)}", without_rows(renames, blank))
     faults.check()
     if train.classes:
         return train.classes
@@ -43,10 +43,9 @@ def own_labels(
     return sorted_classes(labels, train, column)
 
 
-def without_rows(renames: Mapping[str, str | None], *labels: object) -> str:
-    """Return the advice for rows of these labels, which may be missing: they can be left out."""
-    names = [label if isinstance(label, str) else "" for label in labels]
-    return f"Fill it in, or leave the row out: {rename_option({**renames, **dict.fromkeys(names)})}"
+def without_rows(renames: Mapping[str, str | None], missing: Iterable[str]) -> str:
+    """Return the advice for rows whose label is missing, written in these ways: they can be left out."""
+    return f"Fill it in, or leave the row out: {rename_option({**renames, **dict.fromkeys(sorted(missing))})}"
 
 
 def sorted_classes(labels: set[str], train: RawSplit, column: str) -> tuple[str, ...]:
@@ -123,7 +122,7 @@ def _advice(
         return "Fix this row"
     if label in missing:
         part = "A split has labels in all of its rows, or (a test split) in none. "
-        return part + without_rows(renames, *missing)
+        return part + without_rows(renames, missing)
     same = {spelling(name): name for name in task.labels}
     alike = {name: same[spelling(name)] for name in reasons if spelling(name) in same}
     without = {name: None for name in reasons if name not in alike and name not in missing}

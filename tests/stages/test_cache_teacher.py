@@ -216,15 +216,16 @@ def test_teachers_that_do_not_fit(tiny, tmp_path, in_directory):
     with pytest.raises(BadModel) as error:
         cache_teacher.run(config(tiny, "cache", teacher=str(encoder)))
     assert str(error.value) == (
-        f"{encoder} has 3 labels, but the task toy has 2. Name another --teacher, or fine-tune one with "
+        f"{encoder} has 3 labels (a, b, c), but the task toy has 2 (neg, pos). Name another --teacher, or fine-tune one with "
         "finetune-teacher"
     )
     load_classifier(str(encoder), head=Head(2, ("no", "yes"), "single_label_classification")).save_pretrained(encoder)
     with pytest.raises(BadModel) as error:
         cache_teacher.run(config(tiny, "cache", teacher=str(encoder)))
     assert str(error.value) == (
-        f"{encoder} predicts no, yes, but the task toy has neg, pos. Name another --teacher, or fine-tune one with "
-        "finetune-teacher"
+        f"{encoder} predicts no, yes, but the task toy has neg, pos. Name another --teacher, fine-tune one with "
+        "finetune-teacher, or say which of them are the same, in this order for example: "
+        """--label-map '{"no": "neg", "yes": "pos"}'"""
     )
     with pytest.raises(BadOption) as error:
         cache_teacher.run(config(tiny, "cache", max_length=300))

@@ -43,9 +43,17 @@ def refusal(*labels, kind=BadRows, **options) -> str:
 @pytest.mark.parametrize(
     ("train", "fact", "answer"),
     [
-        ([*TWO, "pos "], "the label 'pos ' (line 12) differs from 'pos' (5 rows) only in case", '{"pos ": "pos"}'),
+        (
+            [*TWO, "pos "],
+            "the label 'pos ' (line 12) differs from 'pos' (5 rows: lines 2, 4, 6, …) only in case",
+            '{"pos ": "pos"}',
+        ),
         ([*TWO, "POS", "POS"], "the label 'POS' (2 rows: lines 12, 13) differs from 'pos'", '{"POS": "pos"}'),
-        (["US", "us", "de"] * 3, "the label 'us' (3 rows: lines 3, 6, 9) differs from 'US' (3 rows)", '{"us": "US"}'),
+        (
+            ["US", "us", "de"] * 3,
+            "the label 'us' (3 rows: lines 3, 6, 9) differs from 'US' (3 rows: lines 2, 5, 8)",
+            '{"us": "US"}',
+        ),
         (["1", "0", "1.0"] * 2, "the label '1.0' (2 rows: lines 4, 7) differs from '1'", '{"1.0": "1"}'),
         ([*TWO, "label"], "the label 'label' (line 12) is the name of its column", '{"label": null}'),
         ([*TWO, "-"], "the label '-' (line 12) is how files write a missing label", '{"-": null}'),
@@ -137,6 +145,7 @@ def test_labels_in_a_part_of_a_split_are_refused_and_can_be_left_out():
     assert refusal([*TWO, ""]) == (
         """train.csv line 12: no label in label. Fill it in, or leave the row out: --rename-labels '{"": null}'"""
     )
+    assert refusal([*TWO, "", " "]).endswith("""leave the rows out: --rename-labels '{"": null, " ": null}'""")
     assert len(rows([*TWO, ""], rename_labels='{"": null}').splits["train"]) == 10
 
 

@@ -110,9 +110,20 @@ def test_a_test_file_with_labels_is_labelled():
 
 MENU = "Name one of these with --text-columns and --label-column"
 REMOVE = "Fill it in, or remove the row"
-OTHER = "Fix this row, or name another --label-column"
+PART = "A split has labels in all of its rows, or (a test split) in none."
 FEW = "training needs two or more"
 TEN = "".join(f"t,{i}\n" for i in range(10))
+
+
+def left_out(label: str) -> str:
+    return f"""Fill it in, or leave the row out: --rename-labels '{{"{label}": null}}'"""
+
+
+def other(label: str) -> str:
+    return (
+        "Fix this row, add rows of this class to the training rows, or leave such labels out: "
+        f"""--rename-labels '{{"{label}": null}}'"""
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,17 +138,20 @@ TEN = "".join(f"t,{i}\n" for i in range(10))
         ([TRAIN + " ,1\n"], f"train.csv line 4: no text in text. {REMOVE}"),
         ([TRAIN, TRAIN, "text,id\na,1\n,2\n"], f"test.csv line 3: no text in text. {REMOVE}"),
         (["a,b,label\nx,y,1\n, ,0\n"], f"train.csv line 3: no text in a and b. {REMOVE}"),
-        ([TRAIN + "a, \n"], f"train.csv line 4: no label in label. {REMOVE}"),
+        ([TRAIN + "a, \n"], f"train.csv line 4: no label in label. {left_out(' ')}"),
         (["text,label\na,1\nb,1\n"], f"train.csv: column 'label' has only one label; {FEW}"),
         (["text,label\n"], "train.csv does not have any rows. Check the file"),
         ([TRAIN, "text,label\n"], "dev.csv does not have any rows. Check the file"),
-        ([TRAIN, "text,label\na,1\nb,2\n"], f"dev.csv line 3: the label '2' is none of 0, 1. {OTHER}"),
-        ([TRAIN, TRAIN, "text,label\na,1\nb,\n"], f"test.csv line 3: the label '' is none of 0, 1. {OTHER}"),
+        ([TRAIN, "text,label\na,1\nb,2\n"], f"dev.csv line 3: the label '2' is none of 0, 1. {other('2')}"),
+        ([TRAIN, TRAIN, "text,label\na,1\nb,\n"], f"test.csv line 3: no label. {PART} {left_out('')}"),
         # digits stand for the classes of GLUE tasks alone; of many labels, ten are named
-        (["text,label\na,y\nb,n\n", "text,label\na,1\n"], f"dev.csv line 2: the label '1' is none of n, y. {OTHER}"),
+        (
+            ["text,label\na,y\nb,n\n", "text,label\na,1\n"],
+            f"dev.csv line 2: the label '1' is none of n, y. {other('1')}",
+        ),
         (
             [TRAIN + TEN + "t,10\n", "text,label\na,x\n"],
-            f"dev.csv line 2: the label 'x' is none of {', '.join('0123456789')}. {OTHER}",
+            f"dev.csv line 2: the label 'x' is none of {', '.join('0123456789')}, … (11 in all). {other('x')}",
         ),
     ],
 )
@@ -262,7 +276,7 @@ def test_classes_are_renumbered_by_name_and_unlabelled_rows_stay_so():
 
 def test_spellings_of_one_number_are_classes_in_a_fixed_order():
     Path("train.csv").write_text("text,label\na,1\nb,01\nc,0\nd,10\n")
-    assert load_rows(RowsConfig(**OWN)).task.labels == ("0", "01", "1", "10")
+    assert load_rows(RowsConfig(**OWN, yes=True)).task.labels == ("0", "01", "1", "10")
 
 
 def test_an_answer_in_the_input_is_refused():
