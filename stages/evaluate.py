@@ -19,8 +19,9 @@ from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadCache, BadOption, BadRows
 from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer
+from pipeline.models.inputs import fit_tokenizer, leave_out_segments
+from pipeline.models.tokenizer import is_tokenizer
 from pipeline.system.cpu import require_single_process
-from pipeline.system.digests import tokenizer_digest
 from pipeline.training.learner import predict
 from pipeline.training.run_reader import MODEL, RUN, as_recorded, read_run
 
@@ -49,11 +50,13 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     cache = _cache(config.cache, record.get("cache"))
     if cache:
         _check_cache(cache, record, tokenizer)
+        leave_out_segments(model, cache.manifest.model.token_types)
         kind, metrics, splits = cache.manifest.kind, cache.manifest.task.metrics, cache.splits
     else:
         source = _rows(record, directory / RUN)
         rows, length = load_rows(source), source.max_length
         kind, metrics = rows.task.kind, rows.task.metrics
+        fit_tokenizer(model_path, tokenizer, model, max(len(part.texts) for part in rows.splits.values()))
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
     if not any(part.labelled for part in chosen.values()):
@@ -111,5 +114,5 @@ def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any) -> None:
     task = record["config"].get("task", cache.manifest.task.name)
     if task != cache.manifest.task.name:
         raise BadCache(f"{cache.location} is of task {cache.manifest.task.name}, and this run of {task}. Name another")
-    if tokenizer_digest(tokenizer) != cache.manifest.fields.teacher_tokenizer:
+    if not is_tokenizer(tokenizer, cache.manifest.fields.teacher_tokenizer):
         raise BadCache(f"{cache.location} was tokenized for another model than this run's. Name another --cache")
