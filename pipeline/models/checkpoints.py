@@ -92,7 +92,7 @@ def load_config(name: str, revision: str | None = None) -> Any:
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
-    """Return the fast tokenizer of a checkpoint. Raises `BadModel` for one that cannot be used, as `check_tokenizer`."""
+    """Return the fast tokenizer of a checkpoint. Raises `BadModel` where `check_tokenizer` does."""
     transformers = _quiet()
     with _loading(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, **_source(name, revision))

@@ -33,7 +33,7 @@ def check_tokenizer(name: str, tokenizer: Any) -> None:
     if parts.get("type") == "BPE" and not parts.get("merges") and any(len(word) > 2 for word in words):
         raise BadModel(f"{name} has a vocabulary without merges (no merges.txt). Save its whole tokenizer there")
     try:
-        first = [tokenizer(text)["input_ids"][:1] for text in _PROBES][0]
+        first, *_ = [tokenizer(text)["input_ids"][:1] for text in _PROBES]
     except Exception as error:  # of the tokenizers package, which raises bare exceptions
         raise BadModel(
             f"{name}: its tokenizer cannot read a text ({one_line(error, 160)}). Save the one that the model was "
