@@ -38,8 +38,8 @@ def check_vocabulary(name: str, tokenizer: Any, model: Any) -> None:
     token, largest = max(vocabulary.items(), key=lambda item: item[1])
     if largest >= rows:
         raise BadModel(
-            f"{name} has {rows} token embeddings, and its tokenizer has {largest + 1} tokens (the last is "
-            f"{one_line(token, 40)!r}). Save the model's own tokenizer there, or call "
+            f"{name} has {rows} token embeddings, and its tokenizer has token ids up to {largest} "
+            f"({one_line(token, 40)!r}). Save the model's own tokenizer there, or call "
             f"model.resize_token_embeddings({largest + 1}) and save the model again"
         )
 
