@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.errors import BadModel, one_line
 from pipeline.system.digests import tokenizer_digest
 from pipeline.system.progress import note
+from pipeline.system.system_errors import raise_if_of_system
 
 UNREACHABLE_SHARE = 0.05  # of a vocabulary's words: from here on it was made for text with capitals
 _PROBES = (
@@ -35,6 +36,7 @@ def check_tokenizer(name: str, tokenizer: Any) -> None:
     try:
         first, *_ = [tokenizer(text)["input_ids"][:1] for text in _PROBES]
     except Exception as error:  # of the tokenizers package, which raises bare exceptions
+        raise_if_of_system(error)
         raise BadModel(
             f"{name}: its tokenizer cannot read a text ({one_line(error, 160)}). Save the one that the model was "
             "trained with there"
@@ -90,6 +92,7 @@ def check_tokenizer_saves(name: str, tokenizer: Any, config: Any) -> None:
         if not same_tokens(tokenizer, loaded):
             raise ValueError("it makes other tokens once loaded")
     except Exception as error:  # each tokenizer has its own kind of refusal
+        raise_if_of_system(error)
         raise BadModel(
             f"the tokenizer of {name} cannot be saved ({one_line(error, 160)}). Save it with AutoTokenizer first, and "
             "name that directory"

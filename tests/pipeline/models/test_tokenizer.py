@@ -105,7 +105,7 @@ def test_fitted_tokenizer_has_the_digest_of_the_whole():
 def test_tokenizer_that_is_another_once_saved_is_refused():
     class Broken(transformers.PreTrainedTokenizerFast):
         def save_pretrained(self, directory):
-            raise OSError("no space for\nit")
+            raise ValueError("no such class for\nit")
 
     broken = tokenizer()
     check_tokenizer_saves("m", broken, transformers.BertConfig(**SIZES))
@@ -113,5 +113,6 @@ def test_tokenizer_that_is_another_once_saved_is_refused():
     with pytest.raises(BadModel) as error:
         check_tokenizer_saves("m", broken, transformers.BertConfig(**SIZES))
     assert str(error.value) == (
-        "the tokenizer of m cannot be saved (no space for it). Save it with AutoTokenizer first, and name that directory"
+        "the tokenizer of m cannot be saved (no such class for it). Save it with AutoTokenizer first, and name that "
+        "directory"
     )
