@@ -34,7 +34,8 @@ from pipeline.data.tokenize import tokenize
 from pipeline.distillation.layer_map import parse_layers
 from pipeline.errors import BadCache, BadModel, HubUnreachable
 from pipeline.models.accelerator import gpu_count, make_accelerator, resolve_precision
-from pipeline.models.encoders import check_max_length, depth_of
+from pipeline.models.encoders import depth_of
+from pipeline.models.inputs import SEGMENTS, check_max_length, fit_tokenizer, segment_rows
 from pipeline.system.cpu import available_cores, require_single_process
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from pipeline.system.formatting import duration, size
@@ -122,7 +123,10 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         find_teacher(find_task(config.task), config, config.teacher, config.revision)
         raise
     teacher = load_teacher(rows.task, config, config.teacher, config.revision, config.label_map)
-    check_max_length(config.max_length, teacher.tokenizer, teacher.model.config)
+    made_by = tokenizer_digest(teacher.tokenizer)
+    texts = max(len(part.texts) for part in rows.splits.values())
+    fit_tokenizer(teacher.name, teacher.tokenizer, teacher.model, texts)
+    check_max_length(config.max_length, teacher.tokenizer, teacher.model)
     splits = {
         split: tokenize(
             split, part.relabelled(rows.task.labels, teacher.task.labels), teacher.tokenizer, config.max_length
@@ -131,7 +135,7 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     }
     for line in differences(teacher.name, config, splits):
         note(f"warning: {line}")
-    manifest = _manifest(config, teacher, splits)
+    manifest = _manifest(config, teacher, made_by, splits)
     out = Path(config.cache or f"data/{teacher.task.name}")
     writer = CacheWriter(out, manifest.fields, config.format)
     if (finished := writer.finished()) is not None:
@@ -234,8 +238,11 @@ def _lead(writer: CacheWriter, join: bool) -> tuple[bool, Manifest | None]:
     return writer.start(join), writer.finished()
 
 
-def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str, Split]) -> Manifest:
-    """Return what is known before the first forward pass: the identity and the shape of the columns."""
+def _manifest(config: CacheTeacherConfig, teacher: Teacher, made_by: str, splits: Mapping[str, Split]) -> Manifest:
+    """Return what is known before the first forward pass: the identity and the shape of the columns.
+
+    `made_by` is the digest of the teacher's tokenizer as it was loaded.
+    """
     model, tokenizer, task = teacher.model, teacher.tokenizer, teacher.task
     depth = depth_of(model.config)
     layers = tuple(range(1, depth)) if config.layers == "all" else parse_layers("--layers", config.layers, depth)
@@ -243,7 +250,7 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str,
         format=FORMAT_VERSION,
         teacher_weights=weights_digest(model.state_dict()),
         teacher_config=config_digest(model.config),
-        teacher_tokenizer=tokenizer_digest(tokenizer),
+        teacher_tokenizer=made_by,
         splits={split: split_digest(part, config.shard_rows) for split, part in splits.items()},
         max_length=config.max_length,
         layers=layers,
@@ -261,16 +268,12 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, splits: Mapping[str,
         hidden=model.config.hidden_size,
         classes=task.num_logits,
         pad_id=tokenizer.pad_token_id,
-        token_types=_token_types(tokenizer, model.config),
+        token_types=segment_rows(model) if SEGMENTS in tokenizer.model_input_names else 0,
         vocabulary=model.config.vocab_size,
     )
     return Manifest(
         identity, config.format, TaskRecord(task.name, task.labels, task.metrics, task.kind.settings), record
     )
-
-
-def _token_types(tokenizer: Any, config: Any) -> int:
-    return getattr(config, "type_vocab_size", 2) if "token_type_ids" in tokenizer.model_input_names else 0
 
 
 def _compute(job: Job, selection: str | None) -> tuple[Records, dict[str, float]]:

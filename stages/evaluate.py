@@ -22,8 +22,9 @@ from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadCache, BadOption, BadRows, BadRun
 from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer, output_names
+from pipeline.models.inputs import fit_tokenizer, leave_out_segments
+from pipeline.models.tokenizer import is_tokenizer
 from pipeline.system.cpu import require_single_process
-from pipeline.system.digests import tokenizer_digest
 from pipeline.system.progress import note
 from pipeline.training.learner import predict
 from pipeline.training.run_reader import MODEL, RUN, as_recorded, read_run
@@ -55,10 +56,12 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     if cache:
         _check_cache(cache, record, tokenizer, output_names(model.config))
         metrics, splits = cache.manifest.task_metrics.judged_by(record["config"].get("metric")), cache.splits
+        leave_out_segments(model, cache.manifest.model.token_types)
     else:
         source = _rows(record, directory / RUN)
         rows, length = load_rows(source, output_names(model.config)), source.max_length
         metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels)
+        fit_tokenizer(model_path, tokenizer, model, max(len(part.texts) for part in rows.splits.values()))
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
     if not cache:
@@ -139,5 +142,5 @@ def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any, names: tu
             f"{cache.location} has the classes {listed(labels)}, and this run {listed(names)}, in this order. Name "
             "another --cache"
         )
-    if tokenizer_digest(tokenizer) != cache.manifest.fields.teacher_tokenizer:
+    if not is_tokenizer(tokenizer, cache.manifest.fields.teacher_tokenizer):
         raise BadCache(f"{cache.location} was tokenized for another model than this run's. Name another --cache")

@@ -19,7 +19,9 @@ from pipeline.distillation.targets import NoTargets
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate
-from pipeline.models.encoders import check_max_length, parameter_count
+from pipeline.models.encoders import parameter_count
+from pipeline.models.inputs import check_max_length, fit_tokenizer
+from pipeline.models.tokenizer import check_tokenizer_saves
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from pipeline.system.progress import note
 from pipeline.teacher.preflight import check_label_names
@@ -55,7 +57,10 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     tokenizer = load_tokenizer(name, config.revision)
     seed_everything(config.seed)
     model = load_classifier(name, head=task.head, revision=config.revision)
-    check_max_length(config.max_length, tokenizer, model.config)
+    digests = _digests(model, tokenizer)
+    fit_tokenizer(config.model, tokenizer, model, max(len(part.texts) for part in rows.splits.values()))
+    check_max_length(config.max_length, tokenizer, model)
+    check_tokenizer_saves(config.model, tokenizer, model.config)
     splits = {
         split: tokenize(split, part, tokenizer, config.max_length)
         for split, part in rows.splits.items()
@@ -69,7 +74,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
         )
     precision = resolve_precision(config.precision)
     canonical = {**config.identity_options(), "precision": precision}
-    directory = RunDirectory(out, "finetune-teacher", canonical, _inputs(model, tokenizer, splits))
+    directory = RunDirectory(out, "finetune-teacher", canonical, digests | _rows_digests(splits))
     if (finished := directory.finished(TeacherResult)) is not None:
         note(f"{out} is already this run, complete")
         return finished
@@ -118,11 +123,15 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     return result
 
 
-def _inputs(model: Any, tokenizer: Any, splits: dict[str, Split]) -> dict[str, str]:
-    """Return the digests of everything that the training starts from."""
-    digests = {
+def _digests(model: Any, tokenizer: Any) -> dict[str, str]:
+    """Return the digests of the checkpoint that the training starts from."""
+    return {
         "weights": weights_digest(model.state_dict()),
         "config": config_digest(model.config),
         "tokenizer": tokenizer_digest(tokenizer),
     }
-    return digests | {split: rows_digest(part.shards[0]) for split, part in splits.items()}
+
+
+def _rows_digests(splits: dict[str, Split]) -> dict[str, str]:
+    """Return the digests of the rows that it reads."""
+    return {split: rows_digest(part.shards[0]) for split, part in splits.items()}

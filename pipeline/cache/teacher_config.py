@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import check_nesting
 from pipeline.errors import BadCache, DamagedCache, LinkedFile, one_line, shell_line
-from pipeline.models.checkpoints import load_config
-from pipeline.models.encoders import depth_of, position_limit, sequences_of
+from pipeline.models.checkpoints import build_classifier, load_config
+from pipeline.models.encoders import cut_config, depth_of, sequences_of
+from pipeline.models.inputs import position_limit
 from pipeline.system.system_errors import raise_if_of_system
 
 CONFIG = "config.json"
@@ -97,10 +100,12 @@ def check_teacher_config(directory: Path, manifest: Manifest) -> None:
             raise ValueError(f"{CONFIG} is of a model of {sequences_of(config)} sequences per example")
         if depth_of(config) != record.depth:
             raise ValueError(f"{CONFIG} says {depth_of(config)} layers, and there are {record.depth}")
+        with torch.device("meta"):
+            skeleton = build_classifier(cut_config(config, 1))
         limits = {
             "token ids": (config.vocab_size, record.vocabulary),
             "token types": (getattr(config, "type_vocab_size", record.token_types), record.token_types),
-            "positions": (position_limit(config), manifest.fields.max_length),
+            "positions": (position_limit(skeleton), manifest.fields.max_length),
         }
         for name, (available, needed) in limits.items():
             if available < needed:

@@ -22,7 +22,7 @@ from pipeline.cache.teacher_config import CONFIG, INDEX, TOKENIZER_CONFIG, check
 from pipeline.errors import BadModel
 from pipeline.models.checkpoints import build_classifier, check_saves
 from pipeline.models.encoders import cut_config, depth_of, layer_list, sequences_of
-from pipeline.system.files import read_json
+from pipeline.system.files import read_json, write_json
 
 SURROUNDINGS = "surroundings.safetensors"  # embeddings, pooler, head
 
@@ -111,9 +111,16 @@ def _try(student: nn.Module, classes: int) -> None:
     student.train(training)
 
 
-def copy_tokenizer(directory: Path, names: Iterable[str], target: Path) -> None:
-    """Copy the tokenizer's files, among these names of files in teacher/, to a student's directory."""
+def copy_tokenizer(directory: Path, names: Iterable[str], target: Path, segments: bool = True) -> None:
+    """Copy the tokenizer's files, among these names of files in teacher/, to a student's directory.
+
+    Without `segments` the copy does not make segment ids: for a student that has no embeddings for them.
+    """
     for name in names:
         if name.endswith(".safetensors") or name in (CONFIG, INDEX):
             continue
         shutil.copyfile(directory / name, target / name)
+    if not segments:
+        settings = read_json(target / TOKENIZER_CONFIG)
+        settings["model_input_names"] = ["input_ids", "attention_mask"]
+        write_json(target / TOKENIZER_CONFIG, settings)

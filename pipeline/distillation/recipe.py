@@ -27,8 +27,10 @@ from pipeline.errors import BadCache, BadModel, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate
 from pipeline.models.encoders import cls_vectors, depth_of
+from pipeline.models.inputs import check_vocabulary, leave_out_segments, position_limit
 from pipeline.models.probe import evaluation
-from pipeline.system.digests import config_digest, json_digest, tokenizer_digest, weights_digest
+from pipeline.models.tokenizer import same_tokens
+from pipeline.system.digests import config_digest, json_digest, weights_digest
 
 FIRST_ROWS = 4  # examples on which a student's first layers are compared with the teacher's
 FIRST_LAYERS_COSINE = 0.95  # least cosine of their [CLS] vectors
@@ -147,7 +149,8 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
     config = load_config(name)
     if depth_of(config) < recipe.depth:
         raise BadModel(f"--init {init} has only {depth_of(config)} layers. Try --student-layers {depth_of(config)}")
-    if tokenizer_digest(load_tokenizer(name)) != tokenizer_digest(load_tokenizer(str(cache.teacher))):
+    tokenizer = load_tokenizer(str(cache.teacher))
+    if not same_tokens(load_tokenizer(name), tokenizer):
         raise BadModel(
             f"--init {init} has another tokenizer than the teacher, so its tokens mean something else. "
             "Start from a checkpoint with the teacher's tokenizer"
@@ -158,7 +161,15 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
             "cannot be compared. Use --method kd"
         )
     head = head_of(recipe.kind, cache.manifest.task.labels)
-    model = load_classifier(name, head=head, layers=recipe.depth)
+    model: Any = load_classifier(name, head=head, layers=recipe.depth)
+    check_vocabulary(init, tokenizer, model)
+    longest, limit = max(int(split.lengths.max(initial=0)) for split in cache.splits.values()), position_limit(model)
+    if longest > limit:
+        raise BadModel(
+            f"--init {init} has positions for {limit} tokens, and the longest row of the cache has {longest}. Name "
+            f"another checkpoint, or make a cache with --max-length {limit}"
+        )
+    leave_out_segments(model, model_record.token_types)
     digests = {"init": weights_digest(model.state_dict()), "init_config": config_digest(model.config)}
     return model, recipe.starting_from(digests)
 

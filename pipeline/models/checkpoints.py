@@ -16,6 +16,7 @@ from torch import nn
 from pipeline.errors import BadModel, HubUnreachable, MissingExtra, one_line, shell_line
 from pipeline.models.encoders import cut_config, depth_of, is_multiple_choice
 from pipeline.models.probe import check_encoder, first_layers_equal
+from pipeline.models.tokenizer import check_tokenizer
 from pipeline.system.hub import reachable
 from pipeline.system.optional_packages import package_directory
 from pipeline.system.system_errors import raise_if_of_system
@@ -91,17 +92,11 @@ def load_config(name: str, revision: str | None = None) -> Any:
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
-    """Return the fast tokenizer of a checkpoint. Raises `BadModel` unless its inputs begin with a [CLS] token."""
+    """Return the fast tokenizer of a checkpoint. Raises `BadModel` where `check_tokenizer` does."""
     transformers = _quiet()
     with _loading(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, **_source(name, revision))
-    first = tokenizer("a")["input_ids"][:1]
-    if tokenizer.cls_token_id is None or first != [tokenizer.cls_token_id]:
-        raise BadModel(f"{name}: its inputs do not begin with a [CLS] token, so there is no [CLS] vector to distil")
-    if tokenizer.pad_token_id is None:
-        raise BadModel(f"{name}: its tokenizer has no padding token. Set one and save it")
-    if not getattr(tokenizer, "is_fast", False):
-        raise BadModel(f"{name}: has no fast tokenizer (tokenizer.json). Save one with AutoTokenizer first")
+    check_tokenizer(name, tokenizer)
     return tokenizer
 
 

@@ -14,10 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import BadModel, BadOption
+from pipeline.errors import BadModel
 from pipeline.system.system_errors import raise_if_of_system
-
-_UNSET = 10**6  # tokenizers without a limit carry a huge number
 
 
 def depth_of(config: Any) -> int:
@@ -154,17 +152,3 @@ def layer_outputs(model: nn.Module, layers: Sequence[int], read: Callable[[Tenso
 def parameter_count(model: nn.Module) -> int:
     """Return the number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def position_limit(config: Any) -> int:
-    """Return the length in tokens of the longest input that the model has positions for."""
-    positions: int = getattr(config, "max_position_embeddings", _UNSET)
-    # These models number positions from the padding index on.
-    return positions - 2 if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else positions
-
-
-def check_max_length(max_length: int, tokenizer: Any, config: Any) -> None:
-    """Raise `BadOption` for inputs longer than the model has positions for."""
-    limit = min(position_limit(config), tokenizer.model_max_length)
-    if limit < _UNSET and max_length > limit:
-        raise BadOption(f"--max-length {max_length}: this model takes {limit} tokens at most. Try --max-length {limit}")

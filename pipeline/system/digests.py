@@ -3,7 +3,7 @@
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -64,9 +64,12 @@ def config_digest(config: Any) -> str:
     return json_digest(json.loads(json.dumps(fields, default=str)))
 
 
-def tokenizer_digest(tokenizer: Any) -> str:
-    """Return the SHA-256 of a fast tokenizer's serialisation, without padding and truncation: every call sets these."""
+def tokenizer_digest(tokenizer: Any, inputs: Iterable[str] | None = None) -> str:
+    """Return the SHA-256 of a fast tokenizer's serialisation, without padding and truncation: every call sets these.
+
+    `inputs` replaces the names of the inputs that it makes.
+    """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     backend.update(truncation=None, padding=None)
-    special, inputs = tokenizer.special_tokens_map, sorted(tokenizer.model_input_names)
-    return json_digest({"backend": backend, "special": special, "inputs": inputs})
+    names = sorted(tokenizer.model_input_names if inputs is None else inputs)
+    return json_digest({"backend": backend, "special": tokenizer.special_tokens_map, "inputs": names})

@@ -26,6 +26,7 @@ from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadModel, BadOption, BadRun, DistillError
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.encoders import parameter_count
+from pipeline.models.inputs import segment_rows
 from pipeline.system.progress import note
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import PackTraining
@@ -225,9 +226,10 @@ def _complete(
         recipe.depth,
         list(recipe.layers),
     )
+    segments = segment_rows(learner.bare) >= manifest.model.token_types
     student.run.complete(
         learner,
-        lambda target: copy_tokenizer(pack_data.cache.teacher, manifest.teacher_files, target),
+        lambda target: copy_tokenizer(pack_data.cache.teacher, manifest.teacher_files, target, segments),
         {name: metrics.kind.stored(values) for name, values in logits.items()},
         result,
         {"cache": recipe.config.cache, **trained.as_json()},

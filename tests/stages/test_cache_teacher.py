@@ -216,8 +216,8 @@ def test_teachers_that_do_not_fit(tiny, tmp_path, in_directory):
     with pytest.raises(BadModel) as error:
         cache_teacher.run(config(tiny, "cache", teacher=str(encoder)))
     assert str(error.value) == (
-        f"{encoder} has 3 labels (a, b, c), but the task toy has 2 (neg, pos). Name another --teacher, or fine-tune one with "
-        "finetune-teacher"
+        f"{encoder} has 3 labels (a, b, c), but the task toy has 2 (neg, pos). Name another --teacher, or fine-tune "
+        "one with finetune-teacher"
     )
     load_classifier(str(encoder), head=Head(2, ("no", "yes"), "single_label_classification")).save_pretrained(encoder)
     with pytest.raises(BadModel) as error:

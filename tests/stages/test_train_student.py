@@ -7,10 +7,10 @@ import torch
 import transformers
 
 from pipeline.cache.open import open_cache
-from pipeline.config.training import TrainStudentConfig
+from pipeline.config.training import EvaluateConfig, TrainStudentConfig
 from pipeline.data.splits import ExampleRows
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, TrainingDiverged
-from stages import train_student
+from stages import evaluate, train_student
 from tests.helpers.encoders import save_pretrained_encoder
 
 SHORT = dict(max_steps=12, eval_every=6, precision="float32", log_every=1, lr=1e-3)
@@ -156,6 +156,15 @@ def test_accumulated_batches_are_one_large_batch(tiny, tmp_path):
     assert len(losses[0]) == 3 and losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_init_from_an_encoder_without_segments_and_its_model_in_plain_transformers(tiny, tmp_path):
+    init = save_pretrained_encoder(tmp_path / "init", kind="distilbert")
+    train(tiny.arrow, tmp_path / "run", init=str(init))
+    result = evaluate.run(EvaluateConfig(run=str(tmp_path / "run"), precision="float32"))
+    assert result.metrics == run_json(tmp_path / "run")["result"]["metrics"]
+    plain = transformers.pipeline("text-classification", str(tmp_path / "run" / "model"))
+    assert plain({"text": "a good film", "text_pair": "a bad plot"})["label"] in ("neg", "pos")
+
+
 def test_init_from_another_checkpoint(tiny, tmp_path):
     train(tiny.arrow, tmp_path / "a", init=str(tiny.encoder))
     train(tiny.arrow, tmp_path / "b")
@@ -170,6 +179,10 @@ def test_init_from_another_checkpoint(tiny, tmp_path):
     with pytest.raises(BadModel) as error:
         train(tiny.arrow, tmp_path / "d", init=str(save_pretrained_encoder(tmp_path / "s", num_hidden_layers=1)))
     assert str(error.value) == f"--init {tmp_path / 's'} has only 1 layers. Try --student-layers 1"
+    with pytest.raises(BadModel) as error:
+        short = save_pretrained_encoder(tmp_path / "short", max_position_embeddings=16)
+        train(tiny.arrow, tmp_path / "d", init=str(short))
+    assert str(error.value).startswith(f"--init {short} has positions for 16 tokens, and the longest row of the cache")
     assert not (tmp_path / "c").exists() and not (tmp_path / "d").exists()
 
 
