@@ -36,6 +36,7 @@ from pipeline.errors import BadCache, BadModel, HubUnreachable
 from pipeline.models.accelerator import gpu_count, make_accelerator, resolve_precision
 from pipeline.models.encoders import depth_of
 from pipeline.models.inputs import SEGMENTS, check_max_length, fit_tokenizer, segment_rows
+from pipeline.models.tokenizer import check_tokenizer_saves
 from pipeline.system.cpu import available_cores, require_single_process
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from pipeline.system.formatting import duration, size
@@ -127,6 +128,7 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     texts = max(len(part.texts) for part in rows.splits.values())
     fit_tokenizer(teacher.name, teacher.tokenizer, teacher.model, texts)
     check_max_length(config.max_length, teacher.tokenizer, teacher.model)
+    check_tokenizer_saves(teacher.name, teacher.tokenizer, teacher.model.config)
     splits = {
         split: tokenize(
             split, part.relabelled(rows.task.labels, teacher.task.labels), teacher.tokenizer, config.max_length

@@ -63,14 +63,14 @@ def note_lower_casing(name: str, tokenizer: Any) -> None:
         )
 
 
-def same_tokens(one: Any, other: Any) -> bool:
+def same_tokens(first: Any, second: Any) -> bool:
     """Return whether two tokenizers have one vocabulary and padding, and make the same token ids of texts and pairs."""
-    if one.get_vocab() != other.get_vocab() or one.pad_token_id != other.pad_token_id:
+    if first.get_vocab() != second.get_vocab() or first.pad_token_id != second.pad_token_id:
         return False
-    words = " ".join(sorted(one.get_vocab())[:: max(1, len(one) // 500)])
+    words = " ".join(sorted(first.get_vocab())[:: max(1, len(first) // 500)])
     texts = [*_PROBES, words, words.title()]
-    singles = [tokenizer(texts)["input_ids"] for tokenizer in (one, other)]
-    pairs = [tokenizer(texts, texts[::-1])["input_ids"] for tokenizer in (one, other)]
+    singles = [tokenizer(texts)["input_ids"] for tokenizer in (first, second)]
+    pairs = [tokenizer(texts, texts[::-1])["input_ids"] for tokenizer in (first, second)]
     return bool(singles[0] == singles[1] and pairs[0] == pairs[1])
 
 
