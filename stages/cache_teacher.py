@@ -125,8 +125,7 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         raise
     teacher = load_teacher(rows.task, config, config.teacher, config.revision, config.label_map)
     made_by = tokenizer_digest(teacher.tokenizer)
-    texts = max(len(part.texts) for part in rows.splits.values())
-    fit_tokenizer(teacher.name, teacher.tokenizer, teacher.model, texts)
+    fit_tokenizer(teacher.name, teacher.tokenizer, teacher.model, rows.texts)
     check_max_length(config.max_length, teacher.tokenizer, teacher.model)
     check_tokenizer_saves(teacher.name, teacher.tokenizer, teacher.model.config)
     splits = {

@@ -61,7 +61,7 @@ def run(config: EvaluateConfig) -> EvaluateResult:
         source = _rows(record, directory / RUN)
         rows, length = load_rows(source, output_names(model.config)), source.max_length
         metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels)
-        fit_tokenizer(model_path, tokenizer, model, max(len(part.texts) for part in rows.splits.values()))
+        fit_tokenizer(model_path, tokenizer, model, rows.texts)
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
     if not cache:

@@ -58,7 +58,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     seed_everything(config.seed)
     model = load_classifier(name, head=task.head, revision=config.revision)
     digests = _digests(model, tokenizer)
-    fit_tokenizer(config.model, tokenizer, model, max(len(part.texts) for part in rows.splits.values()))
+    fit_tokenizer(config.model, tokenizer, model, rows.texts)
     check_max_length(config.max_length, tokenizer, model)
     check_tokenizer_saves(config.model, tokenizer, model.config)
     splits = {

@@ -53,6 +53,11 @@ class TaskRows:
     splits: dict[str, SplitRows]
     origin: str
 
+    @property
+    def texts(self) -> int:
+        """The number of texts that a tokenizer gets for an input: 1, or 2 for pairs."""
+        return max(len(part.inputs(0, 1)) for part in self.splits.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class RawSplit:

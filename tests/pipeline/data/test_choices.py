@@ -33,7 +33,9 @@ def test_answer_is_a_number_a_letter_or_the_choice(tmp_path, answers):
 def test_choices_in_columns_of_their_own(tmp_path):
     (tmp_path / "train.csv").write_text("start,a,b,answer\nit is,good,bad,1\nwas it,bad,good,0\n")
     options = {"train_file": str(tmp_path / "train.csv"), "text_columns": "start", "choices_columns": "a,b"}
-    rows = load_rows(RowsConfig(**OPTIONS | options)).splits["train"]
+    loaded = load_rows(RowsConfig(**OPTIONS | options))
+    rows = loaded.splits["train"]
+    assert loaded.texts == 2  # pairs, of one column of texts
     assert rows.inputs(0, 2) == [["it is", "it is", "was it", "was it"], ["good", "bad", "bad", "good"]]
     assert rows.labels.tolist() == [1, 0]
 
