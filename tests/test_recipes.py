@@ -74,12 +74,8 @@ def chinese_encoder(directory: Path) -> None:
 def workplace(in_directory):
     """The files and checkpoints that the recipes name; `models` has those that a user takes from the hub."""
     glue("SST-2", "sentence\tlabel", f"{SENTENCE}\t{{label}}", (0, 1))
-    glue(
-        "RTE",
-        "index\tsentence1\tsentence2\tlabel",
-        f"0\t{SENTENCE}\t{OTHER}\t{{label}}",
-        ("entailment", "not_entailment"),
-    )
+    pair = f"0\t{SENTENCE}\t{OTHER}\t{{label}}"
+    glue("RTE", "index\tsentence1\tsentence2\tlabel", pair, ("entailment", "not_entailment"))
     glue("CoLA", None, f"gj04\t{{label}}\t\t{SENTENCE}", (0, 1))
     glue("STS-B", "index\tsentence1\tsentence2\tscore", pair, (1.5, 4.25))
     mnli = ("train", "dev_matched", "dev_mismatched")
