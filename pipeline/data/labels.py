@@ -70,7 +70,8 @@ def numbered(
     not have, and for a split with labels in a part of its rows. With `known_classes` (those of a trained model),
     training rows of other classes get -1.
     """
-    counts = Counter(label if isinstance(label, str) else "" for label in raw.labels)
+    texts = _texts(raw)
+    counts = Counter(texts)
     missing = {label for label in counts if label not in task.labels and (is_mark(label) or label.strip() == "-1")}
     if len(missing) == len(counts) and role_of(split) == TEST:
         return SplitRows(raw.texts, np.full(len(raw), UNLABELLED, task.kind.label_dtype), labelled=False)
@@ -84,7 +85,7 @@ def numbered(
             reasons[label] = none_of if task.kind.has_classes else one_line(error)
     if reasons and not (known_classes and split == TRAIN):
         _refuse(raw, task, counts, reasons, missing, renames or {})
-    labels = [numbers.get(label if isinstance(label, str) else "", UNLABELLED) for label in raw.labels]
+    labels = [numbers.get(label, UNLABELLED) for label in texts]
     return SplitRows(raw.texts, np.array(labels, task.kind.label_dtype), labelled=True)
 
 
@@ -112,7 +113,7 @@ def _refuse(
 
 
 def _texts(raw: RawSplit) -> list[str]:
-    return [label if isinstance(label, str) else "" for label in raw.labels]
+    return ["" if label is None else str(label) for label in raw.labels]
 
 
 def _advice(
