@@ -30,9 +30,10 @@ def own_labels(
     readable = {label: one_line(_ESCAPES.sub("", label)) or None for label in sorted(labels) if is_unfit(label)}
     blank = [label for label in set(_texts(train)) if not label.strip()]
     for row, label in enumerate(train.labels):
-        if label in readable if isinstance(label, str) else False:
-            advice = f"Fix this row, or add {rename_option({**renames, **readable})}"
-            faults.add("unfit", *train.place(row), f"the label {quoted(str(label))} has control characters", advice)
+        if isinstance(label, str) and label in readable:
+            answer = rename_option({**renames, **readable})
+            advice = f"Fix this row, or add {answer}" if answer else "Fix this row"
+            faults.add("unfit", *train.place(row), f"the label {quoted(label)} has control characters", advice)
         elif not isinstance(label, str) or not label.strip():
             faults.add("label", *train.place(row), f"no label in {one_line(column)}", without_rows(renames, blank))
     faults.check()
