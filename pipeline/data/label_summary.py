@@ -1,4 +1,4 @@
-"""What your own rows hold, in words, before anything is trained on them."""
+"""Your own rows in words: how many of each class, and what is cut, before anything is trained on them."""
 
 from collections.abc import Iterator, Mapping
 

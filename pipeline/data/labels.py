@@ -104,8 +104,8 @@ def _refuse(
     fact, rows = reasons[first], {first}
     if first in missing and task.name not in TASKS:
         fact, rows = "no label", missing
-    elif others := [f"{quoted(label)} ({counts[label]:,})" for label in reasons if label not in (first, *missing)]:
-        fact += f", and neither are {', '.join(others[:OTHERS_NAMED])}{', …' if len(others) > OTHERS_NAMED else ''}"
+    elif further := [f"{quoted(label)} ({counts[label]:,})" for label in reasons if label not in (first, *missing)]:
+        fact += f", and neither are {', '.join(further[:OTHERS_NAMED])}{', …' if len(further) > OTHERS_NAMED else ''}"
     advice = _advice(task, first, reasons, missing, renames)
     for row, label in enumerate(_texts(raw)):
         if label in rows:
@@ -126,10 +126,10 @@ def _advice(
         part = "A split has labels in all of its rows, or (a test split) in none. "
         return part + without_rows(renames, missing)
     same = {spelling(name): name for name in task.labels}
-    alike = {name: same[spelling(name)] for name in reasons if spelling(name) in same}
-    without = {name: None for name in reasons if name not in alike and name not in missing}
-    answer = rename_option({**renames, **alike, **without})
-    if label in alike and answer:
-        return f"If it is {quoted(alike[label])}, add {answer}"
+    same_spelling = {name: same[spelling(name)] for name in reasons if spelling(name) in same}
+    without = {name: None for name in reasons if name not in same_spelling and name not in missing}
+    answer = rename_option({**renames, **same_spelling, **without})
+    if label in same_spelling and answer:
+        return f"If it is {quoted(same_spelling[label])}, add {answer}"
     leave = f", or leave such labels out: {answer}" if answer else ""
     return f"Fix this row, add rows of this class to the training rows{leave}"
