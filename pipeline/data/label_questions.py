@@ -76,8 +76,8 @@ def _check_scores(train: RawSplit, column: str, labels: list[str]) -> None:
         examples = ", ".join(decimals[:3]) + (", …" if len(decimals) > 3 else "")
         raise BadRows(
             f"{one_line(train.places[0][0])}: the labels in {one_line(column, 40)} are numbers with decimals "
-            f"({examples}; the first in {rows_of_label(train, decimals[0])}), {len(labels):,} different ones in {len(train):,} "
-            f"rows. If they are scores, add --regression; {KEEP}"
+            f"({examples}; the first in {rows_of_label(train, decimals[0])}), {len(labels):,} different ones in "
+            f"{len(train):,} rows. If they are scores, add --regression; {KEEP}"
         )
 
 

@@ -63,8 +63,8 @@ def test_two_swapped_classes_of_four_are_named_although_the_teacher_is_not_weak(
     four = replace(SST2, name="mine", labels=("a, b", "c", "d", "it's"))
     text = refused(four, outputs(*[0, 1, 3, 2] * 10, count=4), [0, 1, 2, 3] * 10)
     assert text == (
-        "on dev the teacher's accuracy is 0.500. With its classes in another order its accuracy is 1.000: add --label-map "
-        """'["a, b", "c", "it'"'"'s", "d"]'"""
+        "on dev the teacher's accuracy is 0.500. With its classes in another order its accuracy is 1.000: add "
+        """--label-map '["a, b", "c", "it'"'"'s", "d"]'"""
     )
 
 
