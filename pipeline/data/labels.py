@@ -85,7 +85,7 @@ def numbered(
             none_of = f"the label {quoted(label)} is none of {listed(task.labels)}"
             reasons[label] = none_of if task.kind.has_classes else one_line(error)
     if reasons and not (known_classes and split == TRAIN):
-        _refuse(raw, task, counts, reasons, missing, renames or {})
+        _refuse(raw, task, counts, reasons, missing, None if known_classes else renames or {})
     labels = [numbers.get(label, UNLABELLED) for label in texts]
     return SplitRows(raw.texts, np.array(labels, task.kind.label_dtype), labelled=True)
 
@@ -96,9 +96,12 @@ def _refuse(
     counts: Mapping[str, int],
     reasons: Mapping[str, str],
     missing: set[str],
-    renames: Mapping[str, str | None],
+    renames: Mapping[str, str | None] | None,
 ) -> None:
-    """Raise `BadRows` for the labels that the task does not have, with their lines and what can be done."""
+    """Raise `BadRows` for the labels that the task does not have, with their lines and what can be done.
+
+    Without `renames`, the classes are those of a trained model, and only the rows can be changed.
+    """
     faults = raw.faults()
     first = next(label for label in _texts(raw) if label in reasons)
     fact, rows = reasons[first], {first}
@@ -106,7 +109,8 @@ def _refuse(
         fact, rows = "no label", missing
     elif further := [f"{quoted(label)} ({counts[label]:,})" for label in reasons if label not in (first, *missing)]:
         fact += f", and neither are {', '.join(further[:OTHERS_NAMED])}{', …' if len(further) > OTHERS_NAMED else ''}"
-    advice = _advice(task, first, reasons, missing, renames)
+    restored = "The rows are not those that the model was trained with: restore them"
+    advice = restored if renames is None else _advice(task, first, reasons, missing, renames)
     for row, label in enumerate(_texts(raw)):
         if label in rows:
             faults.add("label", *raw.place(row), fact, advice)
