@@ -24,8 +24,8 @@ def spelling(name: str) -> str:
     """Return what names of one meaning have in common: "pos ", "Pos" and "POS" do; 1.0, 01, 1 and True do."""
     visible = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
     text = " ".join(visible.split()).casefold()
-    if (whole := _WHOLE.fullmatch(text)) is not None:
-        return str(int(whole[1]))
+    if (number := _WHOLE.fullmatch(text)) is not None:
+        return str(int(number[1]))
     return {"true": "1", "false": "0"}.get(text, text)
 
 

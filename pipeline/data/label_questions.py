@@ -57,7 +57,7 @@ def _by_spelling(counts: Mapping[str, int]) -> dict[str, list[str]]:
 
 def rows_of_label(train: RawSplit, label: str) -> str:
     """Return the first rows with a label, in words: "line 3", "lines 3, 8, 9, …"."""
-    first = [train.numbers[row] for row, other in enumerate(train.labels) if other == label][: FIRST_NAMED + 1]
+    first = [train.numbers[row] for row, text in enumerate(train.labels) if text == label][: FIRST_NAMED + 1]
     more = ", …" if len(first) > FIRST_NAMED else ""
     return f"{train.unit}{'s' if len(first) > 1 else ''} {', '.join(map(str, first[:FIRST_NAMED]))}{more}"
 
@@ -73,11 +73,11 @@ def _check_scores(train: RawSplit, column: str, labels: list[str]) -> None:
         return
     decimals = [label for label in labels if float(label) % 1]
     if decimals:
-        shown = ", ".join(decimals[:3]) + (", …" if len(decimals) > 3 else "")
+        examples = ", ".join(decimals[:3]) + (", …" if len(decimals) > 3 else "")
         raise BadRows(
-            f"{one_line(train.places[0][0])}: the labels in {one_line(column, 40)} are numbers with decimals ({shown}; "
-            f"the first in {rows_of_label(train, decimals[0])}), {len(labels):,} different ones in {len(train):,} "
-            f"rows. If they are scores, add --regression; {KEEP}"
+            f"{one_line(train.places[0][0])}: the labels in {one_line(column, 40)} are numbers with decimals "
+            f"({examples}; the first in {rows_of_label(train, decimals[0])}), {len(labels):,} different ones in "
+            f"{len(train):,} rows. If they are scores, add --regression; {KEEP}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What your own rows hold, in words, before anything is trained on them."""
+"""Your own rows in words: how many of each class, and what is cut, before anything is trained on them."""
 
 from collections.abc import Iterator, Mapping
 
@@ -22,8 +22,8 @@ def summary(rows: TaskRows, splits: Mapping[str, Split], max_length: int) -> Ite
         labels = _labels(rows.task, part.labels) if part.labelled else "without labels"
         cut = ""
         if name in splits:
-            share = float((splits[name].lengths >= max_length).mean())
-            cut = f"; {100 * share:.1f}% of the texts are cut at --max-length {max_length}" if share else ""
+            count = int((splits[name].lengths >= max_length).sum())
+            cut = f"; --max-length {max_length} cuts {count:,} of them ({count / len(part):.1%})" if count else ""
         yield f"{name}: {len(part):,} rows, {labels}{cut}"
 
 

@@ -30,9 +30,10 @@ def own_labels(
     readable = {label: one_line(_ESCAPES.sub("", label)) or None for label in sorted(labels) if is_unfit(label)}
     blank = [label for label in set(_texts(train)) if not label.strip()]
     for row, label in enumerate(train.labels):
-        if label in readable if isinstance(label, str) else False:
-            advice = f"Fix this row, or add {rename_option({**renames, **readable})}"
-            faults.add("unfit", *train.place(row), f"the label {quoted(str(label))} has control characters", advice)
+        if isinstance(label, str) and label in readable:
+            answer = rename_option({**renames, **readable})
+            advice = f"Fix this row, or add {answer}" if answer else "Fix this row"
+            faults.add("unfit", *train.place(row), f"the label {quoted(label)} has control characters", advice)
         elif not isinstance(label, str) or not label.strip():
             faults.add("label", *train.place(row), f"no label in {one_line(column)}", without_rows(renames, blank))
     faults.check()
@@ -70,7 +71,8 @@ def numbered(
     not have, and for a split with labels in a part of its rows. With `known_classes` (those of a trained model),
     training rows of other classes get -1.
     """
-    counts = Counter(label if isinstance(label, str) else "" for label in raw.labels)
+    texts = _texts(raw)
+    counts = Counter(texts)
     missing = {label for label in counts if label not in task.labels and (is_mark(label) or label.strip() == "-1")}
     if len(missing) == len(counts) and role_of(split) == TEST:
         return SplitRows(raw.texts, np.full(len(raw), UNLABELLED, task.kind.label_dtype), labelled=False)
@@ -83,8 +85,8 @@ def numbered(
             none_of = f"the label {quoted(label)} is none of {listed(task.labels)}"
             reasons[label] = none_of if task.kind.has_classes else one_line(error)
     if reasons and not (known_classes and split == TRAIN):
-        _refuse(raw, task, counts, reasons, missing, renames or {})
-    labels = [numbers.get(label if isinstance(label, str) else "", UNLABELLED) for label in raw.labels]
+        _refuse(raw, task, counts, reasons, missing, None if known_classes else renames or {})
+    labels = [numbers.get(label, UNLABELLED) for label in texts]
     return SplitRows(raw.texts, np.array(labels, task.kind.label_dtype), labelled=True)
 
 
@@ -94,17 +96,21 @@ def _refuse(
     counts: Mapping[str, int],
     reasons: Mapping[str, str],
     missing: set[str],
-    renames: Mapping[str, str | None],
+    renames: Mapping[str, str | None] | None,
 ) -> None:
-    """Raise `BadRows` for the labels that the task does not have, with their lines and what can be done."""
+    """Raise `BadRows` for the labels that the task does not have, with their lines and what can be done.
+
+    Without `renames`, the classes are those of a trained model, and only the rows can be changed.
+    """
     faults = raw.faults()
     first = next(label for label in _texts(raw) if label in reasons)
     fact, rows = reasons[first], {first}
     if first in missing and task.name not in TASKS:
         fact, rows = "no label", missing
-    elif others := [f"{quoted(label)} ({counts[label]:,})" for label in reasons if label not in (first, *missing)]:
-        fact += f", and neither are {', '.join(others[:OTHERS_NAMED])}{', …' if len(others) > OTHERS_NAMED else ''}"
-    advice = _advice(task, first, reasons, missing, renames)
+    elif further := [f"{quoted(label)} ({counts[label]:,})" for label in reasons if label not in (first, *missing)]:
+        fact += f", and neither are {', '.join(further[:OTHERS_NAMED])}{', …' if len(further) > OTHERS_NAMED else ''}"
+    restored = "The rows are not those that the model was trained with: restore them"
+    advice = restored if renames is None else _advice(task, first, reasons, missing, renames)
     for row, label in enumerate(_texts(raw)):
         if label in rows:
             faults.add("label", *raw.place(row), fact, advice)
@@ -112,7 +118,7 @@ def _refuse(
 
 
 def _texts(raw: RawSplit) -> list[str]:
-    return [label if isinstance(label, str) else "" for label in raw.labels]
+    return ["" if label is None else str(label) for label in raw.labels]
 
 
 def _advice(
@@ -124,10 +130,10 @@ def _advice(
         part = "A split has labels in all of its rows, or (a test split) in none. "
         return part + without_rows(renames, missing)
     same = {spelling(name): name for name in task.labels}
-    alike = {name: same[spelling(name)] for name in reasons if spelling(name) in same}
-    without = {name: None for name in reasons if name not in alike and name not in missing}
-    answer = rename_option({**renames, **alike, **without})
-    if label in alike and answer:
-        return f"If it is {quoted(alike[label])}, add {answer}"
+    same_spelling = {name: same[spelling(name)] for name in reasons if spelling(name) in same}
+    without = {name: None for name in reasons if name not in same_spelling and name not in missing}
+    answer = rename_option({**renames, **same_spelling, **without})
+    if label in same_spelling and answer:
+        return f"If it is {quoted(same_spelling[label])}, add {answer}"
     leave = f", or leave such labels out: {answer}" if answer else ""
     return f"Fix this row, add rows of this class to the training rows{leave}"

@@ -18,9 +18,9 @@ def renamed(splits: Mapping[str, RawSplit], option: str | None, separator: str |
     a label that no row has, `BadRows` if a split has no rows left.
     """
     renames = parse_renames(option)
-    seen: set[str] = set()
-    changed = {name: _renamed(raw, renames, separator, seen) for name, raw in splits.items()} if renames else splits
-    if unknown := [name for name in renames if name not in seen]:
+    present: set[str] = set()
+    changed = {name: _renamed(raw, renames, separator, present) for name, raw in splits.items()} if renames else splits
+    if unknown := [name for name in renames if name not in present]:
         labels = sorted({label for raw in splits.values() for label in raw.labels if isinstance(label, str)})
         raise BadOption(
             f"--rename-labels: no row has the label {quoted(unknown[0])}. Name some of {listed(labels) or 'the lists'}"
@@ -28,7 +28,7 @@ def renamed(splits: Mapping[str, RawSplit], option: str | None, separator: str |
     return dict(changed)
 
 
-def _renamed(raw: RawSplit, renames: Mapping[str, str | None], separator: str | None, seen: set[str]) -> RawSplit:
+def _renamed(raw: RawSplit, renames: Mapping[str, str | None], separator: str | None, present: set[str]) -> RawSplit:
     classes = tuple(dict.fromkeys(name for label in raw.classes if (name := renames.get(label, label)) is not None))
     labels: list[Cell] = []
     kept = np.ones(len(raw), bool)
@@ -36,11 +36,11 @@ def _renamed(raw: RawSplit, renames: Mapping[str, str | None], separator: str | 
         if separator or isinstance(cell, list):
             items = cell if isinstance(cell, list) else (cell or "").split(separator)
             names = [(item or "").strip() for item in items]
-            seen.update(names)
+            present.update(names)
             labels.append([name for item in names if (name := renames.get(item, item)) is not None])
         else:
             label = cell or ""
-            seen.add(label)
+            present.add(label)
             labels.append(renames.get(label, cell))
             kept[row] = renames.get(label, cell) is not None or label not in renames
     if not kept.any():

@@ -215,6 +215,12 @@ def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
             f"{name} lacks {len(encoder)} of the encoder's weights ({min(encoder)}, …), or has them in another shape. "
             "Check the directory"
         )
+    if not new_head and not loaded["missing_keys"]:
+        for _, stored, wanted in sorted(loaded["mismatched_keys"]):
+            raise BadModel(
+                f"{name}: its head has {stored[0]} outputs, and its configuration names {wanted[0]} labels. Correct "
+                "id2label in its config.json"
+            )
     if missing and not new_head:
         raise BadModel(
             f"{name} has no trained classification head ({min(missing)} is missing). Fine-tune it first: "

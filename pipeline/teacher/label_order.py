@@ -96,8 +96,8 @@ def _matched(key: Callable[[str], str], outputs: Sequence[str], labels: Sequence
 
 def _by_number(task: Task, outputs: Sequence[str]) -> tuple[str, ...] | None:
     """Return the labels by the number in each name: a label of this number, or the class of a GLUE task."""
-    found = [_NUMBER.fullmatch(spelling(output)) for output in outputs]
-    numbers = [str(int(match[1])) if match else "" for match in found]
+    matches = [_NUMBER.fullmatch(spelling(output)) for output in outputs]
+    numbers = [str(int(match[1])) if match else "" for match in matches]
     labels = {spelling(label): label for label in task.labels}
     if task.name in TASKS or all(output.startswith("LABEL_") for output in outputs):
         classes = {str(index): label for index, label in enumerate(task.labels)}
@@ -131,9 +131,10 @@ def better_order(names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -
     np.add.at(confusion, (predictions, labels), 1)
     outputs, meant = linear_sum_assignment(confusion, maximize=True)
     mapped = meant[np.argsort(outputs)]
-    now, then = predictions == labels, mapped[predictions] == labels
-    gain, changed = int(then.sum()) - int(now.sum()), int((now != then).sum())
-    beats_majority = then.sum() - np.bincount(labels).max() >= MAP_GAIN * count
+    right, right_if_mapped = predictions == labels, mapped[predictions] == labels
+    gain = int(right_if_mapped.sum()) - int(right.sum())
+    changed = int((right != right_if_mapped).sum())
+    beats_majority = right_if_mapped.sum() - np.bincount(labels).max() >= MAP_GAIN * count
     if gain < MAP_GAIN * count or not (beats_majority or gain**2 >= 4 * changed):
         return None
-    return tuple(names[label] for label in mapped), float(then.mean())
+    return tuple(names[label] for label in mapped), float(right_if_mapped.mean())

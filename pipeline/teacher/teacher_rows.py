@@ -30,9 +30,9 @@ def differences(teacher: str, config: RowsConfig, splits: Mapping[str, Split]) -
     trained, run = record["config"], one_line(directory)
     values = {name: (getattr(config, name), trained.get(name)) for name in COMPARED}
     options = [
-        f"{option_name(name)} is {one_line(here)}, and {run} was trained with {one_line(there)}"
-        for name, (here, there) in values.items()
-        if None not in (here, there) and here != there
+        f"{option_name(name)} is {one_line(given)}, and {run} was trained with {one_line(trained_with)}"
+        for name, (given, trained_with) in values.items()
+        if None not in (given, trained_with) and given != trained_with
     ]
     if options:  # they change the tokens of the same rows
         return options

@@ -22,7 +22,7 @@ def lines(kind, classes, **labels) -> list[str]:
 
 def test_classes_are_counted_and_cut_texts_named():
     assert lines(SINGLE_LABEL, ("neg", "pos\x1b[2J"), train=[0, 1, 1, 1], dev=[1, 1], test=[-1, -1]) == [
-        "train: 4 rows, 2 classes: neg 1, pos[2J 3; 50.0% of the texts are cut at --max-length 128",
+        "train: 4 rows, 2 classes: neg 1, pos[2J 3; --max-length 128 cuts 2 of them (50.0%)",
         "dev: 2 rows, 2 classes: neg 0, pos[2J 2",
         "test: 2 rows, without labels",
     ]

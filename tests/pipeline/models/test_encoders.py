@@ -200,3 +200,23 @@ def test_a_checkpoint_that_lacks_encoder_weights(tmp_path):
         f"{directory} lacks 16 of the encoder's weights (bert.encoder.layer.4.attention.output.LayerNorm.bias, …), "
         "or has them in another shape. Check the directory"
     )
+
+
+def test_more_names_than_outputs_are_refused(teacher, tmp_path):
+    teacher.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    names = {"id2label": {"0": "x", "1": "y", "2": "z", "3": "w"}, "label2id": None}
+    path.write_text(json.dumps(json.loads(path.read_text()) | names))
+    with pytest.raises(BadModel) as error:
+        load_classifier(str(tmp_path))
+    assert str(error.value) == (
+        f"{tmp_path}: its head has 3 outputs, and its configuration names 4 labels. Correct id2label in its config.json"
+    )
+
+
+@pytest.mark.parametrize("names", [{"1": "x", "2": "y", "3": "z"}, {"9": "z", "0": "x", "5": "y"}])
+def test_names_of_outputs_follow_their_numbers(teacher, tmp_path, names):
+    teacher.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"id2label": names, "label2id": None}))
+    assert output_names(load_classifier(str(tmp_path)).config) == ("x", "y", "z")

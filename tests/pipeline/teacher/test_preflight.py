@@ -59,6 +59,22 @@ def test_another_order_of_the_labels_is_named():
     )
 
 
+def test_two_swapped_classes_of_four_are_named_although_the_teacher_is_not_weak():
+    four = replace(SST2, name="mine", labels=("a, b", "c", "d", "it's"))
+    text = refused(four, outputs(*[0, 1, 3, 2] * 10, count=4), [0, 1, 2, 3] * 10)
+    assert text == (
+        "on dev the teacher's accuracy is 0.500. With its classes in another order its accuracy is 1.000: add "
+        """--label-map '["a, b", "c", "it'"'"'s", "d"]'"""
+    )
+
+
+def test_names_that_a_cache_cannot_keep_are_refused_before_the_training():
+    preflight.check_label_names(SST2)
+    for labels in (("good", "\x1b[2Jbad"), ("good", "\ud800"), tuple(map(str, range(60_000)))):
+        with pytest.raises(BadRows, match=f"^the {len(labels):,} labels of mine cannot be kept in a cache"):
+            preflight.check_label_names(replace(SST2, name="mine", labels=labels))
+
+
 def test_another_order_has_to_be_better_by_ten_points():
     assert refused(SST2, outputs(*[0] * 50, *[1] * 50), [1] * 26 + [0] * 51 + [1] * 23).endswith(WAY_ON)  # 0.47, 0.53
 
