@@ -28,8 +28,13 @@ from pipeline.data.splits import Split
 from pipeline.distillation.losses import Objective, Targets
 from pipeline.errors import BadOption
 from pipeline.models.encoders import cls_vectors
+from pipeline.models.probe import evaluation, probe_batch
+from pipeline.system.digests import config_digest
+from pipeline.system.system_errors import raise_if_of_system
 from pipeline.training.learner import EncoderLearner, Part, outputs, seed_everything
 
+PROBE_TOLERANCE = 1e-4  # of the logits of a pack, in float32
+_proved: set[str] = set()  # digests of the configurations that can be packed
 STEPS = "steps"  # of a whole training: in common too, but not an option
 
 
@@ -108,16 +113,44 @@ class PackLearner:
         self.views = {name: [student[name] for student in parameters] for name in self.stack}
         self.model = _for_vmap(self.learners[0].bare)
         self.groups = _groups([learner.objective for learner in self.learners], self.accelerator.device)
+        self._check()
+
+    def _check(self) -> None:
+        """Raise `BadOption` unless the pack computes a probe batch as a student does; once per configuration."""
+        bare = self.learners[0].bare
+        if (digest := config_digest(bare.config)) in _proved:
+            return
+        inputs = probe_batch(bare)
+        try:
+            with evaluation(self.model), torch.inference_mode():
+                logits, _ = self._outputs(inputs)
+                self.model.train()
+                self._outputs(inputs)
+            with evaluation(bare), torch.inference_mode():
+                alone = bare(**inputs).logits.float()
+            torch.testing.assert_close(logits[0], alone, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE)
+        except Exception as error:  # an architecture that vmap has no rules for may raise anything
+            raise_if_of_system(error)
+            kind = bare.config.model_type
+            raise BadOption(
+                f"students of type {kind} cannot be trained as a pack. Train them apart: --pack 1"
+            ) from error
+        _proved.add(digest)
 
     def _forward(self, batch: Batch, layers: int = 0) -> tuple[Tensor, list[Tensor]]:
+        """Return `_outputs` in the precision of the run."""
+        with self.accelerator.autocast():
+            return self._outputs(batch.inputs, layers)
+
+    def _outputs(self, inputs: dict[str, Tensor], layers: int = 0) -> tuple[Tensor, list[Tensor]]:
         """Return logits [P, B, C], and [CLS] [P, B·S, H] of student layers 1..`layers`; float32."""
 
         def forward(parameters: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
             with cls_vectors(self.model, range(1, layers + 1)) as vectors:
-                logits = functional_call(self.model, parameters, kwargs=batch.inputs).logits
+                logits = functional_call(self.model, parameters, kwargs=inputs).logits
             return logits.float(), [cls.float() for cls in vectors]
 
-        with self.accelerator.autocast(), sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH):
             result: tuple[Tensor, list[Tensor]] = vmap(forward, randomness="different")(self.stack)
         return result
 

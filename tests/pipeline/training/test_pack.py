@@ -16,7 +16,7 @@ from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import build_classifier
 from pipeline.training.learner import EncoderLearner, Part
 from pipeline.training.pack import PackLearner
-from tests.helpers.encoders import MODELS
+from tests.helpers.encoders import ARCHITECTURES, MODELS
 
 pytestmark = pytest.mark.trains
 
@@ -38,7 +38,7 @@ OF_DISTILBERT = dict(dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0
 
 def learners(accelerator, kind="bert", students=STUDENTS, layers=3, dropout=False):
     """One for each of `students`, all with the same first weights."""
-    config_class, sizes = MODELS[kind]
+    config_class, sizes = ARCHITECTURES[kind]
     depth = {"n_layers" if kind == "distilbert" else "num_hidden_layers": layers}
     off = {} if dropout else OF_DISTILBERT if kind == "distilbert" else NO_DROPOUT
     found = []
@@ -85,6 +85,11 @@ def test_packed_is_alone(kind):
                 torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
     assert [largest_difference(*pair) < 1e-5 for pair in zip(alone, packed, strict=True)] == [True] * 4
     assert largest_difference(packed[0], packed[2]) > 1e-3  # and they differ from each other
+
+
+def test_architecture_that_vmap_cannot_batch_is_refused():
+    with pytest.raises(BadOption, match=r"^students of type longformer cannot be trained as a pack\. Train them apart"):
+        PackLearner(learners(make_accelerator("float32"), "longformer", STUDENTS[1:2] * 2, layers=4, dropout=True))
 
 
 def test_accumulated_batches_count_by_their_shares():
