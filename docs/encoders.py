@@ -22,7 +22,8 @@ its first position sees the whole text. That is not decided by its name: a model
 - A shortcut is used where outputs and gradients of the probe batch equal those of the plain model (1e-5, relative,
   float32). Where they do not, the plain model runs, and a note says so.
 - A student of N layers is the same configuration with N layers; lists with one entry per layer are cut along. Before
-  its first step it is saved and loaded, and its layers are compared with those of the whole model.
+  its first step it is saved and loaded. Its layers are compared with those of the whole model: by `cache-teacher` for
+  students that start from the teacher, by `train-student` for those that start from `--init`.
 
 The encoders below are tested with a small model of their real class and configuration: prepared against plain, students
 of 1 and 3 layers against the whole, and from teacher to cache, student, plain `from_pretrained`, `--init` and

@@ -34,6 +34,7 @@ from pipeline.data.tokenize import tokenize
 from pipeline.distillation.layer_map import parse_layers
 from pipeline.errors import BadCache, BadModel, HubUnreachable
 from pipeline.models.accelerator import gpu_count, make_accelerator, resolve_precision
+from pipeline.models.checkpoints import check_cuts
 from pipeline.models.encoders import depth_of
 from pipeline.models.inputs import SEGMENTS, check_max_length, fit_tokenizer, segment_rows
 from pipeline.models.tokenizer import check_tokenizer_saves
@@ -183,6 +184,7 @@ def _preflight(job: Job) -> None:
     remaining = [item for item in job.work if writer.recorded(*item[:2]) is None]
     needed = preflight.bytes_needed(manifest, splits, remaining)
     if writer.teacher_files() is None:
+        check_cuts(job.teacher.model)
         needed += preflight.teacher_bytes(job.teacher.model)
     free = preflight.check_space(writer.directory, needed)
     with teacher_pass(job.teacher.model, job.accelerator, manifest, available_cores()) as running:

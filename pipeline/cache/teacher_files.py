@@ -8,7 +8,8 @@ layers 1..N and of embeddings, pooler and head; the upper layers' files are not 
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,13 @@ def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
     The directory may come from anyone: nothing is allocated before the shapes that its configuration requests have
     been compared with those of its weights. Raises `BadCache` where anything differs.
     """
-    try:
+    with _damage_named(directory):
         config = checked_config(directory)
         if depth_of(config) != depth:
             raise ValueError(f"{CONFIG} says {depth_of(config)} layers, and there are {depth}")
+    cut = cut_config(config, layers)
+    with _damage_named(directory):
         weight_map = read_json(directory / INDEX)["weight_map"]
-        cut = cut_config(config, layers)
         with torch.device("meta"):
             shapes = {name: tuple(tensor.shape) for name, tensor in build_classifier(cut).state_dict().items()}
         state: dict[str, Tensor] = {}
@@ -94,10 +96,16 @@ def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
         student = build_classifier(cut)
         student.load_state_dict(state)
         _try(student, config.num_labels)
-    except Exception as error:  # a malicious configuration can make transformers raise anything
-        raise damaged_teacher(directory, error) from error
     check_saves(student)
     return student
+
+
+@contextmanager
+def _damage_named(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a malicious configuration can make transformers raise anything
+        raise damaged_teacher(directory, error) from error
 
 
 def _try(student: nn.Module, classes: int) -> None:

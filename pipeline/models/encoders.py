@@ -52,6 +52,11 @@ def cut_config(config: Any, layers: int) -> Any:
     configuration is not valid without the last.
     """
     depth = depth_of(config)
+    if layers < depth and getattr(config, "num_hidden_groups", 1) not in (1, depth):
+        raise BadModel(
+            f"an {config.model_type} of {config.num_hidden_groups} groups of layers cannot be cut: fewer layers would "
+            "use them in another order. Start students from another checkpoint with --init"
+        )
     cut = copy.deepcopy(config)
     cut.num_hidden_layers = layers
     for name, value in vars(config).items():

@@ -16,14 +16,13 @@ from pipeline.data.splits import Split, selection_split
 from pipeline.data.tasks import DEV, TRAIN, role_of
 from pipeline.distillation.recipe import (
     StudentRecipe,
-    check_first_layers,
     check_identity,
     initial_student,
     resolve_recipe,
     training_split,
 )
 from pipeline.distillation.targets import CachedTargets
-from pipeline.errors import BadModel, BadOption, BadRun, DistillError
+from pipeline.errors import BadOption, BadRun, DistillError
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.encoders import parameter_count
 from pipeline.models.inputs import segment_rows
@@ -154,13 +153,6 @@ def _student(recipe: StudentRecipe, pack_data: PackData) -> _Student:
     cache = pack_data.cache
     seed_everything(recipe.config.seed)
     model, recipe = initial_student(recipe, cache)
-    if recipe.config.init == "teacher":
-        try:
-            check_first_layers(model, cache)
-        except BadModel:
-            with pack_data.check as check:  # what is damaged in the cache is said first
-                check.wait()
-            raise
     out = Path(recipe.config.out or recipe.default_out(cache.manifest.task.name))
     return _Student(recipe, model, RunDirectory(out, "train-student", recipe.options, recipe.inputs))
 

@@ -130,6 +130,8 @@ def _start_helper(executable: str, arguments: list[str], descriptors: Sequence[i
             if int(name) > 2 and int(name) not in descriptors:
                 with contextlib.suppress(OSError):
                     os.close(int(name))
-        exec(code, {})
-        os._exit(0)
+        try:
+            exec(code, {})
+        finally:  # an error, too, must not go on into the frames of the command
+            os._exit(0)
     return pid

@@ -13,7 +13,7 @@ from docs.encoders import PAGE, page
 from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig, TrainStudentConfig
 from pipeline.errors import BadModel
 from pipeline.models.accelerator import prepare_for_cls
-from pipeline.models.checkpoints import build_classifier, check_saves
+from pipeline.models.checkpoints import build_classifier, check_cuts, check_saves
 from pipeline.models.encoders import cut_config
 from pipeline.models.probe import check_encoder, first_layers_equal, observe
 from pipeline.training.student import advance
@@ -59,6 +59,18 @@ def test_cut_model_saves_and_computes_the_first_layers(kind, layers):
     check_saves(cut)
     assert first_layers_equal(cut, whole)
     assert not first_layers_equal(cut, build(kind, seed=1))
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_cuts_of_a_teacher_are_those_of_its_first_layers(kind, capsys):
+    check_cuts(build(kind))
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_cut_that_is_another_network_is_named(capsys):
+    config_class, sizes = ARCHITECTURES["albert"]
+    check_cuts(build_classifier(config_class(**sizes, num_hidden_groups=2)))
+    assert "warning: the first 2 layers of this albert alone do not compute" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", REFUSED)
