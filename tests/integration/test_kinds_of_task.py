@@ -238,7 +238,7 @@ def test_options_that_do_not_fit_the_kind(call, tiny, made, in_directory):
             "--regression",
             "--label-separator=,",
         ],
-        "--class-weights balanced weighs classes, and a scaled-regression task does not have any. Leave it out": [
+        "--class-weights balanced weighs classes, and a regression task does not have any. Leave it out": [
             *options(("x", "scores.jsonl", "scores.jsonl", "scores.jsonl"), "--regression", f"--model={tiny.encoder}"),
             "--class-weights=balanced",
         ],
