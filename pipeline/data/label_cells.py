@@ -50,11 +50,11 @@ def check_cells(splits: Mapping[str, RawSplit], column: str, separator: str | No
                 f"to_json(FILE, orient='records', lines=True) while they are lists); {KEEP}"
             )
     train = splits[TRAIN]
-    texts = [label for label in train.labels if isinstance(label, str) and label.strip()]
-    if separator and texts and not any(separator in label for label in texts):
+    given = [label for label in train.labels if isinstance(label, str) and label.strip()]
+    if separator and given and not any(separator in label for label in given):
         raise BadRows(
             f"{one_line(train.places[0][0])}: no label in {one_line(column, 40)} contains the separator "
-            f"{quoted(separator)}; the first is {quoted(texts[0])} ({rows_of_label(train, texts[0])}). Give another "
+            f"{quoted(separator)}; the first is {quoted(given[0])} ({rows_of_label(train, given[0])}). Give another "
             "--label-separator, or leave it out; if every row has one label, add --yes"
         )
 

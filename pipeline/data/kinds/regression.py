@@ -156,10 +156,12 @@ class ScaledRegression(Regression):
         error, of_mean = np.square(scores - labels).mean(), labels.var()
         if error <= of_mean:
             return None
+        fact = f"mean squared error is {error:.4g}, and the mean label alone gives {of_mean:.4g}"
+        if max(abs(scores.mean() - labels.mean()), scores.std()) <= 2 * labels.std():
+            return fact
         return (
-            f"mean squared error is {error:.4g}, and the mean label alone gives {of_mean:.4g}. Its scores are "
-            f"{scores.mean():.4g} ± {scores.std():.4g}, the labels {labels.mean():.4g} ± {labels.std():.4g}; they may "
-            "be in other units"
+            f"{fact}. Its scores are {scores.mean():.4g} ± {scores.std():.4g}, the labels {labels.mean():.4g} ± "
+            f"{labels.std():.4g}; they may be in other units"
         )
 
     def label_loss(self, z_s: "Tensor", y: "Tensor") -> "Tensor":

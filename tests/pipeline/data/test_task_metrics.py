@@ -73,5 +73,8 @@ def test_scores_in_other_units_are_weak_though_they_correlate():
         "mean squared error is 2.48e+07, and the mean label alone gives 1667. Its scores are 70 ± 8.165, the labels "
         "5050 ± 40.82; they may be in other units"
     )
+    assert scores.weakness(kind.as_logits(labels[::-1], 1), labels) == (
+        "mean squared error is 6667, and the mean label alone gives 1667"
+    )
     assert scores.weakness(kind.as_logits(labels + 1, 1), labels) is None
     assert metrics("pearson", kind=REGRESSION, classes=()).weakness(labels[:, None] / 5, labels) is None
