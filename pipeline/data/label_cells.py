@@ -82,10 +82,10 @@ def several_labels(
     labels = np.full((len(raw), len(task.labels)), UNLABELLED, task.kind.label_dtype)
     if role_of(split) == TEST and all(_is_missing(cell, task, separator) for cell in raw.labels):
         return SplitRows(raw.texts, labels, labelled=False)
-    faults, has_lists = raw.faults(), any(isinstance(cell, list) for cell in raw.labels)
+    faults = raw.faults()
     for row, cell in enumerate(raw.labels):
         if cell is None:
-            empty = "[]" if has_lists else "an empty text"
+            empty = "an empty text" if separator else "[]"
             advice = f"{PART}Write {empty} for none of the classes. {without_rows(renames, [''])}"
             faults.add("null", *raw.place(row), "no label (null)", advice)
             continue

@@ -61,6 +61,7 @@ def test_null_beside_labels_is_counted_and_can_be_left_out():
         )
         kept = rows(*labels, rename_labels='{"": null}').splits[split]
         assert len(kept) == len(labels[-1]) - 2 and kept.labels[-1].tolist() == [0, 0]
+    assert "Write [] for none of the classes" in refusal(LISTS, [None, None])
     text = ["a|b", None, "a", ""]
     assert "Write an empty text for none of the classes" in refusal(text, label_separator="|")
     assert len(rows(text, label_separator="|", rename_labels='{"": null}').splits["train"]) == 3
