@@ -10,13 +10,15 @@ DEV_SEED = 20190
 FEWEST = 2  # rows of a class from which one can be taken
 
 
-def with_dev(train: RawSplit, fraction: float) -> tuple[RawSplit, RawSplit]:
+def with_dev(train: RawSplit, fraction: float, noun: str = "class") -> tuple[RawSplit, RawSplit]:
     """Return training rows and dev rows, `fraction` of them: the same for the same rows, as many of each class.
 
-    A class of one row stays in the training rows. Raises `BadRows` if there are too few rows.
+    `noun` is what the rows have in place of classes, as scores; scores of which hardly two are equal count as one. A
+    class of one row stays in the training rows. Raises `BadRows` if there are too few rows.
     """
     _, codes, counts = np.unique([str(label) for label in train.labels], return_inverse=True, return_counts=True)
-    if counts.mean() < FEWEST:  # scores, hardly two of them equal
+    together = counts.mean() < FEWEST
+    if together:
         codes, counts = np.zeros_like(codes), np.array([len(train)])
     order = np.random.default_rng(DEV_SEED).permutation(len(train))
     order = order[counts[codes[order]] >= FEWEST]
@@ -26,7 +28,8 @@ def with_dev(train: RawSplit, fraction: float) -> tuple[RawSplit, RawSplit]:
         raise BadRows(f"--dev-fraction {fraction:g} of {len(train)} training rows: too few rows. Give --dev-file")
     chosen = np.zeros(len(train), bool)
     chosen[by_class[((np.arange(count) + 0.5) * len(by_class) / count).astype(int)]] = True
-    note(f"dev: {count:,} of {len(train):,} training rows, the same part of each class (--dev-fraction {fraction:g})")
+    part = "" if together else f", the same part of each {noun}"
+    note(f"dev: {count:,} of {len(train):,} training rows{part} (--dev-fraction {fraction:g})")
     return train.taken(np.flatnonzero(~chosen)), train.taken(np.flatnonzero(chosen))
 
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from pipeline.config.rows import RowsConfig
 from pipeline.data.cells import Cell
+from pipeline.data.label_cells import check_one_label, several_labels, single_labels
 from pipeline.data.label_names import parse_renames
-from pipeline.data.labels import numbered, own_labels, sorted_classes
+from pipeline.data.labels import numbered, own_labels
 from pipeline.data.rows import UNLABELLED, RawSplit, SplitRows
 from pipeline.data.task_kinds import MULTI_LABEL, SCALED_REGRESSION, SINGLE_LABEL, TaskKind
 from pipeline.data.tasks import Task
@@ -26,11 +26,9 @@ def own_task(
     column = str(config.label_column)
     kind = _kind(config, train.labels)
     classes: tuple[str, ...] = ()
-    if kind is SINGLE_LABEL:
-        classes = known or own_labels(train, column, parse_renames(config.rename_labels), config.yes)
-    elif kind is MULTI_LABEL:
-        names = {name for cell in train.labels for name in class_names(cell, config.label_separator)}
-        classes = known or train.classes or sorted_classes(names, train, column)
+    if kind.has_classes:
+        labels = single_labels(train, config.label_separator) if kind is MULTI_LABEL else train
+        classes = known or own_labels(labels, column, parse_renames(config.rename_labels), config.yes)
     return Task(config.task, columns, classes, kind.metrics(kind.num_logits(classes)), kind)
 
 
@@ -48,25 +46,20 @@ def _kind(config: RowsConfig, labels: Sequence[Cell]) -> TaskKind:
     return MULTI_LABEL if lists or config.label_separator else SINGLE_LABEL
 
 
-def class_names(cell: Cell, separator: str | None) -> tuple[str, ...]:
-    """Return the classes of a row, each once: the items of a list, or the parts of a text between separators."""
-    items: list[Any] = cell if isinstance(cell, list) else (cell or "").split(separator) if separator else [cell]
-    return tuple(dict.fromkeys(name for item in items if (name := (item or "").strip())))
-
-
 def split_rows(raw: RawSplit, task: Task, split: str, config: RowsConfig, is_known: bool = False) -> SplitRows:
     """Return the rows of a split with their labels. Raises `BadRows` for labels that the task does not have.
 
     If its classes are known from a model, training rows of other classes are not refused.
     """
-    separator = config.label_separator
+    renames = parse_renames(config.rename_labels)
+    if task.kind is MULTI_LABEL:
+        return several_labels(raw, task, split, config.label_separator, renames)
+    check_one_label(raw, "label" if task.kind.has_classes else "score")
     if task.kind is SINGLE_LABEL:
-        return numbered(raw, task, split, parse_renames(config.rename_labels), is_known)
-    cells = [class_names(cell, separator) for cell in raw.labels] if task.kind is MULTI_LABEL else raw.labels
-    width = task.kind.label_width(task.num_logits)
-    labels = np.full((len(raw), width) if width else len(raw), UNLABELLED, task.kind.label_dtype)
-    labelled, faults = any(cell and (not isinstance(cell, str) or cell.strip()) for cell in cells), raw.faults()
-    for row, cell in enumerate(cells if labelled else ()):
+        return numbered(raw, task, split, renames, is_known)
+    labels = np.full(len(raw), UNLABELLED, task.kind.label_dtype)
+    labelled, faults = any(isinstance(cell, str) and cell.strip() for cell in raw.labels), raw.faults()
+    for row, cell in enumerate(raw.labels if labelled else ()):
         try:
             labels[row] = task.kind.parse_label("" if cell is None else cell, task.labels, by_number=False)
         except ValueError as error:

@@ -11,14 +11,15 @@ from pipeline.errors import BadRows, one_line
 FIRST_NAMED = 3  # rows with a label that are named
 MOST_FACTS = 5  # doubtful labels that are named
 FEWEST_CLASSES = 12  # from which labels that are nearly all different are asked about
-_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 KEEP = "if they are classes as they are, add --yes"
 
 
 def check_classes(train: RawSplit, column: str, renames: Mapping[str, str | None]) -> None:
     """Raise `BadRows`, a question with line numbers and what answers it, for labels that are hardly meant as they are.
 
-    `renames` are those of --rename-labels so far: the line to paste includes them.
+    `renames` are those of --rename-labels so far: the line to paste includes them. Rows of several labels have an entry
+    of `train.labels` for each, and texts once.
     """
     counts = Counter(label for label in train.labels if isinstance(label, str))
     header = [label for label in counts if spelling(label) == spelling(column)]
@@ -37,7 +38,7 @@ def check_classes(train: RawSplit, column: str, renames: Mapping[str, str | None
     if facts:
         more = f"; and {len(facts) - MOST_FACTS:,} more" if len(facts) > MOST_FACTS else ""
         answers = {**dict.fromkeys((*header, *marks)), **{name: best for best, name in twins}}
-        null = " (null leaves rows out)" if header or marks else ""
+        null = " (null leaves them out)" if header or marks else ""
         answer = rename_option({**renames, **answers}) if len(counts) - len(answers) > 1 else ""
         advice = f"Add {answer}{null}" if answer else "Fix them in the file"
         place = one_line(train.places[0][0])
@@ -67,17 +68,27 @@ def _rows(train: RawSplit, label: str, counts: Mapping[str, int]) -> str:
     return f"{quoted(label)} ({count}{rows_of_label(train, label)})"
 
 
+def is_number(label: str) -> bool:
+    """Return whether a label is written as a number."""
+    return _NUMBER.fullmatch(label) is not None
+
+
+def is_decimal(label: str) -> bool:
+    """Return whether a label is a number that is not whole: a score rather than a name."""
+    return is_number(label) and float(label) % 1 != 0
+
+
 def _check_scores(train: RawSplit, column: str, labels: list[str]) -> None:
     """Raise `BadRows` for numbers with decimals, which are scores rather than names."""
-    if not labels or not all(_DECIMAL.fullmatch(label) for label in labels):
+    if not labels or not all(map(is_number, labels)):
         return
-    decimals = [label for label in labels if float(label) % 1]
+    decimals = [label for label in labels if is_decimal(label)]
     if decimals:
         examples = ", ".join(decimals[:3]) + (", …" if len(decimals) > 3 else "")
         raise BadRows(
             f"{one_line(train.places[0][0])}: the labels in {one_line(column, 40)} are numbers with decimals "
             f"({examples}; the first in {rows_of_label(train, decimals[0])}), {len(labels):,} different ones in "
-            f"{len(train):,} rows. If they are scores, add --regression; {KEEP}"
+            f"{len(train.texts[0]):,} rows. If they are scores, add --regression; {KEEP}"
         )
 
 
@@ -88,7 +99,7 @@ def _check_different(train: RawSplit, column: str, counts: Mapping[str, int]) ->
     if not nearly and not (len(counts) == len(train) > 3) and len(longest) <= LONGEST:
         return
     raise BadRows(
-        f"{one_line(train.places[0][0])}: {len(train):,} rows have {len(counts):,} different labels in "
+        f"{one_line(train.places[0][0])}: {len(train.texts[0]):,} rows have {len(counts):,} different labels in "
         f"{one_line(column, 40)}, for example {quoted(longest)} ({rows_of_label(train, longest)}). If the columns are "
         "swapped, exchange --text-columns and --label-column; if the labels are scores, add --regression; " + KEEP
     )

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from pipeline.data.label_names import is_mark, is_unfit, listed, quoted, rename_option, spelling
-from pipeline.data.label_questions import check_classes
+from pipeline.data.label_questions import check_classes, is_decimal, is_number
 from pipeline.data.rows import UNLABELLED, RawSplit, SplitRows
 from pipeline.data.tasks import TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadRows, one_line
 
 _ESCAPES = re.compile("\x1b\\[[0-9;]*[A-Za-z]")  # colours of a terminal
+PART = "A split has labels in all of its rows, or (a test split) in none. "
 OTHERS_NAMED = 5  # labels beside the first that the task does not have
 
 
@@ -53,7 +54,8 @@ def sorted_classes(labels: set[str], train: RawSplit, column: str) -> tuple[str,
     """Return classes in order: as numbers where all are whole. Raises `BadRows` for fewer than two."""
     if len(labels) < 2:
         place = one_line(train.places[0][0])
-        raise BadRows(f"{place}: column {column!r} has only one label; training needs two or more")
+        count = "only one label" if labels else "no label in any row"
+        raise BadRows(f"{place}: column {column!r} has {count}; training needs two or more")
     is_whole = all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels)
     return tuple(sorted(labels, key=lambda label: (int(label), label)) if is_whole else sorted(labels))
 
@@ -127,8 +129,9 @@ def _advice(
     if task.name in TASKS:
         return "Fix this row"
     if label in missing:
-        part = "A split has labels in all of its rows, or (a test split) in none. "
-        return part + without_rows(renames, missing)
+        return PART + without_rows(renames, missing)
+    if is_decimal(label) and all(map(is_number, task.labels)):
+        return "If the labels are scores, add --regression; if they are classes, fix this row"
     same = {spelling(name): name for name in task.labels}
     same_spelling = {name: same[spelling(name)] for name in reasons if spelling(name) in same}
     without = {name: None for name in reasons if name not in same_spelling and name not in missing}

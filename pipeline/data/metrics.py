@@ -58,7 +58,7 @@ def check_metric(kind: TaskKind, classes: Sequence[str], name: str) -> None:
     if kind.has_classes and metric in OF_CLASS:
         problem = f"there is no class {of_class!r}" if colon else f"{metric} is of one class"
         raise ValueError(f"{problem}. Use one of {possible}, where CLASS is one of {', '.join(classes[:10])}")
-    raise ValueError(f"{name} does not fit a {kind.name} task. Use one of {possible}")
+    raise ValueError(f"{name} does not fit a {kind.title} task. Use one of {possible}")
 
 
 def _value(name: str, predictions: np.ndarray, logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> float:

@@ -8,6 +8,7 @@ from pipeline.data.choices import choice_rows
 from pipeline.data.columns import Wanted
 from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset
 from pipeline.data.dev_rows import note_repeated, with_dev
+from pipeline.data.label_cells import check_cells
 from pipeline.data.label_columns import fitted, own_task, split_rows
 from pipeline.data.places import expand, name_of
 from pipeline.data.renamed_labels import renamed
@@ -32,12 +33,14 @@ def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> Task
         origin = f"data set {name_of(config.dataset)}"
     else:
         raw, origin = _file_rows(config, columns, label, choices)
+    if classes is None and not (config.yes or config.regression or choices):
+        check_cells(raw, label, config.label_separator)
     raw = renamed(raw, config.rename_labels, config.label_separator)
     if config.dev_fraction:
         if dev := [name for name in raw if role_of(name) == DEV]:
             raise BadOption(f"there are dev rows already ({one_line(dev[0])}): leave --dev-fraction out")
-        train, dev_rows = with_dev(raw.pop(TRAIN), config.dev_fraction)
-        raw = {TRAIN: train, DEV: dev_rows, **raw}
+        train, dev_rows = with_dev(raw[TRAIN], config.dev_fraction, _noun(config, raw[TRAIN]))
+        raw = {TRAIN: train, DEV: dev_rows, **{name: part for name, part in raw.items() if name != TRAIN}}
     for name, part in raw.items():
         if role_of(name) == DEV:
             note_repeated(raw[TRAIN], part, name)
@@ -47,6 +50,14 @@ def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> Task
     task = own_task(config, columns, raw[TRAIN], classes)
     splits = {name: split_rows(part, task, name, config, classes is not None) for name, part in raw.items()}
     return TaskRows(fitted(task, splits[TRAIN], raw[TRAIN]), splits, origin)
+
+
+def _noun(config: RowsConfig, train: RawSplit) -> str:
+    """Return what the rows have in their label column, in words."""
+    if config.regression or config.choices_columns:
+        return "score" if config.regression else "answer"
+    has_several = config.label_separator or any(isinstance(label, list) for label in train.labels)
+    return "set of labels" if has_several else "class"
 
 
 def _text_columns(config: RowsConfig) -> tuple[str, ...]:

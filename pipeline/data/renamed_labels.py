@@ -33,8 +33,11 @@ def _renamed(raw: RawSplit, renames: Mapping[str, str | None], separator: str | 
     labels: list[Cell] = []
     kept = np.ones(len(raw), bool)
     for row, cell in enumerate(raw.labels):
-        if separator or isinstance(cell, list):
-            items = cell if isinstance(cell, list) else (cell or "").split(separator)
+        if separator and isinstance(cell, str) and not cell.strip():  # none of the classes; null is a missing label
+            present.add("")
+            labels.append(cell)
+        elif isinstance(cell, list) or (separator and cell):
+            items = cell if isinstance(cell, list) else cell.split(separator)
             names = [(item or "").strip() for item in items]
             present.update(names)
             labels.append([name for item in names if (name := renames.get(item, item)) is not None])

@@ -37,7 +37,7 @@ def check_class_weights(kind: TaskKind, class_weights: str) -> None:
     """Raise `BadOption` for --class-weights on a kind without classes."""
     if class_weights != "none" and not kind.has_classes:
         raise BadOption(
-            f"--class-weights {class_weights} weighs classes, and a {kind.name} task does not have any. Leave it out"
+            f"--class-weights {class_weights} weighs classes, and a {kind.title} task does not have any. Leave it out"
         )
 
 

@@ -82,10 +82,12 @@ class TaskMetrics:
     def weakness(self, logits: np.ndarray, labels: np.ndarray) -> str | None:
         """Return in what a model does not beat a constant prediction; None for one that does.
 
-        By the judge; or by another metric in which no guess is better; or by a correlation (MCC) that is not chance:
-        a useful model of a rare class may have fewer rows right than the most frequent class alone. Labels of one
-        class do not say anything.
+        By an error that no metric sees; by the judge; or by another metric in which no guess is better, or by a
+        correlation (MCC) that is not chance: a useful model of a rare class may have fewer rows right than the most
+        frequent class alone. Labels of one class do not say anything.
         """
+        if (miss := self.kind.misses(logits, labels)) is not None:
+            return miss
         constants, reached = self.constant_scores(labels, logits.shape[1]), self.score(logits, labels)
         constant = max(constants, default=-math.inf)
         if reached > constant or (labels == labels[0]).all() or self._is_useful(logits, labels):

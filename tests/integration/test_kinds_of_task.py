@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from pipeline.cache.open import open_cache
 from pipeline.training.run_reader import read_predictions, read_run
+from tests.helpers.paths import ROOT
 from tests.helpers.rows import WORDS
 from tests.helpers.sealing import write_sealed
 
@@ -38,6 +40,14 @@ def call_all(call, *commands):
     for result in results:
         assert result.code == 0, result.error
     return results
+
+
+def read_by_the_docs(cache, monkeypatch):
+    """The labels of a cache's last split, as the reader of docs/cache-format.md has them."""
+    (reader,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "cache-format.md").read_text(), re.DOTALL)
+    monkeypatch.setattr("sys.argv", ["reader.py", str(cache)])
+    exec(reader, variables := {})
+    return variables["labels"]
 
 
 FLOAT32 = "--precision=float32"
@@ -80,8 +90,10 @@ def made(tiny, several):
     return SimpleNamespace(teacher=teacher, cache=cache, rows=several.rows)
 
 
-def test_multi_label_cache_has_a_column_of_labels(made):
+def test_multi_label_cache_has_a_column_of_labels(made, monkeypatch):
     cache = open_cache(made.cache)
+    labels = read_by_the_docs(made.cache, monkeypatch)
+    assert labels.dtype == np.int8 and (labels == cache.splits["test"].labels).all()
     task, splits = cache.manifest.task, cache.splits
     assert task.labels == tuple(sorted(TOPICS)) and task.metrics[0] == "micro_f1"
     expected = [[topic in words for topic in sorted(TOPICS)] for words in sentences(60, 2)]
@@ -155,7 +167,7 @@ def words_of(rows):
     return [f"--{name.replace('_', '-')}={value}" for name, value in rows.items()]
 
 
-def test_scores_are_standardised_inside_and_given_back(call, tiny, in_directory):
+def test_scores_are_standardised_inside_and_given_back(call, tiny, in_directory, monkeypatch):
     def score(words):
         return 1e6 + 5e4 * (words.count("good") - words.count("bad")) + len(words)
 
@@ -177,6 +189,7 @@ def test_scores_are_standardised_inside_and_given_back(call, tiny, in_directory)
     labels = np.array([score(words) for words in sentences(200, 200)])
     cache = open_cache("data/stars")
     assert (cache.splits["train"].labels == labels).all()
+    assert (read_by_the_docs("data/stars", monkeypatch)[:, 0] == cache.splits["dev"].labels).all()
     for run in ("runs/stars/teacher", "student"):
         model = AutoModelForSequenceClassification.from_pretrained(f"{run}/model")
         assert (model.config.label_mean, model.config.label_std) == pytest.approx((labels.mean(), labels.std()))
@@ -238,7 +251,7 @@ def test_options_that_do_not_fit_the_kind(call, tiny, made, in_directory):
             "--regression",
             "--label-separator=,",
         ],
-        "--class-weights balanced weighs classes, and a scaled-regression task does not have any. Leave it out": [
+        "--class-weights balanced weighs classes, and a regression task does not have any. Leave it out": [
             *options(("x", "scores.jsonl", "scores.jsonl", "scores.jsonl"), "--regression", f"--model={tiny.encoder}"),
             "--class-weights=balanced",
         ],

@@ -109,6 +109,11 @@ class ScaledRegression(Regression):
         if not (math.isfinite(self.label_mean) and math.isfinite(self.label_std) and self.label_std > 0):
             raise ValueError(f"scores with mean {self.label_mean} and standard deviation {self.label_std}")
 
+    @property
+    def title(self) -> str:
+        """The name of the kind for a user, who does not choose how scores are kept."""
+        return "regression"
+
     def describe(self, labels: Sequence[str]) -> str:
         """Return the kind, and the range of scores in the user's units."""
         return f"regression of scores with mean {self.label_mean:.6g} and standard deviation {self.label_std:.6g}"
@@ -141,6 +146,23 @@ class ScaledRegression(Regression):
     def from_stored(self, values: np.ndarray) -> np.ndarray:
         """Return the standardised scores."""
         return self.as_logits(values[:, 0], 1)
+
+    def misses(self, logits: np.ndarray, labels: np.ndarray) -> str | None:
+        """Return the squared error of predictions that the mean label beats, as of scores in other units.
+
+        Correlations do not see units.
+        """
+        scores = self.predictions(logits)
+        error, of_mean = np.square(scores - labels).mean(), labels.var()
+        if error <= of_mean:
+            return None
+        fact = f"mean squared error is {error:.4g}, and the mean label alone gives {of_mean:.4g}"
+        if max(abs(scores.mean() - labels.mean()), scores.std()) <= 2 * labels.std():
+            return fact
+        return (
+            f"{fact}. Its scores are {scores.mean():.4g} ± {scores.std():.4g}, the labels {labels.mean():.4g} ± "
+            f"{labels.std():.4g}; they may be in other units"
+        )
 
     def label_loss(self, z_s: "Tensor", y: "Tensor") -> "Tensor":
         """Return the mean squared error of standardised scores."""

@@ -27,6 +27,11 @@ class TaskKind(Protocol):
     agreement_metric: str  # of a student's predictions against the teacher's
 
     @property
+    def title(self) -> str:
+        """The name in messages."""
+        ...
+
+    @property
     def guess_proof_metrics(self) -> Mapping[str, float]:
         """The metrics in which no guess reaches this many times the best constant prediction; a useful model may."""
         ...
@@ -123,6 +128,10 @@ class TaskKind(Protocol):
         """Return why a teacher with these metrics is to be doubted, None if it is not."""
         ...
 
+    def misses(self, logits: np.ndarray, labels: np.ndarray) -> str | None:
+        """Return how far from the labels predictions are that no metric of the kind can tell; None if they are not."""
+        ...
+
     def linear_model(self) -> Any:
         """Return a new scikit-learn estimator that predicts labels from features."""
         ...
@@ -141,10 +150,16 @@ class TaskKind(Protocol):
 class CommonAnswers:
     """The answers of a kind whose label is one value, whose logits are stored as they are, without settings."""
 
+    name: str
     problem_type: str
     guess_proof_metrics: Mapping[str, float] = MappingProxyType({})
     logit_loss_options: tuple[str, ...] = ()
     setting_names: tuple[str, ...] = ()  # fields of the kind
+
+    @property
+    def title(self) -> str:
+        """The name of the kind."""
+        return self.name
 
     def accepts(self, problem_type: str | None) -> bool:
         """Return whether it is that of the kind, or not named."""
@@ -188,4 +203,8 @@ class CommonAnswers:
 
     def doubt(self, metrics: Mapping[str, float]) -> str | None:
         """Return None: a weak teacher is one that does no better than a constant prediction."""
+        return None
+
+    def misses(self, logits: np.ndarray, labels: np.ndarray) -> str | None:
+        """Return None: the metrics say how far predictions are from the labels."""
         return None

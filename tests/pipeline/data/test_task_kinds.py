@@ -112,5 +112,5 @@ def test_class_weights_need_classes():
     with pytest.raises(BadOption) as error:
         weighted(SCALED_REGRESSION, "balanced", labels, 1)
     assert str(error.value) == (
-        "--class-weights balanced weighs classes, and a scaled-regression task does not have any. Leave it out"
+        "--class-weights balanced weighs classes, and a regression task does not have any. Leave it out"
     )

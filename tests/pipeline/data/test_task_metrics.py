@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.data.task_kinds import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from pipeline.data.task_kinds import MULTI_LABEL, REGRESSION, SCALED_REGRESSION, SINGLE_LABEL
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.errors import BadOption
 
@@ -62,3 +62,19 @@ def test_multi_label_model_of_rare_classes_is_not_weak():
     assert judged.weakness(MULTI_LABEL.as_logits(constant, 3), labels) == (
         "micro_f1 is 0.686, and the most frequent label alone gives 0.686"
     )
+
+
+def test_scores_in_other_units_are_weak_though_they_correlate():
+    labels = np.array([5000.0, 5050.0, 5100.0])
+    kind = SCALED_REGRESSION.with_settings({"label_mean": 70.0, "label_std": 10.0})
+    scores = metrics("pearson", kind=kind, classes=())
+    assert scores.score(np.array([[-1.0], [0.0], [1.0]]), labels) == pytest.approx(1)
+    assert scores.weakness(np.array([[-1.0], [0.0], [1.0]]), labels) == (
+        "mean squared error is 2.48e+07, and the mean label alone gives 1667. Its scores are 70 ± 8.165, the labels "
+        "5050 ± 40.82; they may be in other units"
+    )
+    assert scores.weakness(kind.as_logits(labels[::-1], 1), labels) == (
+        "mean squared error is 6667, and the mean label alone gives 1667"
+    )
+    assert scores.weakness(kind.as_logits(labels + 1, 1), labels) is None
+    assert metrics("pearson", kind=REGRESSION, classes=()).weakness(labels[:, None] / 5, labels) is None

@@ -6,6 +6,7 @@ import transformers
 
 from pipeline.errors import BadModel, BadOption
 from pipeline.models.inputs import check_max_length, fit_tokenizer, leave_out_segments, position_limit, segment_rows
+from pipeline.models.probe import observe, probe_batch
 from tests.helpers.encoders import SIZES, tokenizer
 
 SMALL = SIZES | {"num_hidden_layers": 1, "max_position_embeddings": 40}
@@ -119,3 +120,14 @@ def test_token_without_an_embedding_is_refused_by_both_numbers(special):
     )
     model.resize_token_embeddings(64)
     fit_tokenizer("m", larger, model, texts=1)
+
+
+def test_probe_is_as_short_as_the_model_has_positions_for():
+    for positions, length in ((40, 12), (12, 12), (8, 8), (2, 2)):
+        config = transformers.BertConfig(**SMALL | {"max_position_embeddings": positions})
+        model = transformers.AutoModelForSequenceClassification.from_config(config)
+        assert probe_batch(model)["input_ids"].shape == (4, length)
+        assert observe(model).equals(observe(model))
+    model = transformers.AutoModel.from_config(transformers.BertConfig(**SMALL | {"max_position_embeddings": 1}))
+    with pytest.raises(BadModel, match=r"^bert has positions for 1 tokens\. Use a model with more positions$"):
+        probe_batch(model)
