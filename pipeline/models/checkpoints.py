@@ -199,8 +199,8 @@ def check_cuts(model: Any) -> None:
             equal = False
         if not equal:
             note(
-                f"warning: the first {layers} layers of this {model.config.model_type} alone do not compute what they do "
-                "among all: start students of that depth from another checkpoint, with --init"
+                f"warning: the first {layers} layers of this {model.config.model_type} alone do not compute what they "
+                "do among all: start students of that depth from another checkpoint, with --init"
             )
 
 
