@@ -50,6 +50,8 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     directory = Path(config.run)
     record = read_run(directory)
     model_path = str(directory / MODEL)
+    if not (directory / MODEL).is_dir():
+        raise BadRun(f"{directory} does not have its {MODEL}/ any more. Take it from a copy, or train the run again")
     tokenizer = load_tokenizer(model_path)
     model: Any = load_classifier(model_path, safetensors_only=True)
     cache = _cache(config.cache, record.get("cache"))

@@ -67,7 +67,8 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         (
             "cache-teacher --task nope",
             "there is no task 'nope'. Use one of cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, movie-reviews, "
-            "race, race-middle, race-high, or name your own rows with --train-file, --dev-file, --text-columns and --label-column",
+            "race, race-middle, race-high, or name your own rows with --train-file, --dev-file, --text-columns and "
+            "--label-column",
         ),
         (
             "cache-teacher --task rte --data-dir none",

@@ -80,8 +80,13 @@ def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
     cut = cut_config(config, layers)
     with _damage_named(directory):
         weight_map = read_json(directory / INDEX)["weight_map"]
-        with torch.device("meta"):
-            shapes = {name: tuple(tensor.shape) for name, tensor in build_classifier(cut).state_dict().items()}
+        shapes, uncut = _shapes(cut), _shapes(config)
+    if different := [name for name in shapes if shapes[name] != uncut.get(name)]:
+        raise BadModel(
+            f"a {config.model_type} cannot be cut to {layers} layers: {different[0]} has another size there. Use "
+            f"--student-layers {depth}, or another checkpoint with --init"
+        )
+    with _damage_named(directory):
         state: dict[str, Tensor] = {}
         for file in sorted({weight_map[name] for name in shapes}):
             if Path(file).name != file or Path(file).suffix != ".safetensors":
@@ -98,6 +103,12 @@ def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
         _try(student, config.num_labels)
     check_saves(student)
     return student
+
+
+def _shapes(config: Any) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight of a model; nothing is allocated."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in build_classifier(config).state_dict().items()}
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pipeline.data.splits import Split
 from pipeline.distillation.losses import Targets
 from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.encoders import cls_vectors
+from pipeline.models.probe import running
 
 
 class TargetSource(Protocol):
@@ -90,7 +91,8 @@ def teacher_outputs(teacher: Any, batch: Batch, columns: Sequence[str], accelera
     """Run a teacher on a batch without gradients and return these columns: logits [B, C], [CLS] [B, S·H]; float32."""
     teacher_forwards.count += 1
     layers = [layer for column in columns if (layer := cls_layer(column)) is not None]
-    with torch.inference_mode(), cls_vectors(teacher, layers) as vectors, accelerator.autocast():
+    read = cls_vectors(teacher, layers)
+    with running(teacher), torch.inference_mode(), read as vectors, accelerator.autocast():
         logits = teacher(**batch.inputs).logits
     rows = [vector.float().reshape(len(batch), -1) for vector in vectors]
     cls = {cls_column(layer): vector for layer, vector in zip(layers, rows, strict=True)}

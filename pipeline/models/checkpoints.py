@@ -89,6 +89,8 @@ def load_config(name: str, revision: str | None = None) -> Any:
         # How a model returns its outputs is this program's choice, whatever the one who saved it chose.
         config.output_attentions = config.output_hidden_states = False
         config.return_dict = True
+        if getattr(config, "chunk_size_feed_forward", 0):  # which saves memory, and asks for lengths of its multiples
+            config.chunk_size_feed_forward = 0
     return config
 
 

@@ -89,7 +89,11 @@ def check_max_length(max_length: int, tokenizer: Any, model: Any) -> None:
     """Raise `BadOption` for inputs longer than the model has positions for."""
     limit = min(position_limit(model), tokenizer.model_max_length)
     if limit < _UNSET and max_length > limit:
-        raise BadOption(f"--max-length {max_length}: this model takes {limit} tokens at most. Try --max-length {limit}")
+        sparse = getattr(model.config, "attention_type", None) == "block_sparse"
+        more = '; for more, set "attention_type": "original_full" in its config.json' if sparse else ""
+        raise BadOption(
+            f"--max-length {max_length}: this model takes {limit} tokens at most. Try --max-length {limit}{more}"
+        )
 
 
 def _tables(model: nn.Module, word: str) -> Iterator[Any]:

@@ -11,11 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import BadModel
+from pipeline.errors import BadModel, DistillError, one_line
 from pipeline.models.encoders import cls_vectors, depth_of, is_multiple_choice, layer_outputs
 from pipeline.models.inputs import position_limit
+from pipeline.system.system_errors import raise_if_of_system
 
 TOLERANCE = 1e-5  # relative, in float32
+# Of [CLS] of a padded text, relative: a convolution (ConvBERT) reaches a little into the padding.
+PADDING_TOLERANCE = 0.03
+    0.03  # of [CLS] of a padded text, relative; a convolution (ConvBERT) reaches a little into the padding
+)
 _LENGTHS = (12, 12, 7, 3)  # tokens of the rows, the second of which has other tokens than the first
 _SMALL = 0.1  # a gradient's error counts against the whole gradient's norm times this, where that is larger
 
@@ -105,13 +110,32 @@ def first_layers_equal(cut: Any, uncut: Any) -> bool:
     return read[0].equals(read[1])
 
 
+@contextmanager
+def running(model: Any) -> Iterator[None]:
+    """Raise `BadModel` with the reason where a model fails on its inputs; errors of the system stay what they are."""
+    try:
+        yield
+    except DistillError:
+        raise
+    except Exception as error:  # each architecture has its own demands
+        raise_if_of_system(error)
+        raise BadModel(
+            f"this {model.config.model_type} cannot be run ({type(error).__name__}: {one_line(error, 160)}). "
+            "Use another encoder, or another --max-length"
+        ) from error
+
+
 def check_encoder(model: Any) -> None:
-    """Raise `BadModel` unless every layer's output is [B, S, H] and the first position sees the whole text."""
+    """Raise `BadModel` for a model whose [CLS] vectors cannot be distilled.
+
+    Every layer's output has to be [B, S, H], and the first position has to see the whole text and no padding.
+    """
     kind, hidden = model.config.model_type, model.config.hidden_size
     layers = range(1, depth_of(model.config) + 1)
     batch = probe_batch(model)
     rows, tokens = batch["input_ids"].shape[-2:]
-    with evaluation(model), torch.inference_mode(), layer_outputs(model, layers, lambda output: output) as outputs:
+    read = layer_outputs(model, layers, lambda output: output)
+    with running(model), evaluation(model), torch.inference_mode(), read as outputs:
         model(**batch)
     for number, output in enumerate(outputs, start=1):
         shape = tuple(getattr(output, "shape", ()))
@@ -125,4 +149,13 @@ def check_encoder(model: Any) -> None:
         raise BadModel(
             f"{kind} cannot be distilled: its first position does not see the text after it, as in a decoder. "
             "Use a BERT-like encoder (docs/encoders.md)"
+        )
+    shortest = batch["input_ids"][..., -1:, : int(batch["attention_mask"].flatten(0, -2)[-1].sum())]
+    with running(model), evaluation(model), torch.inference_mode(), cls_vectors(model, layers) as alone:
+        model(input_ids=shortest, attention_mask=torch.ones_like(shortest))
+    padded = outputs[-1][-1, 0]
+    if float((alone[-1][0] - padded).norm()) > PADDING_TOLERANCE * float(padded.norm()):
+        raise BadModel(
+            f"{kind} cannot be distilled: its outputs depend on the padding of a batch. Use a BERT-like encoder "
+            "(docs/encoders.md)"
         )

@@ -19,6 +19,7 @@ from pipeline.data.task_kinds import TaskKind
 from pipeline.distillation.losses import Objective, Targets
 from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.encoders import cls_vectors
+from pipeline.models.probe import running
 
 CLIP_NORM = 1.0
 GRAD_NORM = "grad_norm"
@@ -98,7 +99,7 @@ class EncoderLearner:
 
     def _backward(self, part: Part) -> Tensor:
         batch, matched = part.batch, range(1, len(self.objective.layers) + 1)
-        with cls_vectors(self.bare, matched) as vectors:
+        with running(self.bare), cls_vectors(self.bare, matched) as vectors:
             logits = self.model(**batch.inputs).logits
         h_s = torch.stack([cls.float() for cls in vectors], dim=1) if matched else None
         terms = self.objective(logits, batch.labels, h_s, part.targets)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.cache.format.identity import different_fields
 from pipeline.errors import BadRun, BusyRun
 from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_file, write_json
 from pipeline.system.lease import Lease, directory_lease, is_free, leave_directory
@@ -36,11 +37,9 @@ _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before i
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    parts = []
-    for section in ("config", "inputs"):
-        a, b = theirs.get(section, {}), ours[section]
-        parts += [f"{k}: {a.get(k)} ≠ {b.get(k)}" for k in sorted(set(a) | set(b)) if a.get(k) != b.get(k)]
-    return "; ".join(parts)
+    return "; ".join(
+        line for section in ("config", "inputs") for line in different_fields(ours[section], theirs.get(section, {}))
+    )
 
 
 class RunDirectory:

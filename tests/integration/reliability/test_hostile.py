@@ -636,7 +636,6 @@ CONFIGS = {
     "heads": ({"num_attention_heads": 7}, "heads"),
     "activation": ({"hidden_act": "__import__"}, "__import__"),
     "dropout": ({"hidden_dropout_prob": 7.0}, "dropout"),
-    "chunks": ({"chunk_size_feed_forward": 3}, "chunk"),
 }
 
 

@@ -10,6 +10,7 @@ import transformers
 from safetensors.numpy import load_file
 
 from docs.encoders import PAGE, page
+from pipeline.cache.teacher_files import load_student, write_teacher_files
 from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig, TrainStudentConfig
 from pipeline.errors import BadModel
 from pipeline.models.accelerator import prepare_for_cls
@@ -18,7 +19,7 @@ from pipeline.models.encoders import cut_config
 from pipeline.models.probe import check_encoder, first_layers_equal, observe
 from pipeline.training.student import advance
 from stages import cache_teacher, finetune_teacher, train_student
-from tests.helpers.encoders import ARCHITECTURES, REFUSED, save_pretrained_encoder
+from tests.helpers.encoders import ARCHITECTURES, REFUSED, SIZES, save_pretrained_encoder, tokenizer
 from tests.helpers.rows import write_rows
 
 SHORT = {"precision": "float32", "batch_size": 8}
@@ -71,6 +72,25 @@ def test_cut_that_is_another_network_is_named(capsys):
     config_class, sizes = ARCHITECTURES["albert"]
     check_cuts(build_classifier(config_class(**sizes, num_hidden_groups=2)))
     assert "warning: the first 2 layers of this albert alone do not compute" in capsys.readouterr().err
+
+
+def test_encoder_that_sees_the_padding_is_refused():
+    config = transformers.FNetConfig(hidden_size=32, num_hidden_layers=2, intermediate_size=64, vocab_size=32)
+    with pytest.raises(BadModel, match=r"^fnet cannot be distilled: its outputs depend on the padding of a batch\."):
+        check_encoder(build_classifier(config))
+
+
+def test_encoder_that_fails_says_why():
+    config = transformers.XmodConfig(**SIZES, pad_token_id=0, max_position_embeddings=130, languages=["en", "de"])
+    with pytest.raises(BadModel, match=r"^this xmod cannot be run \(ValueError: Input language unknown"):
+        check_encoder(build_classifier(config))
+
+
+def test_weight_whose_size_depends_on_the_layers_is_no_damage(tmp_path):
+    config = transformers.EsmConfig(**SIZES, pad_token_id=0, mask_token_id=4, max_position_embeddings=130)
+    write_teacher_files(tmp_path, build_classifier(config), tokenizer())
+    with pytest.raises(BadModel, match=r"^a esm cannot be cut to 2 layers: esm\.contact_head\.regression\.weight has"):
+        load_student(tmp_path, 2, 4)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
