@@ -19,8 +19,6 @@ from pipeline.system.system_errors import raise_if_of_system
 TOLERANCE = 1e-5  # relative, in float32
 # Of [CLS] of a padded text, relative: a convolution (ConvBERT) reaches a little into the padding.
 PADDING_TOLERANCE = 0.03
-    0.03  # of [CLS] of a padded text, relative; a convolution (ConvBERT) reaches a little into the padding
-)
 _LENGTHS = (12, 12, 7, 3)  # tokens of the rows, the second of which has other tokens than the first
 _SMALL = 0.1  # a gradient's error counts against the whole gradient's norm times this, where that is larger
 
