@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import BadModel
 from pipeline.models.encoders import cls_vectors, depth_of, is_multiple_choice, layer_outputs
+from pipeline.models.inputs import position_limit
 
 TOLERANCE = 1e-5  # relative, in float32
 _LENGTHS = (12, 12, 7, 3)  # tokens of the rows, the second of which has other tokens than the first
@@ -20,17 +21,19 @@ _SMALL = 0.1  # a gradient's error counts against the whole gradient's norm time
 
 
 def probe_batch(model: Any) -> dict[str, Tensor]:
-    """Return input_ids and attention_mask [4, 12] of random tokens of the model's vocabulary, with padding.
+    """Return input_ids and attention_mask [4, S] of random tokens of the model's vocabulary, with padding.
 
-    For a multiple-choice model they are four choices of one question, [1, 4, 12].
+    S is 12, or less where the model has fewer positions. For a multiple-choice model they are four choices of one
+    question, [1, 4, S].
     """
     config = model.config
     pad = config.pad_token_id if isinstance(getattr(config, "pad_token_id", None), int) else 0
     random = torch.Generator().manual_seed(0)
     tokens = torch.tensor([token for token in range(min(config.vocab_size, 10_000)) if token != pad])
-    ids = tokens[torch.randint(len(tokens), (len(_LENGTHS), max(_LENGTHS)), generator=random)]
+    longest = min(max(_LENGTHS), position_limit(model))
+    ids = tokens[torch.randint(len(tokens), (len(_LENGTHS), longest), generator=random)]
     ids[1, 0] = ids[0, 0]
-    mask = (torch.arange(max(_LENGTHS))[None, :] < torch.tensor(_LENGTHS)[:, None]).long()
+    mask = (torch.arange(longest)[None, :] < torch.tensor(_LENGTHS)[:, None]).long()
     device = next(model.parameters()).device
     batch = {"input_ids": torch.where(mask == 1, ids, pad).to(device), "attention_mask": mask.to(device)}
     return {name: rows[None] for name, rows in batch.items()} if is_multiple_choice(config) else batch
