@@ -11,6 +11,8 @@ from pipeline.data.rows import UNLABELLED, RawSplit, SplitRows
 from pipeline.data.tasks import TASKS, TEST, role_of
 from pipeline.errors import BadRows, one_line
 
+NO_ANSWER = (None, "", str(UNLABELLED))  # how test rows without an answer are written
+
 
 @dataclass(frozen=True)
 class ChoiceRows(SplitRows):
@@ -83,7 +85,7 @@ def _answers(raw: RawSplit, choices: list[tuple[str, ...]], role: str) -> tuple[
     All answers of a split are written in one way. Raises `BadRows` for others, and where two ways would differ.
     """
     answers = [label.strip() if isinstance(label, str) else label for label in raw.labels]
-    if role == TEST and set(answers) <= {None, "", str(UNLABELLED)}:
+    if role == TEST and all(answer in NO_ANSWER for answer in answers):
         return np.full(len(raw), UNLABELLED, np.int64), False
     pairs = list(zip(answers, choices, strict=True))
     readings = {form: [read(answer, texts) for answer, texts in pairs] for form, read in ANSWER_FORMS.items()}
