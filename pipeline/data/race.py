@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.answers import NO_ANSWER
 from pipeline.data.cells import Cell, spelled
-from pipeline.data.choices import NO_ANSWER, choice_rows
+from pipeline.data.choices import choice_rows
 from pipeline.data.own_rows import dataset_rows
 from pipeline.data.places import opened
 from pipeline.data.rows import RawSplit, TaskRows
