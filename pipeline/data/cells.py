@@ -6,12 +6,22 @@ import math
 import re
 from typing import Any
 
+from pipeline.data.columns import Wanted
 from pipeline.data.faults import Faults
 from pipeline.errors import one_line
 
 Cell = str | list[str | None] | None  # a text, a list of texts (labels), or null
+_NAMES = {"text", "label"}  # of choices with labels, in ARC, CommonsenseQA and others
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _AS_PRINTED = (int, datetime.date, datetime.time, datetime.timedelta)  # bool is an int, datetime a date
+
+
+class LabelledTexts(list[str | None]):
+    """The texts of choices that have labels of their own, by which answers call them."""
+
+    def __init__(self, texts: list[str | None], labels: list[str | None]) -> None:
+        super().__init__(texts)
+        self.labels = labels
 
 
 def spelled(value: object) -> Cell:
@@ -31,19 +41,42 @@ def spelled(value: object) -> Cell:
     return _scalar(value)
 
 
-def read_cells(place: str, number: int, names: tuple[str, ...], values: Any, faults: Faults) -> tuple[Cell, ...] | None:
-    """Return the cells of a row, None if one of its values is not text."""
+def spelled_choices(value: object) -> Cell:
+    """Return choices as texts: a list, {"text": [...], "label": [...]}, [{"text": ..., "label": ...}], {label: text}.
+
+    Raises ValueError for what is none of these.
+    """
+    if isinstance(value, dict) and value.keys() >= _NAMES:
+        texts, labels = value["text"], value["label"]
+    elif isinstance(value, dict):
+        texts, labels = list(value.values()), list(value)
+    elif isinstance(value, list) and value and all(isinstance(item, dict) and item.keys() >= _NAMES for item in value):
+        texts, labels = [item["text"] for item in value], [item["label"] for item in value]
+    else:
+        return spelled(value)
+    texts, labels = spelled(texts), spelled(labels)
+    if not isinstance(texts, list) or not isinstance(labels, list) or len(texts) != len(labels):
+        raise ValueError(f"does not have a label for each text: {_shortened(value)}")
+    return LabelledTexts(texts, labels)
+
+
+def read_cells(place: str, number: int, wanted: Wanted, values: Any, faults: Faults) -> tuple[Cell, ...] | None:
+    """Return the cells of a row, None if one of its values is not what its column can hold."""
     try:
         return tuple(map(spelled, values))
     except ValueError:
-        for name, value in zip(names, values, strict=True):
-            try:
-                spelled(value)
-            except ValueError as error:
-                reason = "is not UTF-8 text" if isinstance(error, UnicodeError) else error
-                faults.add(f"cell {name}", place, number, f"{one_line(name, 40)} {reason}")
-                break
-        return None
+        pass
+    cells: list[Cell] = []
+    for name, value in zip(wanted.names, values, strict=True):
+        is_choices = name in wanted.choices
+        try:
+            cells.append(spelled_choices(value) if is_choices else spelled(value))
+        except ValueError as error:
+            reason = "is not UTF-8 text" if isinstance(error, UnicodeError) else error
+            advice = 'Write choices as a list, or as {"text": […], "label": […]}' if is_choices else "Fix this row"
+            faults.add(f"cell {name}", place, number, f"{one_line(name, 40)} {reason}", advice)
+            return None
+    return tuple(cells)
 
 
 def _scalar(value: object) -> str | None:

@@ -19,6 +19,7 @@ class Wanted:
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     official: bool = False  # of a published file: the options do not name its columns
+    choices: tuple[str, ...] = ()  # those among them that --choices-columns names
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,7 +42,8 @@ class Wanted:
         """Raise `BadRows` unless the header has all required columns; `hint` takes the place of the advice."""
         for name in self.required:
             if name not in header:
-                advice = "Name one of these with --text-columns and --label-column"
+                options = "--choices-columns" if name in self.choices else "--text-columns and --label-column"
+                advice = f"Name one of these with {options}"
                 advice = hint or ("Use the official file" if self.official else advice)
                 raise BadRows(
                     f"{name_of(place)}: has no column {one_line(repr(name))}; {_listed(name, header)}. {advice}"

@@ -69,7 +69,7 @@ def read_dataset(place: str, data: Any, wanted: Wanted, faults: Faults) -> Itera
         columns = {name: _named(table.column(name).to_pylist(), classes[name]) for name in present}
         for values in zip(*(columns.get(name, [None] * len(table)) for name in names), strict=True):
             number += 1
-            if (cells := read_cells(place, number, names, values, faults)) is not None:
+            if (cells := read_cells(place, number, wanted, values, faults)) is not None:
                 yield number, cells
 
 

@@ -45,7 +45,7 @@ def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> Task
         if role_of(name) == DEV:
             note_repeated(raw[TRAIN], part, name)
     if choices:
-        labels, splits = choice_rows(raw, config.task)
+        labels, splits = choice_rows(raw, config.task, config.rename_labels, config.yes or classes is not None)
         return TaskRows(Task(config.task, columns, labels, ("accuracy",), MULTIPLE_CHOICE), splits, origin)
     task = own_task(config, columns, raw[TRAIN], classes)
     splits = {name: split_rows(part, task, name, config, classes is not None) for name, part in raw.items()}
@@ -122,7 +122,8 @@ def dataset_rows(name: str, columns: tuple[str, ...], label: str, choices: tuple
         for split in (split for split in named if roles[split] == role):
             place, data = f"{name_of(name)} {named[split][0]}", named[split][1]
             read = (*columns, *choices)
-            wanted = Wanted(read, (label,)) if role == TEST else Wanted((*read, label))
+            optional = (label,) if role == TEST else ()
+            wanted = Wanted(read if optional else (*read, label), optional, choices=choices)
             gathering = Gathering(columns, choices, unit="row")
             gathering.begin(place)
             for row in read_dataset(place, data, wanted, gathering.faults):

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.cells import spelled
+from pipeline.data.answers import NO_ANSWER
+from pipeline.data.cells import Cell, spelled
 from pipeline.data.choices import choice_rows
 from pipeline.data.own_rows import dataset_rows
+from pipeline.data.places import opened
 from pipeline.data.rows import RawSplit, TaskRows
-from pipeline.data.tasks import TEST, Task
+from pipeline.data.tasks import TEST, Task, role_of
 from pipeline.errors import BadRows, HubUnreachable, one_line
 
 LETTERS = ("A", "B", "C", "D")
-FIRST_NAMED = 3  # files that cannot be read
+MOST_DIGITS = 1000
 
 
 def race_rows(task: Task, data_dir: str | None) -> TaskRows:
@@ -54,7 +56,7 @@ def _file_rows(task: Task, directory: Path) -> dict[str, RawSplit]:
     for name, paths in folders.items():
         files = [file for path in paths if path.is_dir() for file in sorted(path.glob("*.txt"), key=_in_order)]
         if files:
-            raw[name] = _split(files, problems)
+            raw[name] = _split(files, role_of(name), problems)
     if problems:
         more = f"; {len(problems):,} files are like this" if len(problems) > 1 else ""
         raise BadRows(f"{problems[0]}{more}. Take RACE from its official archive again")
@@ -67,15 +69,15 @@ def _in_order(path: Path) -> tuple[int, str]:
     return (int(path.stem) if path.stem.isdecimal() else -1, path.name)
 
 
-def _split(files: list[Path], problems: list[str]) -> RawSplit:
+def _split(files: list[Path], role: str, problems: list[str]) -> RawSplit:
     """Return the questions of these files; what is wrong with one that cannot be used is added to `problems`."""
     texts: tuple[list[str], list[str]] = ([], [])
     split = RawSplit(texts=texts, labels=[], numbers=[], places=[], unit="question")
     for file in files:
         split.places.append((str(file), len(split.labels)))
         try:
-            questions = list(_questions(file.read_bytes()))
-        except (OSError, ValueError, RecursionError) as error:
+            questions = list(_questions(_record(file), role))
+        except ValueError as error:
             problems.append(f"{one_line(file)}: is not an article of RACE ({one_line(error)})")
             continue
         for number, (article, question, options, answer) in enumerate(questions, start=1):
@@ -87,12 +89,38 @@ def _split(files: list[Path], problems: list[str]) -> RawSplit:
     return split
 
 
-def _questions(data: bytes) -> Iterator[tuple[str, str, list[str | None], str]]:
-    """Yield (article, question, options, answer) of the questions in a file. Raises ValueError for another file."""
-    record = json.loads(data.decode("utf-8-sig"))
+def _record(file: Path) -> dict[str, Any]:
+    """Return the object in a file. Raises ValueError for another file, `BadRows` where the system refuses it."""
+    if not file.is_file():  # reading a pipe would wait for ever
+        raise ValueError("a link to nothing" if file.is_symlink() else "not a file")
+    with opened(str(file)) as stream:
+        data = stream.read()
+    try:
+        record = json.loads(data.decode("utf-8-sig"), parse_int=_whole)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text, byte 0x{data[error.start]:02x}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON, line {error.lineno}, character {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError("not JSON that can be read: it is nested too deeply") from error
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")
-    article = _text(record, "article")
+    return record
+
+
+def _whole(digits: str) -> int | str:
+    """Return a whole number, as text where it has more digits than Python converts."""
+    return int(digits) if len(digits) < MOST_DIGITS else digits
+
+
+def _questions(record: dict[str, Any], role: str) -> Iterator[tuple[str, str, list[str | None], Cell]]:
+    """Yield (article, question, options, answer) of the questions in a file; test questions may lack the answer.
+
+    Raises ValueError for another file.
+    """
+    article, asked = _text(record, "article"), record.get("questions")
+    if role == TEST and not record.get("answers") and isinstance(asked, list):
+        record = record | {"answers": [None] * len(asked)}
     lists = [record.get(name) for name in ("questions", "options", "answers")]
     if not all(isinstance(values, list) and len(values) == len(lists[0] or ()) for values in lists) or not lists[0]:
         raise ValueError("questions, options and answers are not lists of one length")
@@ -100,9 +128,9 @@ def _questions(data: bytes) -> Iterator[tuple[str, str, list[str | None], str]]:
         texts = spelled(options)
         if not isinstance(question, str) or not isinstance(texts, list) or len(texts) != len(LETTERS):
             raise ValueError(f"a question without {len(LETTERS)} options")
-        if answer not in LETTERS:
+        if answer not in LETTERS and not (role == TEST and spelled(answer) in NO_ANSWER):
             raise ValueError(f"an answer that is not a letter from {LETTERS[0]} to {LETTERS[-1]}")
-        yield article, str(spelled(question)), texts, answer
+        yield article, str(spelled(question)), texts, answer if answer in LETTERS else None
 
 
 def _text(record: dict[str, Any], name: str) -> str:

@@ -178,7 +178,8 @@ def read_files(
     Raises `BadRows` for rows that cannot be used: all of one kind at once, with their file and line.
     """
     columns = (*text_columns, *choices_columns)
-    wanted = Wanted(columns, (label_column,)) if role == TEST else Wanted((*columns, label_column))
+    optional = (label_column,) if role == TEST else ()
+    wanted = Wanted(columns if optional else (*columns, label_column), optional, choices=choices_columns)
     gathering = Gathering(text_columns, choices_columns)
     for place in places:
         gathering.begin(place)

@@ -53,7 +53,7 @@ def _jsonl(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
         header = header or tuple(row)
         if unseen:
             unseen.difference_update(row)
-        if (cells := read_cells(place, number, names, tuple(map(row.get, names)), faults)) is not None:
+        if (cells := read_cells(place, number, wanted, tuple(map(row.get, names)), faults)) is not None:
             yield number, cells
     if unseen and header is not None:  # a row may leave a key out, not all of them
         faults.check()
@@ -100,7 +100,7 @@ def _records(place: str, file: Any, wanted: Wanted, faults: Faults) -> Iterator[
     for batch in file.iter_batches(BATCH_ROWS, columns=present):
         columns = [_values(batch.column(name)) if name in present else [None] * len(batch) for name in names]
         for number, values in enumerate(zip(*columns, strict=True), start=done + 1):
-            if (cells := read_cells(place, number, names, values, faults)) is not None:
+            if (cells := read_cells(place, number, wanted, values, faults)) is not None:
                 yield number, cells
         done += len(batch)
 

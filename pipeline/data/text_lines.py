@@ -7,12 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.data.faults import Faults
-from pipeline.data.places import DECOMPRESSORS, is_url, name_of, opened
+from pipeline.data.places import DECOMPRESSORS, is_url, name_of, opened, suffix_of
 from pipeline.errors import BadRows
 
 HEAD = 2**16  # bytes that show encoding and line ends
 _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}  # the longer ones first
 _MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_EXCEL = "Save it as csv in the program that wrote it"
+# What a file that is not text begins with: what it is, and the remedy, or the suffix that makes it readable.
+_OTHER_FORMATS = {
+    b"PK\x03\x04": ("an Excel file (.xlsx) or another zip archive", f"{_EXCEL}, or unpack it"),
+    b"\xd0\xcf\x11\xe0": ("an Excel file (.xls) or another document", _EXCEL),
+    b"\x1f\x8b": ("compressed with gzip", ".gz"),
+    b"BZh91AY&SY": ("compressed with bzip2", ".bz2"),
+    b"\xfd7zXZ\x00": ("compressed with xz", ".xz"),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", ".zst"),
+    b"PAR1\x15": ("a parquet file", ".parquet"),
+}
 
 
 def lines(place: str, faults: Faults) -> Iterator[str]:
@@ -23,6 +34,7 @@ def lines(place: str, faults: Faults) -> Iterator[str]:
     """
     with opened(place) as head_of:
         head = head_of.read(HEAD)
+    _check_text(place, head)
     encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "utf-8-sig")
     if encoding == "utf-8-sig" and 4 * head.count(0) > len(head):
         raise BadRows(
@@ -44,6 +56,16 @@ def lines(place: str, faults: Faults) -> Iterator[str]:
         _find_other_encodings(place, faults)
         faults.check()
         raise
+
+
+def _check_text(place: str, head: bytes) -> None:
+    """Raise `BadRows` for a file of another format than text, whatever its name says."""
+    for mark, (fact, remedy) in _OTHER_FORMATS.items():
+        if head.startswith(mark):
+            if remedy.startswith("."):
+                within = suffix_of(place) != Path(place).suffix.lower()
+                remedy = f"Decompress it, and end its name in {remedy}" if within else f"End its name in {remedy}"
+            raise BadRows(f"{name_of(place)}: is {fact}, not text. {remedy}")
 
 
 def _find_other_encodings(place: str, faults: Faults) -> None:

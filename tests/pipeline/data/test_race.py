@@ -1,7 +1,9 @@
 """RACE in the layout of its archive: which questions are read, in which order, and the line for a broken file."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -54,8 +56,11 @@ def test_test_questions_are_of_all_levels_or_absent(tmp_path):
 
 ARTICLE = {"article": "a", "questions": ["q"], "options": [list("wxyz")], "answers": ["A"]}
 BROKEN = {
-    "not JSON": (b"{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
-    "not UTF-8": (b'{"article": "\xff"}', "'utf-8' codec can't decode byte 0xff in position 13: invalid start byte"),
+    "not JSON": (b"{", "not JSON, line 1, character 2: Expecting property name enclosed in double quotes"),
+    "not UTF-8": (b'{"article": "\xff"}', "not UTF-8 text, byte 0xff"),
+    "nested too deeply": (b"[" * 200_000, "not JSON that can be read: it is nested too deeply"),
+    "number of many digits": (b'{"article": ' + b"1" * 5000 + b"}", "questions, options and answers are not lists"),
+    "answers missing": (ARTICLE | {"answers": None}, "questions, options and answers are not lists of one length"),
     "a list": (b"[]", "not a JSON object"),
     "no article": (ARTICLE | {"article": " "}, "no article"),
     "fewer answers": (ARTICLE | {"answers": []}, "questions, options and answers are not lists of one length"),
@@ -80,6 +85,39 @@ def test_broken_file_is_named(tmp_path, name):
         load_rows(RowsConfig(task="race", data_dir=str(tmp_path)))
     assert str(error.value).startswith(f"{path}: is not an article of RACE ({reason}")
     assert str(error.value).endswith("). Take RACE from its official archive again")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "link"])
+def test_article_that_is_not_a_file_is_named(tmp_path, kind):
+    path = write_articles(tmp_path) / "train" / "high" / "x.txt"
+    {"pipe": os.mkfifo, "directory": os.mkdir, "link": lambda place: os.symlink(tmp_path / "absent", place)}[kind](path)
+    with pytest.raises(BadRows) as error:
+        load_rows(RowsConfig(task="race", data_dir=str(tmp_path)))
+    reason = "a link to nothing" if kind == "link" else "not a file"
+    assert str(error.value) == (
+        f"{path}: is not an article of RACE ({reason}). Take RACE from its official archive again"
+    )
+
+
+def edit_answers(directory: Path, change) -> None:
+    for path in directory.rglob("*.txt"):
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+@pytest.mark.parametrize("answers", ["absent", None, [], [None, None], ["", ""], [-1, -1]])
+def test_test_questions_without_answers_are_unlabelled(tmp_path, answers):
+    write_articles(tmp_path)
+    if answers == "absent":
+        edit_answers(
+            tmp_path / "test", lambda record: {key: record[key] for key in ("article", "questions", "options")}
+        )
+    else:
+        edit_answers(tmp_path / "test", lambda record: record | {"answers": answers})
+    splits = load_rows(RowsConfig(task="race", data_dir=str(tmp_path))).splits
+    assert not splits["test"].labelled and set(splits["test"].labels.tolist()) == {-1} and splits["dev"].labelled
+    edit_answers(tmp_path / "test" / "high", lambda record: record | {"answers": ["A", "D"]})
+    with pytest.raises(BadRows, match=r"test/middle/9\.txt question 1: no answer; 6 rows are like this"):
+        load_rows(RowsConfig(task="race", data_dir=str(tmp_path)))
 
 
 def test_several_broken_files_are_counted(tmp_path):

@@ -1,8 +1,10 @@
 """Files of rows: what each format yields, and the exact complaint about each file that cannot be used."""
 
 import csv
+import gzip
 import io
 import json
+import lzma
 from pathlib import Path
 
 import pyarrow
@@ -266,6 +268,29 @@ def test_bytes_in_parquet_that_are_no_text(tmp_path):
         refusal(tmp_path / "rows.parquet", "a")
         == f"{tmp_path / 'rows.parquet'} line 1: a is not UTF-8 text. Fix this row"
     )
+
+
+ZIP, GZIP = b"PK\x03\x04\x14\0\xff", gzip.compress(b"text,label\na,b\n")
+OTHER_FORMATS = {
+    "excel": ("rows.csv", ZIP, "an Excel file (.xlsx) or another zip archive, not text. Save it as csv in the program"),
+    "old excel": ("rows.tsv", b"\xd0\xcf\x11\xe0\xa1\xb1", "an Excel file (.xls) or another document, not text. Save"),
+    "excel in gzip": (
+        "rows.csv.gz",
+        gzip.compress(ZIP),
+        "an Excel file (.xlsx) or another zip archive, not text. Save",
+    ),
+    "gzip": ("rows.jsonl", GZIP, "compressed with gzip, not text. End its name in .gz"),
+    "gzip twice": ("rows.csv.gz", gzip.compress(GZIP), "compressed with gzip, not text. Decompress it, and end its"),
+    "xz": ("rows.csv", lzma.compress(b"text,label\na,b\n"), "compressed with xz, not text. End its name in .xz"),
+    "parquet": ("rows.csv", b"PAR1\x15\x04", "a parquet file, not text. End its name in .parquet"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_file_of_another_format_than_its_name_is_named(tmp_path, name):
+    file, content, reason = OTHER_FORMATS[name]
+    path = write(tmp_path / file, content)
+    assert refusal(path).startswith(f"{path}: is {reason}")
 
 
 def test_a_long_document_in_csv(tmp_path):
