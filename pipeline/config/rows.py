@@ -68,8 +68,8 @@ class RowsConfig(Options):
     )
     choices_columns: str | None = option(
         None,
-        help="columns of the choices of a multiple-choice question: one of lists (or of choices with labels), or one for each; "
-        "--label-column then has the right one, as a number from 0, a letter from A, or its text",
+        help="columns of the choices of a multiple-choice question: one of lists (or of choices with labels), or one "
+        "for each; --label-column then has the right one, as a number from 0, a letter from A, or its text",
         group="Rows",
         metavar="A[,B,…]",
         omit_default=True,

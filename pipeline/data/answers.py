@@ -45,8 +45,8 @@ class Answers:
         """Return whether numbers from 0 or from 1 explain more answers than any other way to write them."""
         names = [str(number) for number in range(size + 1)]
         numbers = sum(cell in names for cell in self.cells)
-        others = (places for form, places in self.readings.items() if form != "number")
-        return numbers > max(len(places) - places.count(None) for places in others)
+        readings = (places for form, places in self.readings.items() if form != "number")
+        return numbers > max(len(places) - places.count(None) for places in readings)
 
     def places(self, size: int) -> list[int]:
         """Return the place of each row's right choice: all answers of a split are written in one way.
@@ -84,10 +84,11 @@ class Answers:
         ways = f"a number from 0 to {size - 1}, a letter {letters}, or the choice itself"
         if choices.labels:
             ways = f"the label of a choice, as {one_line(', '.join(choices.labels), 60)}"
-        other = next((name for name, places in self.readings.items() if places[row] is not None), None)
-        if other:
-            fact = f"{answer} is the {other} of a choice, and others are {form}s: {other}s and {form}s are mixed"
-            return f"mixed {other}", fact, f"Write all answers in one way: {ways}"
+        second_form = next((name for name, places in self.readings.items() if places[row] is not None), None)
+        if second_form:
+            mixed = f"{second_form}s and {form}s are mixed"
+            fact = f"{answer} is the {second_form} of a choice, and others are {form}s: {mixed}"
+            return mixed, fact, f"Write all answers in one way: {ways}"
         return "answer", f"{answer} is none of its {size} choices", f"Write {ways}"
 
 

@@ -96,7 +96,7 @@ def _record(file: Path) -> dict[str, Any]:
     with opened(str(file)) as stream:
         data = stream.read()
     try:
-        record = json.loads(data.decode("utf-8-sig"), parse_int=_whole)
+        record = json.loads(data.decode("utf-8-sig"), parse_int=_number)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 text, byte 0x{data[error.start]:02x}") from error
     except json.JSONDecodeError as error:
@@ -108,7 +108,7 @@ def _record(file: Path) -> dict[str, Any]:
     return record
 
 
-def _whole(digits: str) -> int | str:
+def _number(digits: str) -> int | str:
     """Return a whole number, as text where it has more digits than Python converts."""
     return int(digits) if len(digits) < MOST_DIGITS else digits
 
@@ -118,9 +118,9 @@ def _questions(record: dict[str, Any], role: str) -> Iterator[tuple[str, str, li
 
     Raises ValueError for another file.
     """
-    article, asked = _text(record, "article"), record.get("questions")
-    if role == TEST and not record.get("answers") and isinstance(asked, list):
-        record = record | {"answers": [None] * len(asked)}
+    article, questions = _text(record, "article"), record.get("questions")
+    if role == TEST and not record.get("answers") and isinstance(questions, list):
+        record = record | {"answers": [None] * len(questions)}
     lists = [record.get(name) for name in ("questions", "options", "answers")]
     if not all(isinstance(values, list) and len(values) == len(lists[0] or ()) for values in lists) or not lists[0]:
         raise ValueError("questions, options and answers are not lists of one length")
