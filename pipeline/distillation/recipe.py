@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import load_student
@@ -68,10 +66,11 @@ class StudentRecipe:
         names = marked(TrainStudentConfig, "alike_in_pack")
         return {name: self.options.get(name, getattr(self.config, name)) for name in names}
 
-    def weighted(self, labels: np.ndarray, num_logits: int) -> "StudentRecipe":
-        """Return the recipe with the class weights that follow from the training labels."""
-        kind = weighted(self.kind, self.config.class_weights, labels, num_logits)
-        return replace(self, kind=kind)
+    def weighted(self, train: Split, num_logits: int) -> "StudentRecipe":
+        """Return the recipe with the class weights that follow from the training labels, read if it has any."""
+        if self.config.class_weights == "none":
+            return self
+        return replace(self, kind=weighted(self.kind, self.config.class_weights, train.labels, num_logits))
 
     @property
     def objective(self) -> Objective:

@@ -116,8 +116,7 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     for config in configs:
         check_identity(config, cache.manifest.identity)
     train = training_split(cache)
-    classes = cache.manifest.model.classes
-    recipes = [resolve_recipe(config, cache.manifest).weighted(train.labels, classes) for config in configs]
+    recipes = [resolve_recipe(config, cache.manifest) for config in configs]
     check_alike([recipe.alike_in_pack for recipe in recipes])
     dev = {name: split for name, split in cache.splits.items() if role_of(name) == DEV}
     selection = selection_split(dev)
@@ -129,6 +128,7 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     columns = {TRAIN: [*cache.input_columns, *sorted(targets)]} | {name: [*cache.input_columns, LOGITS] for name in dev}
     check = cache.check_in_background(columns)
     cache.check_teacher(recipes[0].depth)
+    recipes = [recipe.weighted(train, cache.manifest.model.classes) for recipe in recipes]
     return PackData(recipes, cache, train, dev, dev[selection] if selection else None, check)
 
 
