@@ -18,7 +18,7 @@ from pipeline.distillation.losses import Objective
 from pipeline.distillation.targets import NoTargets
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator, resolve_precision
-from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate
+from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate, start_head
 from pipeline.models.encoders import parameter_count
 from pipeline.models.inputs import check_max_length, fit_tokenizer
 from pipeline.models.tokenizer import check_tokenizer_saves
@@ -84,6 +84,8 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
             note(line)
     with directory.claimed(accelerator, config.resume):
         kind = weighted(task.kind, config.class_weights, splits[TRAIN].labels, task.num_logits)
+        if (first := kind.first_logits(splits[TRAIN].labels)) is not None:
+            start_head(model, first)
         learner = EncoderLearner(model, Objective(kind), config, accelerator, tokenizer.pad_token_id)
         metrics = TaskMetrics(task.kind, task.metrics, task.labels)
         chosen = selection_split(dev)

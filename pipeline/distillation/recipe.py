@@ -19,7 +19,7 @@ from pipeline.distillation.layer_map import resolve_layer_map, student_depth
 from pipeline.distillation.losses import LOSS_TERMS, Objective, objective_of
 from pipeline.errors import BadCache, BadModel, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision
-from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate
+from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate, start_head
 from pipeline.models.encoders import depth_of
 from pipeline.models.inputs import check_vocabulary, leave_out_segments, position_limit
 from pipeline.models.tokenizer import same_tokens
@@ -153,6 +153,8 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
         )
     head = head_of(recipe.kind, cache.manifest.task.labels)
     model: Any = load_classifier(name, head=head, layers=recipe.depth)
+    if (first := recipe.kind.first_logits(training_split(cache).labels)) is not None:
+        start_head(model, first)
     check_vocabulary(init, tokenizer, model)
     longest, limit = max(int(split.lengths.max(initial=0)) for split in cache.splits.values()), position_limit(model)
     if longest > limit:

@@ -255,6 +255,17 @@ def _check_complete(name: str, model: Any, loaded: Any, new_head: bool) -> None:
         )
 
 
+def start_head(model: nn.Module, logits: Any) -> None:
+    """Set the bias of a new head, which is all zeros, to these logits [C]."""
+    heads = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == len(logits) and module.bias is not None
+    ]
+    if heads and not heads[-1].bias.any():
+        heads[-1].bias.data.copy_(torch.as_tensor(logits))
+
+
 def build_classifier(config: Any) -> nn.Module:
     """Return a model of this configuration, with its kind of head and new weights, in float32."""
     transformers = _quiet()

@@ -72,6 +72,16 @@ class MultiLabel(CommonAnswers):
         weights = np.where((counts > 0) & (counts < len(labels)), (len(labels) - counts) / np.maximum(counts, 1), 1.0)
         return replace(self, weights=tuple(weights.tolist()))
 
+    def first_logits(self, labels: np.ndarray) -> np.ndarray | None:
+        """Return the log odds of each class among the rows; None where weights have evened them out.
+
+        From zeros, AdamW would take thousands of steps to get there, and spend the encoder's features on it.
+        """
+        if self.weights:
+            return None
+        counts = labels.sum(0, dtype=np.float64)
+        return np.log((counts + 0.5) / (len(labels) - counts + 0.5))
+
     def tuned(self, logits: np.ndarray, labels: np.ndarray) -> Self:
         """Return the kind with the threshold of the best micro F1: midway to the next lower probability."""
         from sklearn.metrics import precision_recall_curve

@@ -98,6 +98,10 @@ class TaskKind(Protocol):
         """Return the kind with what it takes from a model's logits on the dev split, as a threshold."""
         ...
 
+    def first_logits(self, labels: np.ndarray) -> np.ndarray | None:
+        """Return the logits [C] that a new head starts from, in view of the training labels; None for zeros."""
+        ...
+
     # --- predictions -----------------------------------------------------------------------------
 
     def metrics(self, num_logits: int) -> tuple[str, ...]:
@@ -192,6 +196,10 @@ class CommonAnswers:
     def tuned(self, logits: np.ndarray, labels: np.ndarray) -> Self:
         """Return the kind: it takes nothing from the dev split."""
         return self
+
+    def first_logits(self, labels: np.ndarray) -> np.ndarray | None:
+        """Return None."""
+        return None
 
     def stored(self, logits: np.ndarray) -> np.ndarray:
         """Return the logits."""

@@ -5,8 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from transformers import BertConfig
 
 from pipeline.data.task_kinds import MULTI_LABEL
+from pipeline.models.checkpoints import build_classifier, start_head
+from tests.helpers.encoders import SIZES
 
 LABELS = np.array([[1, 0], [0, 0], [1, 1], [1, 0]], np.int8)
 
@@ -63,3 +66,15 @@ def test_logit_loss_is_the_divergence_of_each_class():
     for reduction in ("reference", "paper"):
         loss = MULTI_LABEL.logit_loss(torch.tensor([[900.0, -900.0]]), torch.tensor([[-900.0, 900.0]]), 1.0, reduction)
         assert math.isfinite(loss.item())
+
+
+def test_new_head_starts_from_the_odds_of_each_class():
+    labels = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], np.int8)
+    first = MULTI_LABEL.first_logits(labels)
+    np.testing.assert_allclose(first, np.log([3.5 / 1.5, 1.5 / 3.5]))
+    assert MULTI_LABEL.balanced(labels, 2).first_logits(labels) is None
+    model = build_classifier(BertConfig(**SIZES, num_labels=2))
+    start_head(model, first)
+    np.testing.assert_allclose(model.classifier.bias.detach(), first, rtol=1e-6)
+    start_head(model, -first)  # it is not new any more
+    np.testing.assert_allclose(model.classifier.bias.detach(), first, rtol=1e-6)
