@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from pipeline.data.cells import Cell
 from pipeline.data.kinds.multiple_choice import choice_names
+from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.label_names import rename_option
-from pipeline.data.rows import UNLABELLED, RawSplit
+from pipeline.data.rows import RawSplit
 from pipeline.errors import BadRows, one_line
 
 NO_ANSWER = (None, "", str(UNLABELLED))  # how test rows without an answer are written

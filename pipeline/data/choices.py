@@ -8,7 +8,8 @@ import numpy as np
 from pipeline.data.answers import Answers, Choices, check_first_number
 from pipeline.data.cells import LabelledTexts
 from pipeline.data.kinds.multiple_choice import MOST_CHOICES, choice_names
-from pipeline.data.rows import UNLABELLED, RawSplit, SplitRows
+from pipeline.data.kinds.task_kind import UNLABELLED
+from pipeline.data.rows import RawSplit, SplitRows
 from pipeline.data.tasks import TASKS, TEST, role_of
 from pipeline.errors import BadRows, one_line
 

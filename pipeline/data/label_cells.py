@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.cells import Cell
+from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.label_names import is_mark, quoted
 from pipeline.data.label_questions import KEEP, rows_of_label
 from pipeline.data.labels import PART, without_rows
-from pipeline.data.rows import UNLABELLED, RawSplit, SplitRows
+from pipeline.data.rows import RawSplit, SplitRows
 from pipeline.data.tasks import TEST, TRAIN, Task, role_of
 from pipeline.errors import BadRows, one_line
 

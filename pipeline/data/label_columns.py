@@ -7,10 +7,11 @@ import numpy as np
 
 from pipeline.config.rows import RowsConfig
 from pipeline.data.cells import Cell
+from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.label_cells import check_one_label, several_labels, single_labels
 from pipeline.data.label_names import parse_renames
 from pipeline.data.labels import numbered, own_labels
-from pipeline.data.rows import UNLABELLED, RawSplit, SplitRows
+from pipeline.data.rows import RawSplit, SplitRows
 from pipeline.data.task_kinds import MULTI_LABEL, SCALED_REGRESSION, SINGLE_LABEL, TaskKind
 from pipeline.data.tasks import Task
 from pipeline.errors import BadOption, BadRows, one_line

@@ -7,12 +7,11 @@ import numpy as np
 from pipeline.data.cells import Cell
 from pipeline.data.columns import Wanted
 from pipeline.data.faults import Faults
+from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.places import name_of
 from pipeline.data.tables import Row, read_table
 from pipeline.data.tasks import TEST, Task
 from pipeline.errors import BadRows, one_line
-
-UNLABELLED = -1
 
 
 @dataclass(frozen=True)

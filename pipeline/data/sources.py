@@ -9,9 +9,10 @@ import numpy as np
 from pipeline.config.options import option_name
 from pipeline.config.rows import RowsConfig
 from pipeline.data.glue_files import glue_rows
+from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.own_rows import own_rows
 from pipeline.data.race import race_rows
-from pipeline.data.rows import UNLABELLED, SplitRows, TaskRows
+from pipeline.data.rows import SplitRows, TaskRows
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, Task, find_task
 from pipeline.errors import BadOption, HubUnreachable

@@ -14,6 +14,7 @@ from pipeline.models.checkpoints import Head
 
 TASK_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # it names directories
 TRAIN, DEV, TEST = "train", "dev", "test"
+TRANSFER = "transfer"  # examples without labels, for the teacher's targets
 
 
 def role_of(split: str) -> str:

@@ -50,6 +50,14 @@ class Regression(CommonAnswers):
         if not np.isfinite(values).all():
             raise ValueError("a label is not finite")
 
+    def has_label(self, labels: Any) -> Any:
+        """Return whether it is a number: any number can be a score."""
+        return labels == labels  # false for NaN alone
+
+    def without_labels(self, count: int, num_logits: int) -> np.ndarray:
+        """Return NaN for each."""
+        return np.full(count, np.nan, self.label_dtype)
+
     def balanced(self, labels: np.ndarray, num_logits: int) -> Self:
         """Raise ValueError: there are no classes."""
         raise ValueError("scores do not have classes to weigh")

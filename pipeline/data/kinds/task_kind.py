@@ -14,6 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+UNLABELLED = -1  # in place of the number of a class
 MANY_CLASSES = 200  # from which an average precision of each class takes too long
 
 
@@ -70,6 +71,14 @@ class TaskKind(Protocol):
 
     def check_labels(self, values: np.ndarray, num_logits: int, labelled: bool) -> None:
         """Raise ValueError for stored labels that cannot be."""
+        ...
+
+    def has_label(self, labels: Any) -> Any:
+        """Return which examples have a label: bool [n], of an array or a tensor."""
+        ...
+
+    def without_labels(self, count: int, num_logits: int) -> np.ndarray:
+        """Return the labels of `count` examples that do not have any."""
         ...
 
     # --- settings: the numbers of a task that are not options ------------------------------------
@@ -156,6 +165,7 @@ class CommonAnswers:
 
     name: str
     problem_type: str
+    label_dtype: str
     guess_proof_metrics: Mapping[str, float] = MappingProxyType({})
     logit_loss_options: tuple[str, ...] = ()
     setting_names: tuple[str, ...] = ()  # fields of the kind
@@ -176,6 +186,15 @@ class CommonAnswers:
     def sequences(self, num_logits: int) -> int:
         """Return 1."""
         return 1
+
+    def has_label(self, labels: Any) -> Any:
+        """Return whether it is not the mark of a missing label, -1 in every place: bool [n]."""
+        return labels >= 0 if labels.ndim == 1 else (labels >= 0).all(-1)
+
+    def without_labels(self, count: int, num_logits: int) -> np.ndarray:
+        """Return -1 in every place."""
+        width = self.label_width(num_logits)
+        return np.full((count, width) if width else count, UNLABELLED, self.label_dtype)
 
     @property
     def settings(self) -> dict[str, float]:

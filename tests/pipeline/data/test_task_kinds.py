@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.data.metrics import METRICS
 from pipeline.data.task_kinds import (
@@ -114,3 +115,11 @@ def test_class_weights_need_classes():
     assert str(error.value) == (
         "--class-weights balanced weighs classes, and a regression task does not have any. Leave it out"
     )
+
+
+def test_labels_left_out_are_recognised_in_arrays_and_tensors_of_every_kind() -> None:
+    for kind, classes, row in ((SINGLE_LABEL, 3, 2), (MULTI_LABEL, 3, [1, 0, 1]), (REGRESSION, 1, -1.0)):
+        missing = kind.without_labels(1, classes)
+        kind_labels = np.concatenate([missing, np.array([row], kind.label_dtype)])
+        assert kind.has_label(kind_labels).tolist() == [False, True]
+        assert kind.has_label(torch.from_numpy(kind_labels)).tolist() == [False, True]
