@@ -25,6 +25,7 @@ OWN_OPTIONS = (
     "dev_fraction",
     "text_columns",
     "choices_columns",
+    "num_choices",
     "label_column",
     "regression",
     "label_separator",

@@ -35,7 +35,7 @@ class TaskMetrics:
         try:
             check_metric(self.kind, self.classes, name)
         except ValueError as error:
-            raise BadOption(f"--metric: {one_line(error)}") from error
+            raise BadOption(f"--metric: {one_line(error, 400)}") from error
         return replace(self, names=tuple(dict.fromkeys((name, *self.names))))
 
     def of_model(self, config: Any) -> "TaskMetrics":
