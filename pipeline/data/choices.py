@@ -45,10 +45,7 @@ def choice_rows(
     `renames` is what --rename-labels did to the answers; numbers `accepted` with --yes are not doubted.
     """
     choices = {name: _choices(part, blank=task in TASKS) for name, part in raw.items()}
-    counts = Counter(len(row.texts) for rows in choices.values() for row in rows)
-    size = counts.most_common(1)[0][0]
-    for name, part in raw.items():
-        _check_size(part, choices[name], size, counts, task in TASKS)
+    size = _common_size(raw, choices, published=task in TASKS)
     answers = {name: Answers.read(part, choices[name]) for name, part in raw.items()}
     labelled = {name for name, read in answers.items() if not (role_of(name) == TEST and read.are_missing)}
     check_first_number([answers[name] for name in raw if name in labelled], size, renames, accepted)
@@ -103,15 +100,20 @@ def _choices(raw: RawSplit, blank: bool) -> list[Choices]:
     return rows
 
 
-def _check_size(raw: RawSplit, choices: list[Choices], size: int, counts: Mapping[int, int], published: bool) -> None:
-    """Raise `BadRows` unless every row has `size` choices."""
-    faults = raw.faults()
-    for row, of_row in enumerate(choices):
-        if (count := len(of_row.texts)) != size:
-            fact = f"has {count} choices, not {size} as {counts[size]:,} of {sum(counts.values()):,} rows"
-            advice = "Use the official file" if published else f"To leave such questions out, add --num-choices {size}"
-            faults.add("size", *raw.place(row), fact, advice)
+def _common_size(raw: Mapping[str, RawSplit], choices: Mapping[str, list[Choices]], published: bool) -> int:
+    """Return the number of choices of every row. Raises `BadRows` for rows with another number than most have."""
+    counts = Counter(len(row.texts) for rows in choices.values() for row in rows)
+    size = counts.most_common(1)[0][0]
+    first = next(iter(raw.values()))
+    advice = "Use the official file" if published else f"To leave such questions out, add --num-choices {size}"
+    faults = first.faults()
+    for name, part in raw.items():
+        for row, of_row in enumerate(choices[name]):
+            if (count := len(of_row.texts)) != size:
+                fact = f"has {count} choices, not {size} as {counts[size]:,} of {counts.total():,} rows"
+                faults.add("size", *part.place(row), fact, advice)
     faults.check()
     if not 2 <= size <= MOST_CHOICES:
-        place, number = raw.place(0)
-        raise BadRows(f"{one_line(place)} {raw.unit} {number}: has {size} choices. Give 2 to {MOST_CHOICES}")
+        place, number = first.place(0)
+        raise BadRows(f"{one_line(place)} {first.unit} {number}: has {size} choices. Give 2 to {MOST_CHOICES}")
+    return size

@@ -32,6 +32,8 @@ def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> Task
     if classes is None and not (config.yes or config.regression or choices):
         check_cells(raw, label, config.label_separator)
     raw = renamed(raw, config.rename_labels, config.label_separator)
+    if config.num_choices:
+        raw = {name: with_choices(part, config.num_choices, name) for name, part in raw.items()}
     if config.dev_fraction:
         if dev := [name for name in raw if role_of(name) == DEV]:
             raise BadOption(f"there are dev rows already ({one_line(dev[0])}): leave --dev-fraction out")
@@ -41,8 +43,6 @@ def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> Task
         if role_of(name) == DEV:
             note_repeated(raw[TRAIN], part, name)
     if choices:
-        if config.num_choices:
-            raw = {name: with_choices(part, config.num_choices, name) for name, part in raw.items()}
         labels, splits = choice_rows(raw, config.task, config.rename_labels, config.yes or classes is not None)
         return TaskRows(Task(config.task, columns, labels, ("accuracy",), MULTIPLE_CHOICE), splits, origin)
     task = own_task(config, columns, raw[TRAIN], classes)

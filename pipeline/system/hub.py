@@ -26,10 +26,10 @@ def reachable() -> bool:
 
 
 def looks_like_path(name: str) -> bool:
-    """Return whether a name was meant as a path: it begins as one, or its directory exists, as no name of the hub's."""
+    """Return whether a name was meant as a path: its directory exists, or it is built as no name of the hub is."""
     begins = name.startswith((os.sep, "~", f".{os.sep}", f"..{os.sep}")) or name in (".", "..")
     parent = Path(name).parent
-    return begins or (parent != Path() and parent.is_dir())
+    return begins or name.count("/") > 1 or (parent != Path() and parent.is_dir())
 
 
 def no_such_directory(name: str) -> str:

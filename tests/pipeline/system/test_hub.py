@@ -10,7 +10,7 @@ from pipeline.system.hub import looks_like_path, no_such_directory
 def test_path_is_told_from_a_name_of_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    for path in ("./bert", "../bert", "..", "/models/bert", "~/bert", "runs/bert", f"{tmp_path}/bert"):
+    for path in ("./bert", "../bert", "..", "/models/bert", "~/bert", "runs/bert", "a/b/c", f"{tmp_path}/bert"):
         assert looks_like_path(path)
     for name in ("bert-base-uncased", "owner/bert", ".hidden", "runs"):
         assert not looks_like_path(name)
