@@ -33,7 +33,7 @@ class Wanted:
 
         Other white space in a name of the header, as line ends, does not count, unless an option has it too.
         """
-        header = [name if name in self.names else shown(name) for name in header]
+        header = [name if name in self.names else typed_name(name) for name in header]
         self.check(place, header)
         for name in self.names:
             if header.count(name) > 1:
@@ -62,7 +62,7 @@ def parse_columns(option: str) -> tuple[str, ...]:
         return tuple(option.split(","))
 
 
-def shown(name: str) -> str:
+def typed_name(name: str) -> str:
     """Return the name of a column as messages have it, so that it can be typed: on one line."""
     return one_line(name, LONGEST_KEPT)
 

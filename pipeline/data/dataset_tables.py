@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.cells import Cell, read_cells
-from pipeline.data.columns import Wanted, shown
+from pipeline.data.columns import Wanted, typed_name
 from pipeline.data.faults import Faults
 from pipeline.data.places import name_of
 from pipeline.data.tasks import DEV, TEST, TRAIN, role_of
@@ -110,7 +110,7 @@ def read_dataset(place: str, data: Any, wanted: Wanted, faults: Faults) -> Itera
 
 def class_names(data: Any, column: str) -> tuple[str, ...]:
     """Return the names of the classes of a column, or of the items of its lists; none if it does not have classes."""
-    feature = next((kind for name, kind in data.features.items() if column in (name, shown(name))), None)
+    feature = next((kind for name, kind in data.features.items() if column in (name, typed_name(name))), None)
     if isinstance(feature, list):
         feature = feature[0]
     return tuple(getattr(getattr(feature, "feature", feature), "names", ()) or ())

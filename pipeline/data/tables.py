@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.cells import Cell, read_cells
-from pipeline.data.columns import Wanted, shown
+from pipeline.data.columns import Wanted, typed_name
 from pipeline.data.dataset_tables import is_saved_dataset, read_saved_dataset
 from pipeline.data.delimited import read_csv, read_tsv
 from pipeline.data.faults import Faults
@@ -56,9 +56,9 @@ def _jsonl(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
         row = _object(place, number, line, faults)
         if row is None:
             continue
-        header = header or tuple(map(shown, row))
+        header = header or tuple(map(typed_name, row))
         if not row.keys() >= expected:
-            row = {shown(key): value for key, value in row.items()} | row
+            row = {typed_name(key): value for key, value in row.items()} | row
         if unseen:
             unseen.difference_update(row)
         if (cells := read_cells(place, number, wanted, tuple(map(row.get, names)), faults)) is not None:
@@ -142,7 +142,7 @@ REMEDIES = {  # for files that end otherwise
     "header needs one first",
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _TABLE),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
-    **dict.fromkeys((".arrow", ".feather", ".pkl", ".pickle", ".orc", ".avro"), _COLUMNS),
+    **dict.fromkeys((".arrow", ".feather", ".pkl", ".orc", ".avro"), _COLUMNS),
 }
 REMEDIES |= {".tab": REMEDIES[".txt"], ".dat": REMEDIES[".txt"], ".jsonlines": REMEDIES[".ndjson"]}
 FORMATS: Mapping[str, Reader] = {
