@@ -104,9 +104,11 @@ class CacheTeacherConfig(RowsConfig):
 class TrainStudentConfig(TrainingConfig, StoreConfig):
     """Train a student from a cache: no teacher, no raw data, no tokenisation.
 
-    A method is what the student learns from:
+    Examples without labels, of the transfer split or among the training rows, are trained on too, with everything but
+    the loss on labels. A method is what the student learns from:
 
       ft        labels only
+      pseudo    labels, and the teacher's predictions as labels of examples that do not have one
       kd        labels, and the teacher's logits
       pkd-skip  as kd, and the [CLS] vectors of evenly spaced teacher layers
       pkd-last  as kd, and the [CLS] vectors of the last teacher layers
@@ -156,9 +158,10 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
     )
     reduction: str = option(
         "reference",
-        help="averaging of loss terms: reference: as in the authors' code; paper: as in the paper",
+        help="averaging of loss terms: reference: as in the authors' code; batchmean: the loss on logits summed over "
+        "classes, as most programs do; paper: as in the paper",
         group="Distillation",
-        choices=("reference", "paper"),
+        choices=("reference", "batchmean", "paper"),
     )
     init: str = option(
         "teacher",
@@ -166,6 +169,14 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
         "(with a new head if it has none)",
         group="Distillation",
         metavar="PATH",
+        alike_in_pack=True,
+    )
+    max_transfer_examples: int = option(
+        0,
+        help="maximum number of examples of the transfer split, a subset drawn with --data-seed; 0: all",
+        group="Limits",
+        low=0,
+        omit_default=True,
         alike_in_pack=True,
     )
     out: str | None = option(

@@ -13,13 +13,17 @@ from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import copy_tokenizer
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Split, selection_split
-from pipeline.data.tasks import DEV, TRAIN, role_of
+from pipeline.data.tasks import DEV, role_of
+from pipeline.data.training_set import TrainingSet
 from pipeline.distillation.recipe import (
     StudentRecipe,
     check_identity,
+    check_labels,
     initial_student,
     resolve_recipe,
+    training_set,
     training_split,
+    training_splits,
 )
 from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadOption, BadRun, DistillError
@@ -52,6 +56,8 @@ class StudentResult:
     method: str
     student_layers: int
     teacher_layers: list[int]
+    labelled_examples: int | None = None  # that it was trained on; None in runs of version 0.1
+    unlabelled_examples: int | None = None
 
 
 def advance(
@@ -81,9 +87,9 @@ def advance_pack(
     pack_data = open_pack_data(configs)
     results: dict[int, StudentResult | PausedTraining | DistillError] = {}
     students: dict[int, _Student] = {}
-    for place, recipe in enumerate(pack_data.recipes):
+    for place in range(len(configs)):
         try:
-            student = _student(recipe, pack_data)
+            student = _student(place, pack_data)
             if (finished := student.run.finished(StudentResult)) is None:
                 students[place] = student
             else:
@@ -103,6 +109,7 @@ class PackData:
     recipes: list[StudentRecipe]
     cache: Cache
     train: Split
+    examples: list[TrainingSet]  # of `train`, of each recipe
     dev: dict[str, Split]
     selection: Split | None  # the dev split on which they are evaluated
     check: Any  # of what they read, in the background
@@ -115,9 +122,10 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     cache = open_cache(first.cache, Path(first.store) if first.store else None, first.store_bytes)
     for config in configs:
         check_identity(config, cache.manifest.identity)
-    train = training_split(cache)
     recipes = [resolve_recipe(config, cache.manifest) for config in configs]
     check_alike([recipe.alike_in_pack for recipe in recipes])
+    objective = max((recipe.objective for recipe in recipes), key=lambda objective: len(objective.columns))
+    train = training_split(cache, objective)
     dev = {name: split for name, split in cache.splits.items() if role_of(name) == DEV}
     selection = selection_split(dev)
     if selection is None and any(config.select == "best" for config in configs):
@@ -125,11 +133,15 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
             f"--select best needs a labelled dev split, and {first.cache} does not have one. Use --select last"
         )
     targets = {column for recipe in recipes for column in recipe.objective.columns}
-    columns = {TRAIN: [*cache.input_columns, *sorted(targets)]} | {name: [*cache.input_columns, LOGITS] for name in dev}
+    columns = {name: [*cache.input_columns, *sorted(targets)] for name in training_splits(cache, objective)}
+    columns |= {name: [*cache.input_columns, LOGITS] for name in dev}
     check = cache.check_in_background(columns)
     cache.check_teacher(recipes[0].depth)
-    recipes = [recipe.weighted(train, cache.manifest.model.classes) for recipe in recipes]
-    return PackData(recipes, cache, train, dev, dev[selection] if selection else None, check)
+    recipes = [recipe.weighted(cache) for recipe in recipes]
+    examples = [training_set(recipe, train) for recipe in recipes]
+    for recipe, chosen in zip(recipes, examples, strict=True):
+        check_labels(recipe, chosen)
+    return PackData(recipes, cache, train, examples, dev, dev[selection] if selection else None, check)
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,7 @@ class _Student:
     """A student before its training: its recipe, its first weights, and its directory."""
 
     recipe: StudentRecipe
+    examples: TrainingSet
     model: Any
     run: RunDirectory
 
@@ -144,17 +157,18 @@ class _Student:
         """Return it as a member of a pack."""
         manifest, config = pack_data.cache.manifest, self.recipe.config
         learner = EncoderLearner(self.model, self.recipe.objective, config, accelerator, manifest.model.pad_id)
-        schedule = Schedule.of_training(config, pack_data.train.lengths)
+        schedule = Schedule.of_training(config, self.examples)
         return PackMember(learner, schedule, config, self.run, self.recipe.metrics, self.recipe.alike_in_pack)
 
 
-def _student(recipe: StudentRecipe, pack_data: PackData) -> _Student:
+def _student(place: int, pack_data: PackData) -> _Student:
     """Return a student with its first weights. Raises a `DistillError` for a checkpoint that cannot be used."""
-    cache = pack_data.cache
+    cache, recipe = pack_data.cache, pack_data.recipes[place]
     seed_everything(recipe.config.seed)
     model, recipe = initial_student(recipe, cache)
     out = Path(recipe.config.out or recipe.default_out(cache.manifest.task.name))
-    return _Student(recipe, model, RunDirectory(out, "train-student", recipe.options, recipe.inputs))
+    run = RunDirectory(out, "train-student", recipe.options, recipe.inputs)
+    return _Student(recipe, pack_data.examples[place], model, run)
 
 
 def _train(
@@ -168,7 +182,7 @@ def _train(
     members = {place: student.member(pack_data, accelerator) for place, student in students.items()}
     targets, check = CachedTargets(pack_data.train), pack_data.check
     training = PackTraining(
-        members, pack_data.train, targets, pack_data.selection, accelerator, description, check, watch
+        members, first.examples, targets, pack_data.selection, accelerator, description, check, watch
     )
     results: dict[int, StudentResult | PausedTraining | DistillError] = {}
     with ExitStack() as everything:
@@ -217,6 +231,8 @@ def _complete(
         recipe.method.name,
         recipe.depth,
         list(recipe.layers),
+        student.examples.labelled,
+        student.examples.unlabelled,
     )
     segments = segment_rows(learner.bare) >= manifest.model.token_types
     student.run.complete(

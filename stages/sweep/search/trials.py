@@ -9,11 +9,18 @@ from typing import Any
 
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
-from pipeline.config.options import command_line
+from pipeline.config.options import command_line, marked
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import TrainStudentConfig
-from pipeline.data.splits import selection_split
-from pipeline.distillation.recipe import StudentRecipe, initial_student, resolve_recipe, training_split
+from pipeline.data.splits import Split, selection_split
+from pipeline.distillation.recipe import (
+    StudentRecipe,
+    check_labels,
+    initial_student,
+    resolve_recipe,
+    training_set,
+    training_split,
+)
 from pipeline.errors import BadCache, BadOption
 from pipeline.training.loop import Schedule
 from pipeline.training.run_directory import RunDirectory
@@ -43,7 +50,9 @@ class Trial:
     @property
     def option_values(self) -> dict[str, Any]:
         """Every option as displays and Optuna show it: resolved, except for teacher layers, which --method implies."""
-        return {**self.recipe.options, "cache": self.config.cache, "teacher_layers": self.config.teacher_layers}
+        resolved = {**self.recipe.options, "cache": self.config.cache, "teacher_layers": self.config.teacher_layers}
+        left_out = marked(TrainStudentConfig, "omit_default")  # of the options that identify a run
+        return {name: getattr(self.config, name) for name in left_out} | resolved
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -83,7 +92,7 @@ class Trial:
     @cached_property
     def batches(self) -> tuple[Any, ...]:
         """The values that trials share if they read the same rows in the same order, step by step."""
-        return self.total, *self.recipe.alike_in_pack.values()
+        return self.total, len(self.schedule.order.ids), *self.recipe.alike_in_pack.values()
 
 
 class Trials:
@@ -93,6 +102,7 @@ class Trials:
         self.store: dict[str, Any] = {"store": config.store, "store_bytes": config.store_bytes}
         self.caches: dict[str, Cache] = {}
         self._inputs: dict[tuple[Any, ...], Mapping[str, str]] = {}
+        self._splits: dict[tuple[str, ...], Split] = {}
         self._judges: list[str] = []  # the metric of the trials, once there is one
 
     def cache(self, location: str) -> Cache:
@@ -106,16 +116,22 @@ class Trials:
         """Return the trial of some options. Raises a `DistillError` for options that do not fit their cache."""
         config = TrainStudentConfig(**{**self.store, **options, "resume": True})
         cache = self.cache(config.cache)
-        train = training_split(cache)
         if (dev := selection_split(cache.splits)) is None:
             raise BadCache(
                 f"{config.cache} does not have a labelled dev split to compare trials on. Cache one with --dev-file"
             )
         recipe = resolve_recipe(config, cache.manifest)
         self._check_judge(recipe.metrics.judge)
+        examples = training_set(recipe, self._training_split(recipe, cache))
+        check_labels(recipe, examples)
         recipe = recipe.starting_from(self._initial_digests(recipe, cache))
         config = replace(recipe.config, out=recipe.default_out(cache.manifest.task.name))
-        return Trial(recipe, config, Schedule.of_training(config, train.lengths), dev)
+        return Trial(recipe, config, Schedule.of_training(config, examples), dev)
+
+    def _training_split(self, recipe: StudentRecipe, cache: Cache) -> Split:
+        """Return the split of a trial, one for all trials that read the same examples: it keeps their lengths."""
+        split = training_split(cache, recipe.objective)
+        return self._splits.setdefault((cache.location, *(part.name for part in split.parts)), split)
 
     def _check_judge(self, judge: str) -> None:
         self._judges = self._judges or [judge]
