@@ -114,16 +114,19 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
       pkd-last  as kd, and the [CLS] vectors of the last teacher layers
     """
 
-    cache: str = option(
-        help="cache written by cache-teacher, or the URL of a published one",
+    cache: str | tuple[str, ...] = option(
+        help="cache written by cache-teacher, or the URL of a published one; several of one teacher are trained on "
+        "together, and evaluated on the first one's dev rows",
         group="Input",
         metavar="DIR|URL",
         affects_result=False,
         alike_in_pack=True,
+        repeatable=True,
     )
     expect_identity: str | None = option(
         None,
-        help="refuse a cache of another identity (see cache ls); at least its first 12 digits",
+        help="refuse a cache of another identity (see cache ls, or cache_identity of a run); at least its first 12 "
+        "digits",
         group="Input",
         metavar="X",
         affects_result=False,
@@ -194,10 +197,12 @@ class EvaluateConfig(Options):
 
     run: str = option(help="run directory", metavar="RUN", positional=True)
     split: str = option("dev", help="dev (all dev splits), train, test, or the name of one split")
-    cache: str | None = option(
+    cache: str | tuple[str, ...] | None = option(
         None,
-        help="cache or URL to read the examples from  [default: the run's own cache, or its task's rows]",
+        help="cache or URL to read the examples from, several for a run of several  [default: the run's own cache, or "
+        "its task's rows]",
         metavar="DIR|URL",
+        repeatable=True,
     )
     allow_changed_rows: bool = option(
         False, help="measure on the task's rows although they are no longer those that the run was trained with"

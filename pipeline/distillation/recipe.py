@@ -11,7 +11,7 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import load_student
 from pipeline.config.methods import Method
-from pipeline.config.options import default_of, marked
+from pipeline.config.options import default_of, marked, values_of
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.joined_split import join_splits
 from pipeline.data.splits import Split
@@ -150,7 +150,7 @@ def training_set(recipe: StudentRecipe, split: Split) -> TrainingSet:
     return draw_training_set(split, recipe.kind, config.data_seed, *limits, labelled_only=labelled_only)
 
 
-def check_labels(recipe: StudentRecipe, examples: TrainingSet) -> None:
+def check_labels(recipe: StudentRecipe, examples: TrainingSet, cache: Cache) -> None:
     """Raise `BadOption` for a loss on labels where none of the examples has one."""
     if not recipe.objective.needs_labels or examples.labelled:
         return
@@ -161,18 +161,20 @@ def check_labels(recipe: StudentRecipe, examples: TrainingSet) -> None:
         share = f"--alpha {config.alpha:g} leaves them {1 - config.alpha:g} of the loss"
     way_on = "--method kd --alpha 1" if labels_alone else "--alpha 1"
     raise BadOption(
-        f"none of the examples to train on in {config.cache} has a label, and {share}. To learn from the teacher "
+        f"none of the examples to train on in {cache.location} has a label, and {share}. To learn from the teacher "
         f"alone, use {way_on}"
     )
 
 
-def check_identity(config: TrainStudentConfig, identity: str) -> None:
+def check_identity(config: TrainStudentConfig, cache: Cache) -> None:
     """Raise `BadCache` unless the cache has the identity that --expect-identity names."""
-    expected = config.expect_identity
+    expected, identity = config.expect_identity, cache.identity
     if expected is not None and (len(expected) < 12 or not identity.startswith(expected.lower())):
+        location, *more = values_of(config.cache)
+        has = f"{cache.location} together have" if more else f"{location} has"
         raise BadCache(
-            f"{config.cache} has the identity {identity}, not {expected or 'an empty one'} (12 digits or more). "
-            f"See what it is: {shell_line('cache', 'info', config.cache)}"
+            f"{has} the identity {identity}, not {expected or 'an empty one'} (12 digits or more). "
+            f"See what it is: {shell_line('cache', 'info', location)}"
         )
 
 

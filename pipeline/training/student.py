@@ -1,14 +1,14 @@
 """The training of students from a cache: alone, in a pack, to the end or up to a step."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.cache.format.columns import LOGITS
-from pipeline.cache.open import open_cache
+from pipeline.cache.open import open_caches
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import copy_tokenizer
 from pipeline.config.training import TrainStudentConfig
@@ -26,6 +26,7 @@ from pipeline.distillation.recipe import (
     training_splits,
 )
 from pipeline.distillation.targets import CachedTargets
+from pipeline.distillation.unsure_teacher import unsure_teacher
 from pipeline.errors import BadOption, BadRun, DistillError
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.encoders import parameter_count
@@ -97,9 +98,19 @@ def advance_pack(
                 results[place] = finished
         except DistillError as error:
             results[place] = error
+    if students and watch is None:
+        for line in remarks(pack_data.recipes, pack_data.examples, pack_data.cache):
+            note(line)
     if students:
         results |= _train(students, pack_data, started, until, watch)
     return [results[place] for place in range(len(configs))]
+
+
+def remarks(recipes: Iterable[StudentRecipe], examples: Iterable[TrainingSet], cache: Cache) -> list[str]:
+    """Return what a user should know before these students of a cache are trained."""
+    pairs = zip(recipes, examples, strict=True)
+    unsure = (unsure_teacher(recipe.objective, chosen) for recipe, chosen in pairs)
+    return [*cache.remarks, *dict.fromkeys(line for line in unsure if line)]
 
 
 @dataclass(frozen=True)
@@ -119,10 +130,10 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     """Open the cache of a pack. Raises a `DistillError` for a cache that cannot be used by one of the students."""
     first = configs[0]
     check_alike([{"cache": config.cache} for config in configs])
-    cache = open_cache(first.cache, Path(first.store) if first.store else None, first.store_bytes)
+    cache = open_caches(first.cache, Path(first.store) if first.store else None, first.store_bytes)
     for config in configs:
-        check_identity(config, cache.manifest.identity)
-    recipes = [resolve_recipe(config, cache.manifest) for config in configs]
+        check_identity(config, cache)
+    recipes = [resolve_recipe(config, cache.manifest).starting_from(cache.run_inputs) for config in configs]
     check_alike([recipe.alike_in_pack for recipe in recipes])
     objective = max((recipe.objective for recipe in recipes), key=lambda objective: len(objective.columns))
     train = training_split(cache, objective)
@@ -130,7 +141,7 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     selection = selection_split(dev)
     if selection is None and any(config.select == "best" for config in configs):
         raise BadOption(
-            f"--select best needs a labelled dev split, and {first.cache} does not have one. Use --select last"
+            f"--select best needs a labelled dev split, and {cache.location} does not have one. Use --select last"
         )
     targets = {column for recipe in recipes for column in recipe.objective.columns}
     columns = {name: [*cache.input_columns, *sorted(targets)] for name in training_splits(cache, objective)}
@@ -140,7 +151,7 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     recipes = [recipe.weighted(cache) for recipe in recipes]
     examples = [training_set(recipe, train) for recipe in recipes]
     for recipe, chosen in zip(recipes, examples, strict=True):
-        check_labels(recipe, chosen)
+        check_labels(recipe, chosen, cache)
     return PackData(recipes, cache, train, examples, dev, dev[selection] if selection else None, check)
 
 
@@ -227,7 +238,7 @@ def _complete(
         agreement,
         parameter_count(learner.bare),
         round(trained.examples_per_second, 1),
-        manifest.identity,
+        pack_data.cache.identity,
         recipe.method.name,
         recipe.depth,
         list(recipe.layers),

@@ -121,6 +121,11 @@ class MultiLabel(CommonAnswers):
             row[order[:count]] = 1
         return list(constants)
 
+    def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """Return the two probabilities of each class at T, [n · C, 2]."""
+        p = self.probabilities(logits.reshape(-1) / temperature)
+        return np.stack((p, 1 - p), axis=1)
+
     def linear_model(self) -> Any:
         """Return a logistic regression for each class."""
         from sklearn.linear_model import LogisticRegression

@@ -80,6 +80,12 @@ class SingleLabel(CommonAnswers):
         counts = np.bincount(labels, minlength=num_logits)
         return np.argsort(-counts, kind="stable")[:MOST_CONSTANTS].tolist()
 
+    def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """Return softmax(z / T), [n, C]."""
+        from scipy.special import softmax
+
+        return softmax(logits.astype(np.float64) / temperature, axis=1)
+
     def linear_model(self) -> Any:
         """Return a logistic regression."""
         from sklearn.linear_model import LogisticRegression

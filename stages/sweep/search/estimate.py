@@ -40,7 +40,7 @@ def estimate(tried: Mapping[str, tuple[Trial, float]], trials: Trials, repeats: 
         kind = (*trial.batches, trial.recipe.method.name)
         if kind not in speeds:
             speeds[kind] = trial.config.batch_size / measure_pack(cache, trial.config, (1,))[1]
-        of_trial = repeats * trial.examples(0, trial.steps(share))
+        of_trial = repeats * trial.examples_in(0, trial.steps(share))
         examples += of_trial
         seconds += of_trial / speeds[kind]
         read += of_trial * row_bytes(trial, cache)
