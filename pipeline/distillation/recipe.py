@@ -96,7 +96,9 @@ def resolve_recipe(config: TrainStudentConfig, manifest: Manifest) -> StudentRec
     layers = config.teacher_layers
     method, matched = resolve_layer_map(config.method, layers, depth, manifest.model.depth, manifest.layers)
     check_class_weights(manifest.kind, config.class_weights)
-    unused = not_applicable(method, manifest.kind)
+    unused = list(not_applicable(method, manifest.kind))
+    if not any(LOSS_TERMS[term].columns(matched) for term in method.terms):
+        unused.append("max_transfer_examples")  # labels alone are read, and these examples do not have any
     return StudentRecipe(
         config=replace(config, **{name: default_of(TrainStudentConfig, name) for name in unused}),
         method=method,
