@@ -139,8 +139,8 @@ def join_caches(caches: Sequence[Cache]) -> Cache:
         if differences := different_fields(_teaching(cache), _teaching(first)):
             reasons = one_line("; ".join(differences), 400)
             raise BadCache(
-                f"{first.location} and {cache.location} do not join ({reasons}). Name caches that one teacher made with "
-                "the same options, or train from one of them"
+                f"{first.location} and {cache.location} do not join ({reasons}). Name caches that one teacher made "
+                "with the same options, or train from one of them"
             )
     kept = reduce(set.intersection, (set(cache.manifest.layers) for cache in caches))
     fields = replace(first.manifest.fields, layers=tuple(sorted(kept)))
