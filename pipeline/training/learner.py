@@ -16,7 +16,7 @@ from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import Batch, by_length, collate
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TaskKind
-from pipeline.distillation.losses import Objective, Targets
+from pipeline.distillation.losses import ALL_LABELLED, LabelledExamples, Objective, Targets
 from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.checkpoints import write_settings
 from pipeline.models.encoders import cls_vectors
@@ -48,6 +48,7 @@ class Part:
     batch: Batch
     targets: Targets
     weight: float
+    labelled: LabelledExamples = ALL_LABELLED
 
 
 class EncoderLearner:
@@ -103,7 +104,7 @@ class EncoderLearner:
         with running(self.bare), cls_vectors(self.bare, matched) as vectors:
             logits = self.model(**batch.inputs).logits
         h_s = torch.stack([cls.float() for cls in vectors], dim=1) if matched else None
-        terms = self.objective(logits, batch.labels, h_s, part.targets)
+        terms = self.objective(logits, batch.labels, h_s, part.targets, labelled=part.labelled)
         # Gradients are averaged over the processes: times their number makes them a sum of shares.
         self.accelerator.backward(terms[0] * (part.weight * self.accelerator.num_processes))
         return terms.detach() * part.weight
