@@ -110,7 +110,8 @@ class RowsConfig(Options):
     )
     labels_per_class: int | None = option(
         None,
-        help="keep the labels of this many training rows of each class, and learn from the others without their labels",
+        help="train on this many rows of each class with their labels; the others are examples without labels, unless "
+        "--unlabelled-file names such",
         group="Rows",
         low=1,
         omit_default=True,

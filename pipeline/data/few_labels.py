@@ -1,4 +1,4 @@
-"""Labels of all but a few training rows left out: what a model learns from few labels and much text."""
+"""A few labelled training rows of each class; the others become the transfer split, without their labels."""
 
 from dataclasses import replace
 
@@ -6,16 +6,17 @@ import numpy as np
 
 from pipeline.data.rows import TaskRows
 from pipeline.data.task_kinds import SINGLE_LABEL
-from pipeline.data.tasks import TRAIN
+from pipeline.data.tasks import TRAIN, TRANSFER
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
 
 
 def with_few_labels(rows: TaskRows, per_class: int, seed: int) -> TaskRows:
-    """Return the rows with the labels of `per_class` training rows of each class, drawn with `seed`.
+    """Return `per_class` training rows of each class, drawn with `seed`, and the others as the transfer split.
 
-    All rows stay, in their order; fewer labels of one seed are among the more. Raises `BadOption` for a kind of task
-    whose rows do not have one class each, `BadRows` for a class of fewer labelled rows.
+    Where there is a transfer split already, the others are left out. Rows stay in their order; those drawn for fewer
+    labels of one seed are among those for more. Raises `BadOption` for a kind of task whose rows do not have one class
+    each, `BadRows` for a class of fewer rows.
     """
     kind, train = rows.task.kind, rows.splits[TRAIN]
     if kind.name != SINGLE_LABEL.name:
@@ -29,10 +30,12 @@ def with_few_labels(rows: TaskRows, per_class: int, seed: int) -> TaskRows:
             f"Use --labels-per-class {counts.min()} or less"
         )
     order = np.random.default_rng(seed).permutation(len(train))
-    labels = kind.without_labels(len(train), len(rows.task.labels))
-    for number in range(len(rows.task.labels)):
-        chosen = order[train.labels[order] == number][:per_class]
-        labels[chosen] = number
-    kept = per_class * len(rows.task.labels)
-    note(f"the labels of {kept:,} of {len(train):,} training rows are kept (--labels-per-class {per_class})")
-    return replace(rows, splits={**rows.splits, TRAIN: replace(train, labels=labels)})
+    chosen = np.zeros(len(train), bool)
+    for number in range(len(counts)):
+        chosen[order[train.labels[order] == number][:per_class]] = True
+    labelled, rest = train.taken(np.flatnonzero(chosen)), train.taken(np.flatnonzero(~chosen))
+    splits = {TRAIN: labelled}
+    if TRANSFER not in rows.splits and len(rest):
+        splits[TRANSFER] = replace(rest, labels=kind.without_labels(len(rest), len(counts)), labelled=False)
+    note(f"{len(labelled):,} of {len(train):,} training rows keep their labels (--labels-per-class {per_class})")
+    return replace(rows, splits=splits | {name: part for name, part in rows.splits.items() if name != TRAIN})
