@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.options import Options, option
-from pipeline.config.shared import metric_option
+from pipeline.config.shared import metric_option, seed_option
 
 
 def _files_option(help: str) -> Any:
@@ -117,6 +117,15 @@ class RowsConfig(Options):
         group="Rows",
         affects_result=False,
     )
+    labels_per_class: int | None = option(
+        None,
+        help="train on this many rows of each class with their labels; the others are examples without labels, unless "
+        "--unlabelled-file names such",
+        group="Rows",
+        low=1,
+        omit_default=True,
+    )
+    label_seed: int = seed_option("seed of the choice of these rows", "Rows", omit_default=True)
     metric: str | None = metric_option(
         "metric that judges: weights, a weak teacher, and trials of sweeps  [default: the task's first]", "Rows"
     )

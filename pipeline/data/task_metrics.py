@@ -48,6 +48,8 @@ class TaskMetrics:
 
     def measure(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Return each metric of the predictions of these logits [n, C]."""
+        if not (labelled := self.kind.has_label(labels)).all():
+            logits, labels = logits[labelled], labels[labelled]
         return measure(self.kind, self.names, logits, labels, self.classes)
 
     def measure_splits(
