@@ -145,8 +145,8 @@ class Shard(Mapping[str, Column]):
         """Return the id of the first example whose tokens or texts do not have their stored hash; None if all have."""
         hashes = np.asarray(self._view(column))
         computed = self._token_hashes() if content == "tokens" else text_hashes(self._texts())
-        other = (computed != hashes).any(axis=1)
-        return self.first_id + int(other.argmax()) if other.any() else None
+        differs = (computed != hashes).any(axis=1)
+        return self.first_id + int(differs.argmax()) if differs.any() else None
 
     def _texts(self) -> list[Ragged]:
         return [self._view(name) for name in self.manifest.text_names]  # type: ignore[misc]
