@@ -22,7 +22,7 @@ from pipeline.system.digests import json_digest
 
 JOINED = (TRAIN, TRANSFER)
 # Fields of an identity in which caches that join may differ: rows, and numbers that do not change what a target means.
-MAY_DIFFER = ("format", "splits", "layers", "shard_rows", "batching")
+MAY_DIFFER = ("format", "splits", "layers", "shard_rows", "batching", "texts")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Rows of multiple-choice tasks: the choices of each question, and which one is right."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +30,20 @@ class ChoiceRows(SplitRows):
 
     def inputs(self, start: int, stop: int) -> list[list[str]]:
         """Return the pairs of texts of S sequences per row: the first text, and the other text with a choice."""
-        first, *questions = (column[start:stop] for column in self.texts)
-        beginnings = zip(*questions, strict=True) if questions else [()] * len(first)
-        rows = zip(beginnings, *(column[start:stop] for column in self.choices), strict=True)
-        seconds = [" ".join((*texts, choice)).strip() for texts, *choices in rows for choice in choices]
-        return [[text for text in first for _ in self.choices], seconds]
+        texts, choices = ([column[start:stop] for column in columns] for columns in (self.texts, self.choices))
+        return choice_inputs(texts, choices)
+
+
+def choice_inputs(texts: Sequence[list[str]], choices: Sequence[list[str]]) -> list[list[str]]:
+    """Return the pairs of texts of S sequences per row, as a tokenizer takes them.
+
+    They are the first text, and the others with a choice. `texts` and `choices` have a list for each column.
+    """
+    first, *questions = texts
+    beginnings = zip(*questions, strict=True) if questions else [()] * len(first)
+    rows = zip(beginnings, *choices, strict=True)
+    seconds = [" ".join((*beginning, choice)).strip() for beginning, *of_row in rows for choice in of_row]
+    return [[text for text in first for _ in choices], seconds]
 
 
 def choice_rows(
