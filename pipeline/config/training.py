@@ -17,6 +17,8 @@ from pipeline.config.shared import (
     seed_option,
 )
 
+TARGET_KINDS = ("probabilities", "logits", "logprobs")  # of the numbers in target columns
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneTeacherConfig(TrainingConfig, RowsConfig):
@@ -80,6 +82,37 @@ class CacheTeacherConfig(RowsConfig):
         "configuration has none or wrong ones",
         group="Teacher",
         metavar="A,B,…|JSON",
+    )
+    target_columns: str | None = option(
+        None,
+        help="columns of your rows with what a teacher said of them, in place of a model that runs here: one column of "
+        "lists (in the order of the classes), of objects {class: number} or of names of classes; or a column for each "
+        "class, as A=CLASS where their names do not say which. With --regression, one column of scores",
+        group="Teacher",
+        metavar="A[,B=CLASS,…]",
+        omit_default=True,
+    )
+    target_kind: str | None = option(
+        None,
+        help="the numbers in the target columns  [default: probabilities; scores with --regression]",
+        group="Teacher",
+        choices=TARGET_KINDS,
+        omit_default=True,
+    )
+    target_smoothing: float = option(
+        0.01,
+        help="probability that a target with the name of a class alone spreads over all classes",
+        group="Teacher",
+        above=0,
+        high=0.5,
+        omit_default=True,
+    )
+    teacher_name: str | None = option(
+        None,
+        help="name of the teacher of the target columns, for example gpt-4o",
+        group="Teacher",
+        metavar="NAME",
+        omit_default=True,
     )
     allow_weak_teacher: bool = option(
         False,

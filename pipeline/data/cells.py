@@ -62,15 +62,16 @@ def spelled_choices(value: object) -> Cell:
 
 def read_cells(place: str, number: int, wanted: Wanted, values: Any, faults: Faults) -> tuple[Cell, ...] | None:
     """Return the cells of a row, None if one of its values is not what its column can hold."""
-    try:
-        return tuple(map(spelled, values))
-    except ValueError:
-        pass
+    if not wanted.targets:
+        try:
+            return tuple(map(spelled, values))
+        except ValueError:
+            pass
     cells: list[Cell] = []
     for name, value in zip(wanted.names, values, strict=True):
-        is_choices = name in wanted.choices
+        is_choices, is_target = name in wanted.choices, name in wanted.targets
         try:
-            cells.append(spelled_choices(value) if is_choices else spelled(value))
+            cells.append(value if is_target else spelled_choices(value) if is_choices else spelled(value))
         except ValueError as error:
             reason = "is not UTF-8 text" if isinstance(error, UnicodeError) else error
             advice = 'Write choices as a list, or as {"text": […], "label": […]}' if is_choices else "Fix this row"

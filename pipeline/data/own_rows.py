@@ -1,34 +1,61 @@
 """The user's own rows: files, or a data set of the library `datasets`."""
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
 from pipeline.data.choices import choice_rows, with_choices
-from pipeline.data.columns import Wanted, parse_columns
+from pipeline.data.columns import parse_columns
 from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset, split_of
 from pipeline.data.dev_rows import note_repeated, with_dev
 from pipeline.data.label_cells import check_cells
 from pipeline.data.label_columns import fitted, own_task, split_rows
 from pipeline.data.places import expand, name_of
 from pipeline.data.renamed_labels import renamed
-from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files
+from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files, wanted_columns
+from pipeline.data.target_columns import TargetColumns
 from pipeline.data.task_kinds import MULTIPLE_CHOICE
 from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
 
+NO_COLUMN = "\0"  # in place of the name of the label column: no header has it
 
-def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> TaskRows:
+
+class RowTargets(Protocol):
+    """What turns columns of the rows into targets."""
+
+    @property
+    def columns(self) -> TargetColumns:
+        """The columns to read beside texts and labels."""
+        ...
+
+    def classes(self, raw: Mapping[str, RawSplit]) -> tuple[str, ...]:
+        """Return the classes of rows that do not have a label; none if the targets do not say."""
+        ...
+
+    def added(self, rows: TaskRows, raw: Mapping[str, RawSplit]) -> TaskRows:
+        """Return the rows with their targets, and the task with its classes in the order of these."""
+        ...
+
+
+def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None, targets: RowTargets | None = None) -> TaskRows:
     """Return the splits of the user's files or data set; `classes` of a trained model replace those of the rows.
 
-    Raises `BadOption`, `BadRows`, `HubUnreachable`.
+    Where `targets` names columns of them, the rows have targets too, and need not have labels. Raises `BadOption`,
+    `BadRows`, `HubUnreachable`.
     """
-    columns = _text_columns(config)
-    label, choices = str(config.label_column), _choices_columns(config)
+    target_columns = targets.columns if targets else None
+    columns = _text_columns(config, target_columns)
+    label, choices = config.label_column or NO_COLUMN, _choices_columns(config)
     if config.dataset:
-        raw = dataset_rows(config.dataset, columns, label, choices)
+        raw = dataset_rows(config.dataset, columns, label, choices, target_columns)
         origin = f"data set {name_of(config.dataset)}"
     else:
-        raw, origin = _file_rows(config, columns, label, choices)
+        raw, origin = _file_rows(config, columns, label, choices, target_columns)
+    if targets and not any(raw[TRAIN].labels):
+        classes = classes or targets.classes(raw)
     if classes is None and not (config.yes or config.regression or choices):
         check_cells(raw, label, config.label_separator)
     raw = renamed(raw, config.rename_labels, config.label_separator)
@@ -44,10 +71,14 @@ def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> Task
             note_repeated(raw[TRAIN], part, name)
     if choices:
         labels, splits = choice_rows(raw, config.task, config.rename_labels, config.yes or classes is not None)
-        return TaskRows(Task(config.task, columns, labels, ("accuracy",), MULTIPLE_CHOICE), splits, origin)
-    task = own_task(config, columns, raw[TRAIN], classes)
-    splits = {name: split_rows(part, task, name, config, classes is not None) for name, part in raw.items()}
-    return TaskRows(fitted(task, splits[TRAIN], raw[TRAIN]), splits, origin)
+        task = Task(config.task, columns, labels, ("accuracy",), MULTIPLE_CHOICE)
+    else:
+        task = own_task(config, columns, raw[TRAIN], classes)
+        splits = {name: split_rows(part, task, name, config, classes is not None) for name, part in raw.items()}
+        if splits[TRAIN].labelled or targets is None:
+            task = fitted(task, splits[TRAIN], raw[TRAIN])
+    rows = TaskRows(task, splits, origin)
+    return targets.added(rows, raw) if targets else rows
 
 
 def _noun(config: RowsConfig, train: RawSplit) -> str:
@@ -58,7 +89,7 @@ def _noun(config: RowsConfig, train: RawSplit) -> str:
     return "set of labels" if has_several else "class"
 
 
-def _text_columns(config: RowsConfig) -> tuple[str, ...]:
+def _text_columns(config: RowsConfig, targets: TargetColumns | None) -> tuple[str, ...]:
     """Return the text columns. Raises `BadOption` for options that do not fit together."""
     source = "--dataset" if config.dataset else "--train-file"
     if config.task in TASKS or config.data_dir:
@@ -69,13 +100,15 @@ def _text_columns(config: RowsConfig) -> tuple[str, ...]:
         raise BadOption(f"--dataset brings all splits: leave --{files[0].replace('_', '-')} out, or use files alone")
     if not TASK_NAME.fullmatch(config.task):
         raise BadOption(f"--task {config.task!r} names directories: use letters, digits, '.', '_' and '-'")
-    if not config.text_columns or not config.label_column:
+    if not config.text_columns or not (config.label_column or targets):
         raise BadOption("your own rows need --text-columns A (or A,B) and --label-column C")
     columns = parse_columns(config.text_columns)
     if len(columns) > 2 or len(set(columns)) < len(columns) or "" in columns:
         raise BadOption(f"--text-columns takes one column or two different ones as A,B, not {config.text_columns!r}")
     if config.label_column in columns:
         raise BadOption(f"--label-column {config.label_column} is a text column too: the answer would be in the input")
+    if taken := [name for name in (targets.columns if targets else ()) if name in (*columns, config.label_column)]:
+        raise BadOption(f"--target-columns {one_line(taken[0])} is a column of texts or labels too. Name another one")
     return columns
 
 
@@ -97,18 +130,30 @@ def _choices_columns(config: RowsConfig) -> tuple[str, ...]:
 
 
 def _file_rows(
-    config: RowsConfig, columns: tuple[str, ...], label: str, choices: tuple[str, ...]
+    config: RowsConfig,
+    columns: tuple[str, ...],
+    label: str,
+    choices: tuple[str, ...],
+    targets: TargetColumns | None,
 ) -> tuple[dict[str, RawSplit], str]:
     """Return the splits of --train-file, --dev-file and --test-file, and their names in words."""
     files = {TRAIN: values_of(config.train_file), DEV: values_of(config.dev_file), TEST: values_of(config.test_file)}
     raw = {
-        split: read_files(expand(places), columns, label, split, choices) for split, places in files.items() if places
+        split: read_files(expand(places), columns, label, split, choices, targets)
+        for split, places in files.items()
+        if places
     }
     names = [name_of(place).rpartition("/")[2] for places in files.values() for place in places]
     return raw, f"files {', '.join(names)}"
 
 
-def dataset_rows(name: str, columns: tuple[str, ...], label: str, choices: tuple[str, ...] = ()) -> dict[str, RawSplit]:
+def dataset_rows(
+    name: str,
+    columns: tuple[str, ...],
+    label: str,
+    choices: tuple[str, ...] = (),
+    targets: TargetColumns | None = None,
+) -> dict[str, RawSplit]:
     """Return the splits train, dev… and test… of a data set; others are passed over with a note."""
     parts = load_dataset(name)
     named = {split_of(split): (split, data) for split, data in parts.items()}
@@ -121,10 +166,8 @@ def dataset_rows(name: str, columns: tuple[str, ...], label: str, choices: tuple
     for role in (TRAIN, DEV, TEST):
         for split in (split for split in named if roles[split] == role):
             place, data = f"{name_of(name)} {named[split][0]}", named[split][1]
-            read = (*columns, *choices)
-            optional = (label,) if role == TEST else ()
-            wanted = Wanted(read if optional else (*read, label), optional, choices=choices)
-            gathering = Gathering(columns, choices, unit="row")
+            wanted = wanted_columns(columns, label, role, choices, targets)
+            gathering = Gathering(columns, choices, targets, unit="row")
             gathering.begin(place)
             for row in read_dataset(place, data, wanted, gathering.faults):
                 gathering.add(row)

@@ -10,6 +10,8 @@ from pipeline.data.faults import Faults
 from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.places import name_of
 from pipeline.data.tables import Row, read_table
+from pipeline.data.target_cells import RawTargets
+from pipeline.data.target_columns import TargetColumns
 from pipeline.data.tasks import TEST, Task
 from pipeline.errors import BadRows, one_line
 
@@ -21,6 +23,7 @@ class SplitRows:
     texts: tuple[list[str], ...]
     labels: np.ndarray
     labelled: bool  # else every label is -1
+    targets: np.ndarray | None = field(default=None, kw_only=True)  # logits [n, C] of a teacher in the rows
 
     @property
     def sequences(self) -> int:
@@ -78,6 +81,7 @@ class RawSplit:
     unit: str = "line"  # what `numbers` count: the rows of a data set have no lines
     classes: tuple[str, ...] = ()  # the names of the classes, in order, where the source has them
     choices: list[tuple[Cell, ...]] = field(default_factory=list)  # of each question, in a multiple-choice task
+    targets: RawTargets | None = None  # where --target-columns names them
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -97,7 +101,10 @@ class RawSplit:
         texts = tuple([column[row] for row in rows] for column in self.texts)
         labels, numbers = ([values[row] for row in rows] for values in (self.labels, self.numbers))
         choices = [self.choices[row] for row in rows] if self.choices else []
-        return replace(self, texts=texts, labels=labels, numbers=numbers, places=places, choices=choices)
+        targets = self.targets.taken(rows) if self.targets else None
+        return replace(
+            self, texts=texts, labels=labels, numbers=numbers, places=places, choices=choices, targets=targets
+        )
 
 
 @dataclass
@@ -106,6 +113,7 @@ class Gathering:
 
     text_columns: tuple[str, ...]
     choices_columns: tuple[str, ...] = ()
+    target_columns: TargetColumns | None = None
     unit: str = "line"
     blank_rows: bool = False  # pass over rows without any text instead of counting them as faults
     faults: Faults = field(init=False)
@@ -118,16 +126,20 @@ class Gathering:
         self.numbers: list[int] = []
         self.places: list[tuple[str, int]] = []
         self.choices: list[tuple[Cell, ...]] = []
+        self.targets = self.target_columns.reader(self.faults) if self.target_columns else None
 
     def begin(self, place: str) -> None:
         """Begin with another file."""
         self.places.append((place, len(self.labels)))
 
     def add(self, row: Row) -> None:
-        """Add a row: the cells of its text columns, of its choices, and its label; half of a pair may be empty."""
-        number, (*values, label) = row
-        choices = tuple(values[len(self.texts) :])
-        values = values[: len(self.texts)]
+        """Add a row: the cells of its text columns, of its choices, of its targets, and its label.
+
+        Half of a pair may be empty.
+        """
+        number, (*cells, label) = row
+        last = len(self.texts) + len(self.choices_columns)
+        values, choices, targets = cells[: len(self.texts)], tuple(cells[len(self.texts) : last]), tuple(cells[last:])
         if not all(isinstance(value, str) and value.strip() for value in values) and not self._has_text(number, values):
             return
         for column, value in zip(self.texts, values, strict=True):
@@ -136,6 +148,8 @@ class Gathering:
         self.numbers.append(number)
         if choices:
             self.choices.append(choices)
+        if self.targets:
+            self.targets.add(targets, self.places[-1][0], number)
 
     def _has_text(self, number: int, values: list[Cell]) -> bool:
         place = self.places[-1][0]
@@ -168,7 +182,23 @@ class Gathering:
             unit=self.unit,
             classes=classes,
             choices=self.choices,
+            targets=self.targets.read() if self.targets else None,
         )
+
+
+def wanted_columns(
+    text_columns: tuple[str, ...],
+    label_column: str,
+    role: str,
+    choices_columns: tuple[str, ...] = (),
+    target_columns: TargetColumns | None = None,
+) -> Wanted:
+    """Return the columns of a split in the order in which `Gathering.add` takes their cells."""
+    targets = target_columns.columns if target_columns else ()
+    columns = (*text_columns, *choices_columns, *targets)
+    optional = (label_column,) if role == TEST or targets else ()
+    required = columns if optional else (*columns, label_column)
+    return Wanted(required, optional, choices=choices_columns, targets=targets)
 
 
 def read_files(
@@ -177,15 +207,14 @@ def read_files(
     label_column: str,
     role: str,
     choices_columns: tuple[str, ...] = (),
+    target_columns: TargetColumns | None = None,
 ) -> RawSplit:
-    """Return the rows of a split's files; a test split may lack the label column.
+    """Return the rows of a split's files; a test split, and one with targets, may lack the label column.
 
     Raises `BadRows` for rows that cannot be used: all of one kind at once, with their file and line.
     """
-    columns = (*text_columns, *choices_columns)
-    optional = (label_column,) if role == TEST else ()
-    wanted = Wanted(columns if optional else (*columns, label_column), optional, choices=choices_columns)
-    gathering = Gathering(text_columns, choices_columns)
+    wanted = wanted_columns(text_columns, label_column, role, choices_columns, target_columns)
+    gathering = Gathering(text_columns, choices_columns, target_columns)
     for place in places:
         gathering.begin(place)
         for row in read_table(place, wanted, gathering.faults):

@@ -11,7 +11,7 @@ from pipeline.config.rows import RowsConfig
 from pipeline.data.few_labels import with_few_labels
 from pipeline.data.glue_files import glue_rows
 from pipeline.data.kinds.task_kind import UNLABELLED
-from pipeline.data.own_rows import own_rows
+from pipeline.data.own_rows import RowTargets, own_rows
 from pipeline.data.race import race_rows
 from pipeline.data.rows import SplitRows, TaskRows
 from pipeline.data.task_metrics import TaskMetrics
@@ -37,15 +37,17 @@ MOVIE_DEV_ROWS = 1500
 MOVIE_SPLIT_SEED = 20190
 
 
-def load_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> TaskRows:
+def load_rows(
+    config: RowsConfig, classes: tuple[str, ...] | None = None, targets: RowTargets | None = None
+) -> TaskRows:
     """Return all splits of the task that `config` names, judged by its --metric.
 
-    `classes` are those of a model that was trained on the user's own rows, in its order.
+    `classes` are those of a model that was trained on the user's own rows, in its order; `targets` are columns of them.
 
     Raises `BadOption` for options that do not fit together, `BadRows` for rows that cannot be used,
     `HubUnreachable`, `MissingExtra`.
     """
-    rows = _rows(config, classes)
+    rows = _rows(config, classes, targets)
     if config.labels_per_class:
         rows = with_few_labels(rows, config.labels_per_class, config.label_seed)
     if config.metric is None:
@@ -54,9 +56,11 @@ def load_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> Tas
     return replace(rows, task=replace(rows.task, metrics=metrics.names))
 
 
-def _rows(config: RowsConfig, classes: tuple[str, ...] | None) -> TaskRows:
+def _rows(config: RowsConfig, classes: tuple[str, ...] | None, targets: RowTargets | None) -> TaskRows:
     if config.train_file or config.dataset:
-        return own_rows(config, classes)
+        return own_rows(config, classes, targets)
+    if targets:
+        raise BadOption("--target-columns names columns of your own rows: give --train-file as well")
     given = [name for name in OWN_OPTIONS if getattr(config, name)]
     if given:
         raise BadOption(f"{option_name(given[0])} belongs to your own rows: give --train-file as well")

@@ -27,15 +27,13 @@ KEEP_LESS = "keep less with --layers or --dtype float16"
 def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence[tuple[str, int, int, int]]) -> int:
     """Return the bytes of the shards in `work`, to within their containers' overhead."""
     fixed = sum(kind.bytes(1) for kind in manifest.column_types().values() if kind.width is not None)
-    token = 5 if manifest.model.token_types else 4
-    ragged = 2 if manifest.model.token_types else 1
-    texts, total = manifest.text_names, 0
+    ragged = {name: kind for name, kind in manifest.column_types().items() if kind.width is None}
+    total = 0
     for name, _, start, stop in work:
-        tokens = int(splits[name].tokens[start:stop].sum())
-        total += (stop - start) * (fixed + 8 * (ragged + len(texts))) + tokens * token + SHARD_OVERHEAD
-        for text in texts:
-            first, last = splits[name].shards[0][text].offsets[[start, stop]].tolist()  # type: ignore[union-attr]
-            total += last - first
+        total += (stop - start) * (fixed + 8 * len(ragged)) + SHARD_OVERHEAD
+        for column, kind in ragged.items():
+            offsets = splits[name].shards[0][column].offsets[[start, stop]]  # type: ignore[union-attr]
+            total += int(np.diff(offsets)[0]) * np.dtype(kind.dtype).itemsize
     return total
 
 
@@ -90,11 +88,12 @@ def check_shards(count: int) -> None:
         raise BadOption(f"--shard-rows makes {count:,} shards, and a cache has {MAX_SHARDS:,} at most. Raise it")
 
 
-def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray) -> None:
+def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray, way_on: str) -> None:
     """Raise `BadModel` for a teacher that does no better on a dev split than the best constant prediction.
 
-    Where its classes in another order would make its accuracy better by 10 points (of several labels: the metric that
-    judges), the message names the order. A split with only one label does not decide anything.
+    `way_on` is what to do about it, in words. Where its classes in another order would make its accuracy better by 10
+    points (of several labels: the metric that judges), the message names the order. A split with only one label does
+    not decide anything.
     """
     if (labels == labels[0]).all():
         return
@@ -114,4 +113,4 @@ def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray
             f"add --label-map {names_word(names)}"
         )
     if weakness is not None:
-        raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher")
+        raise BadModel(f"{fact}. {way_on}, or cache it anyway with --allow-weak-teacher")

@@ -2,13 +2,13 @@
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,18 +16,29 @@ from pipeline.cache.format import arrow
 from pipeline.cache.format.columns import ColumnType
 from pipeline.cache.format.manifest import TEACHER, Manifest, ShardRecord
 from pipeline.cache.writer import CacheWriter
+from pipeline.data.ragged import Column
 from pipeline.data.splits import Split
 from pipeline.system.child_process import end_with_parent, process_context, select_gpu
 from pipeline.system.cpu import available_cores
 from pipeline.system.files import write_file
 from pipeline.system.lease import PARTIAL
 from pipeline.system.mapped_files import map_file
-from pipeline.teacher.forward import TeacherPass, teacher_pass
+from pipeline.teacher.forward import teacher_pass
 from pipeline.teacher.shard_queue import Advance, ShardPool, ShardTask
 
 
+class ShardMaker(Protocol):
+    """What makes the columns of a shard, as `TeacherPass` does."""
+
+    manifest: Manifest
+
+    def shard(self, split: Split, start: int, stop: int, advance: Callable[[int], object]) -> dict[str, Column]:
+        """Return the columns of examples start..stop-1; `advance` is called with numbers of examples."""
+        ...
+
+
 def in_this_process(
-    writer: CacheWriter, splits: Mapping[str, Split], running: TeacherPass, advance: Advance, computed: Advance
+    writer: CacheWriter, splits: Mapping[str, Split], running: ShardMaker, advance: Advance, computed: Advance
 ) -> ShardPool:
     """Return a pool of this process alone, which computes each shard when it is submitted."""
 
@@ -133,7 +144,7 @@ def _count(examples: int) -> None:
 
 
 def _compute(
-    writer: CacheWriter, splits: Mapping[str, Split], running: TeacherPass, task: ShardTask, advance: Advance
+    writer: CacheWriter, splits: Mapping[str, Split], running: ShardMaker, task: ShardTask, advance: Advance
 ) -> ShardRecord:
     split, index, start, stop = task
     columns = running.shard(splits[split], start, stop, advance)

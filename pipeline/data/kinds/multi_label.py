@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pipeline.data.kinds.task_kind import MANY_CLASSES, CommonAnswers
+from pipeline.data.kinds.task_kind import MANY_CLASSES, SMALLEST, CommonAnswers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +30,7 @@ class MultiLabel(CommonAnswers):
     agreement_metric = "micro_f1"
     guess_proof_metrics = MappingProxyType({"macro_f1": 1.1})  # by chance 1.03 was seen
     logit_loss_options = ("temperature", "reduction")
+    distributes = False
     setting_names = ("label_threshold",)
 
     def __post_init__(self) -> None:
@@ -104,6 +105,12 @@ class MultiLabel(CommonAnswers):
         from scipy.special import expit
 
         return expit(logits.astype(np.float64))
+
+    def logits_of(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the log odds, at most those of float64: sigmoid gives the probabilities back."""
+        from scipy.special import logit
+
+        return np.maximum(np.minimum(logit(probabilities), CERTAIN), np.log(SMALLEST))
 
     def predictions(self, logits: np.ndarray) -> np.ndarray:
         """Return 1 for the classes whose probability reaches the threshold, int8 [n, C]."""

@@ -25,6 +25,7 @@ class Regression(CommonAnswers):
     label_dtype = "float32"
     has_classes = False
     agreement_metric = "pearson"
+    target_kinds = ("scores",)
 
     def num_logits(self, labels: Sequence[str]) -> int:
         """Return 1. A score does not have labels."""

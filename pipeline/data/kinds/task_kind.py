@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UNLABELLED = -1  # in place of the number of a class
+SMALLEST = float(np.finfo(np.float32).tiny)  # in place of a probability of 0, so that its logarithm is finite: -87.3
 MANY_CLASSES = 200  # from which an average precision of each class takes too long
 
 
@@ -40,6 +41,20 @@ class TaskKind(Protocol):
     @property
     def logit_loss_options(self) -> tuple[str, ...]:
         """The options of train-student that `logit_loss` reads."""
+        ...
+
+    @property
+    def target_kinds(self) -> tuple[str, ...]:
+        """The values of --target-kind that the numbers of a teacher can have, the default first."""
+        ...
+
+    @property
+    def distributes(self) -> bool:
+        """Whether the probabilities of the classes add up to 1; else each class has one of its own."""
+        ...
+
+    def logits_of(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return finite logits [n, C] of these probabilities of the classes, float64; 0 and 1 included."""
         ...
 
     def accepts(self, problem_type: str | None) -> bool:
@@ -172,12 +187,18 @@ class CommonAnswers:
     label_dtype: str
     guess_proof_metrics: Mapping[str, float] = MappingProxyType({})
     logit_loss_options: tuple[str, ...] = ()
+    target_kinds: tuple[str, ...] = ("probabilities", "logits", "logprobs")
+    distributes = True
     setting_names: tuple[str, ...] = ()  # fields of the kind
 
     @property
     def title(self) -> str:
         """The name of the kind."""
         return self.name
+
+    def logits_of(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the logarithms, that of 0 as -87.3: softmax gives the probabilities back."""
+        return np.log(np.maximum(probabilities, SMALLEST))
 
     def accepts(self, problem_type: str | None) -> bool:
         """Return whether it is that of the kind, or not named."""

@@ -1,0 +1,120 @@
+"""Targets that are columns of the user's rows, as the options of cache-teacher describe them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.config.options import default_of, option_name
+from pipeline.config.rows import CHOICES_LENGTH, LENGTH, is_multiple_choice
+from pipeline.config.training import CacheTeacherConfig
+from pipeline.data.rows import RawSplit, SplitRows, TaskRows
+from pipeline.data.target_columns import TargetColumns, parse_target_columns
+from pipeline.data.target_values import LeftOut, TargetReader
+from pipeline.data.tasks import TRAIN, Task
+from pipeline.errors import BadOption, BadRows, one_line
+from pipeline.system.progress import note
+from pipeline.teacher.target_classes import known_classes, target_classes
+
+MODEL_NAME = "model"  # in the result, in place of the name of a teacher: a model ran here
+LONGEST_NAME = 200  # characters
+OF_TARGETS = ("target_kind", "target_smoothing", "teacher_name")
+OF_A_MODEL = ("teacher", "revision", "layers", "dtype", "precision", "workers", "max_length")
+
+
+@dataclass(frozen=True)
+class RowTargetColumns:
+    """The target columns of the rows, their numbers turned into logits."""
+
+    columns: TargetColumns
+    config: CacheTeacherConfig
+
+    def classes(self, raw: Mapping[str, RawSplit]) -> tuple[str, ...]:
+        """Return the classes of rows without labels. Raises `BadOption` if neither targets nor options name any."""
+        if self.config.regression or self.config.choices_columns:
+            return ()
+        if not (classes := known_classes(self.columns, raw, self.config.label_map)):
+            raise BadOption(
+                "no training row has a label, and lists do not name their classes: give --label-map A,B,… with the "
+                "classes in the order of the lists, or name a --label-column"
+            )
+        return classes
+
+    def added(self, rows: TaskRows, raw: Mapping[str, RawSplit]) -> TaskRows:
+        """Return the rows with logits, and the task with its classes in the order of these. Raises `BadRows`."""
+        task, config = rows.task, self.config
+        train = raw[TRAIN].targets
+        if not rows.splits[TRAIN].labelled and train is not None and self.columns.scores:
+            try:
+                task = replace(task, kind=task.kind.fitted(train.values[:, 0]))
+            except ValueError as error:
+                place = one_line(raw[TRAIN].places[0][0])
+                raise BadRows(f"{place}: {error}. Name other --target-columns") from error
+        if config.target_kind and config.target_kind not in task.kind.target_kinds:
+            raise BadOption(f"--target-kind is for classes, and a {task.kind.title} task has scores. Leave it out")
+        given = target_classes(task, self.columns, raw, config.label_map, str(config.teacher_name))
+        reader = TargetReader(
+            task=given.task,
+            target_kind=config.target_kind or task.kind.target_kinds[0],
+            smoothing=config.target_smoothing,
+        )
+        splits = {}
+        for name, part in raw.items():
+            assert part.targets is not None
+            left_out = LeftOut()
+            logits = reader.logits(part, part.targets, given.columns(part, part.targets), left_out)
+            if left_out.rows:
+                note(f"{name}: {left_out}")
+            _note_hard(name, part.targets.hard, config.target_smoothing)
+            splits[name] = replace(_relabelled(rows.splits[name], task, given.task), targets=logits)
+        return replace(rows, task=given.task, splits=splits)
+
+
+def _relabelled(rows: SplitRows, task: Task, ordered: Task) -> SplitRows:
+    """Return the rows with the numbers of `ordered` for the classes of `task`, labelled if one of them has a label."""
+    if not (rows.labelled and task.kind.has_label(rows.labels).any()):
+        return replace(rows, labels=task.kind.without_labels(len(rows), task.num_logits), labelled=False)
+    return rows.relabelled(task.labels, ordered.labels)
+
+
+def _note_hard(split: str, hard: np.ndarray, smoothing: float) -> None:
+    if count := int(hard.sum()):
+        note(
+            f"{split}: targets that name a class alone ({count:,} of {len(hard):,}) spread {smoothing:g} over all "
+            "classes (--target-smoothing)"
+        )
+
+
+def row_targets(config: CacheTeacherConfig) -> RowTargetColumns | None:
+    """Return the target columns that the options name; None where a model makes the targets.
+
+    Raises `BadOption` for options that do not fit together.
+    """
+
+    def changed(names: tuple[str, ...]) -> list[str]:
+        return [option_name(n) for n in names if getattr(config, n) != _default(config, n)]
+
+    if config.target_columns is None:
+        if given := changed(OF_TARGETS):
+            raise BadOption(f"{given[0]} is for targets in your rows: give --target-columns as well")
+        return None
+    if given := changed(OF_A_MODEL):
+        raise BadOption(f"{given[0]} is for a model, and with --target-columns none runs: leave it out")
+    if config.engine != "local":
+        raise BadOption(f"--engine {config.engine} shares out a model's work, and with --target-columns none runs")
+    name = config.teacher_name
+    if name is None:
+        raise BadOption("--target-columns needs the name of the teacher that made them: --teacher-name NAME")
+    if not name.strip() or name == MODEL_NAME or len(name) > LONGEST_NAME or one_line(name) != name:
+        raise BadOption(
+            f"--teacher-name must be a name of 1 to {LONGEST_NAME} characters on one line, and not {MODEL_NAME}: not "
+            f"{one_line(name, 40)!r}"
+        )
+    return RowTargetColumns(parse_target_columns(config.target_columns, config.regression), config)
+
+
+def _default(config: CacheTeacherConfig, name: str) -> object:
+    """Return the default of an option, which may follow from the others."""
+    if name == "max_length":
+        return CHOICES_LENGTH if is_multiple_choice(config) else LENGTH
+    return default_of(CacheTeacherConfig, name)

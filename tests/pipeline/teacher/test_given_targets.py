@@ -1,0 +1,135 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+
+from pipeline.cache.open import open_cache
+from pipeline.cache.writer import CacheWriter
+from pipeline.config.training import CacheTeacherConfig
+from pipeline.data.task_kinds import SINGLE_LABEL
+from pipeline.data.texts import decode_texts
+from pipeline.errors import BadCache, BadModel
+from stages import cache_teacher
+from tests.helpers.rows import write_rows
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Options that name rows with the targets of a teacher that is right in nine rows of ten."""
+    root = tmp_path_factory.mktemp("targets")
+    paths = {}
+    for name, count, seed in (("train_file", 60, 1), ("dev_file", 40, 2)):
+        rows = [*csv.DictReader(write_rows(root / f"{name}.csv", count, seed).open())]
+        for number, row in enumerate(rows):
+            p = 0.8 if (row["label"] == "pos") == (number % 10 > 0) else 0.3
+            row.update(p=[1 - p, p], reversed=[p, 1 - p], useless=[0.5, 0.5])
+        paths[name] = root / f"{name}.jsonl"
+        paths[name].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {name: str(path) for name, path in paths.items()}
+
+
+def config(files, out, **options):
+    defaults = dict(task="toy", text_columns="text", label_column="label", target_columns="p", teacher_name="gpt")
+    return CacheTeacherConfig(**files | defaults | {"shard_rows": 16, "cache": str(out)} | options)
+
+
+def rows_of(path):
+    return [json.loads(line) for line in Path(path).open()]
+
+
+def test_a_cache_of_given_targets_holds_texts_labels_and_logits(files, tmp_path, capsys):
+    result = cache_teacher.run(config(files, tmp_path / "arrow"))
+    assert (result.targets_from, result.examples, result.layers) == ("gpt", {"train": 60, "dev": 40}, [])
+    assert result.teacher_metrics["dev"]["accuracy"] == 0.9
+    assert "the cache has neither tokens nor a teacher/: train-student needs --init MODEL" in capsys.readouterr().err
+    cache = open_cache(tmp_path / "arrow")
+    for name, split in cache.splits.items():
+        rows = rows_of(files[f"{name}_file"])
+        ids = np.arange(len(rows))
+        assert decode_texts(split.rows(ids).ragged("text_1")) == [row["text"] for row in rows]
+        assert split.labels.tolist() == [("neg", "pos").index(row["label"]) for row in rows]
+        np.testing.assert_allclose(np.exp(split.column("logits")), [row["p"] for row in rows], rtol=1e-6)
+    assert sorted(path.name for path in (tmp_path / "arrow").iterdir()) == ["dev", "manifest.json", "train"]
+    assert cache_teacher.run(config(files, tmp_path / "hdf5", format="hdf5")).identity == result.identity
+    assert open_cache(tmp_path / "hdf5").manifest.content == cache.manifest.content
+
+
+def test_the_same_targets_are_complete_and_others_are_refused_by_field(files, tmp_path):
+    first = cache_teacher.run(config(files, tmp_path / "cache"))
+    assert cache_teacher.run(config(files, tmp_path / "cache")).identity == first.identity
+    with pytest.raises(BadCache, match=r"was made from something else \(teacher_name: gpt ≠ llama\)\. Name another"):
+        cache_teacher.run(config(files, tmp_path / "cache", teacher_name="llama"))
+    with pytest.raises(BadCache, match=r"\(target_values: [0-9a-f]{8}… ≠ [0-9a-f]{8}…\)\. Name another --cache"):
+        cache_teacher.run(config(files, tmp_path / "cache", target_columns="reversed"))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            "reversed",
+            "on dev the teacher's accuracy is 0.100, and the most frequent label alone gives 0.625. With its classes "
+            "in another order its accuracy is 0.900: add --label-map pos,neg",
+        ),
+        (
+            "useless",
+            "on dev the teacher's accuracy is 0.625, and the most frequent label alone gives 0.625. Check "
+            "--target-columns, or cache it anyway with --allow-weak-teacher",
+        ),
+    ],
+)
+def test_a_weak_teacher_and_another_order_of_classes_are_named_and_leave_nothing(files, tmp_path, column, message):
+    with pytest.raises(BadModel) as error:
+        cache_teacher.run(config(files, tmp_path / "cache", target_columns=column))
+    assert str(error.value) == message
+    assert not (tmp_path / "cache").exists()
+    if column == "reversed":
+        result = cache_teacher.run(config(files, tmp_path / "cache", target_columns=column, label_map="pos,neg"))
+        assert result.teacher_metrics["dev"]["accuracy"] == 0.9
+
+
+def test_an_interrupted_cache_of_given_targets_goes_on(files, tmp_path, monkeypatch):
+    write, written = CacheWriter.write_shard, []
+
+    def counted(writer, split, index, *arguments):
+        if len(written) == 4:
+            raise BadCache("stopped")
+        written.append((split, index))
+        return write(writer, split, index, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(BadCache, match=r"^stopped$"):
+        patch.setattr(CacheWriter, "write_shard", counted)
+        cache_teacher.run(config(files, tmp_path / "cache"))
+    assert written == [("dev", 0), ("dev", 1), ("dev", 2), ("train", 0)]
+    cache_teacher.run(config(files, tmp_path / "cache"))
+    assert open_cache(tmp_path / "cache").manifest.made["computed_examples"] == 60 - 16
+
+
+def test_a_models_targets_come_back_with_the_same_loss(tiny, tmp_path):
+    source = open_cache(tiny.arrow).splits
+    files = {}
+    for name in ("train", "dev"):
+        rows = [*csv.DictReader(Path(tiny.rows[f"{name}_file"]).read_text().splitlines())]
+        probabilities = torch.tensor(source[name].column("logits")).softmax(-1).numpy()
+        table = pyarrow.table({
+            "text": [row["text"] for row in rows],
+            "label": [row["label"] for row in rows],
+            "p": pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(probabilities.ravel()), 2),
+        })  # fmt: skip
+        files[f"{name}_file"] = str(tmp_path / f"{name}.parquet")
+        pyarrow.parquet.write_table(table, files[f"{name}_file"])
+    cache_teacher.run(config(files, tmp_path / "cache"))
+    imported = open_cache(tmp_path / "cache").splits
+    student = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    losses = [
+        SINGLE_LABEL.logit_loss(student, torch.tensor(splits["train"].column("logits")), temperature, reduction)
+        for splits in (source, imported)
+        for temperature in (1, 5)
+        for reduction in ("reference", "paper")
+    ]
+    torch.testing.assert_close(losses[:4], losses[4:], rtol=0, atol=1e-6)
