@@ -39,9 +39,9 @@ class SplitRows:
 
     def taken(self, rows: np.ndarray) -> "SplitRows":
         """Return these rows, in this order."""
-        return replace(
-            self, texts=tuple([column[row] for row in rows] for column in self.texts), labels=self.labels[rows]
-        )
+        texts = tuple([column[row] for row in rows] for column in self.texts)
+        targets = None if self.targets is None else self.targets[rows]
+        return replace(self, texts=texts, labels=self.labels[rows], targets=targets)
 
     def relabelled(self, old: tuple[str, ...], new: tuple[str, ...]) -> "SplitRows":
         """Return the rows with the classes of `old` numbered as in `new`, the same names in another order."""

@@ -119,26 +119,24 @@ class TargetCells:
 
     def _flush(self) -> None:
         width = max((place + 1 for row in self._rows for place in row), default=0)
-        values = np.full((len(self._rows), width), np.nan, np.float64 if self.scores else np.float32)
-        with np.errstate(over="ignore"):
-            for number, row in enumerate(self._rows):
-                values[number, list(row)] = list(row.values())
+        values = np.full((len(self._rows), width), np.nan)
+        for number, row in enumerate(self._rows):
+            values[number, list(row)] = list(row.values())
         self._blocks.append((values, np.array(self._lengths, np.int32), np.array(self._hard, bool)))
         self._rows, self._lengths, self._hard = [], [], []
 
     def read(self) -> RawTargets:
         """Return the targets of all rows; for after the last row."""
         self._flush()
-        count, width = (
-            sum(len(values) for values, *_ in self._blocks),
-            max(values.shape[1] for values, *_ in self._blocks),
-        )
-        joined = np.full((count, width), np.nan, self._blocks[0][0].dtype)
-        start = 0
-        for values, *_ in self._blocks:
-            joined[start : start + len(values), : values.shape[1]] = values
-            start += len(values)
+        count = sum(len(values) for values, *_ in self._blocks)
+        width = max(values.shape[1] for values, *_ in self._blocks)
         lengths, hard = (np.concatenate([block[part] for block in self._blocks]) for part in (1, 2))
+        joined, start = np.empty((count, width)), 0
+        while self._blocks:  # so that there is one copy in memory
+            values, *_ = self._blocks.pop(0)
+            joined[start : start + len(values), : values.shape[1]] = values
+            joined[start : start + len(values), values.shape[1] :] = np.nan
+            start += len(values)
         return RawTargets(values=joined, names=tuple(self.names), lengths=lengths, hard=hard)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipeline.data.columns import parse_columns
 from pipeline.data.faults import Faults
 from pipeline.data.label_names import parse_json_names
 from pipeline.data.target_cells import TargetCells
@@ -30,7 +31,7 @@ def parse_target_columns(option: str, scores: bool) -> TargetColumns:
         assert isinstance(names, dict)
         pairs = [(column, str(name)) for column, name in names.items() if name is not None]
     else:
-        parts = [part.rpartition("=") if "=" in part else (part, "", "") for part in option.split(",")]
+        parts = [part.rpartition("=") if "=" in part else (part, "", "") for part in parse_columns(option)]
         pairs = [(column, name) for column, _, name in parts]
     columns, classes = tuple(column for column, _ in pairs), tuple(name for _, name in pairs if name)
     if "" in columns or not columns or len({*columns}) < len(columns) or len({*classes}) < len(classes):

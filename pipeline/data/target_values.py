@@ -54,7 +54,7 @@ class TargetReader:
         logits = np.empty((len(targets), len(classes)), np.float32)
         for start in range(0, len(targets), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            values = self._values(raw, start, targets.values[rows].astype(np.float64), classes)
+            values = self._values(raw, start, targets.values[rows], classes)
             logits[rows] = self._block(raw, start, values, targets.hard[rows], left_out)
         return logits
 

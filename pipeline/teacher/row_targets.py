@@ -1,13 +1,15 @@
 """Targets that are columns of the user's rows, as the options of cache-teacher describe them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.config.options import default_of, option_name
+from pipeline.config.options import default_of, option_name, values_of
 from pipeline.config.rows import CHOICES_LENGTH, LENGTH, is_multiple_choice
 from pipeline.config.training import CacheTeacherConfig
+from pipeline.data.exported_classes import exported_classes
 from pipeline.data.rows import RawSplit, SplitRows, TaskRows
 from pipeline.data.target_columns import TargetColumns, parse_target_columns
 from pipeline.data.target_values import LeftOut, TargetReader
@@ -29,11 +31,21 @@ class RowTargetColumns:
     columns: TargetColumns
     config: CacheTeacherConfig
 
+    def _label_map(self, raw: Mapping[str, RawSplit]) -> str | None:
+        """Return --label-map; without it, for lists that `cache export` wrote, the order that it noted."""
+        has_names = any(part.targets and part.targets.names for part in raw.values())
+        if self.config.label_map or self.columns.scores or self.config.choices_columns or has_names:
+            return self.config.label_map
+        files = ("train_file", "dev_file", "test_file")
+        places = [place for name in files for place in values_of(getattr(self.config, name))]
+        noted = exported_classes(places)
+        return json.dumps(noted) if noted else None
+
     def classes(self, raw: Mapping[str, RawSplit]) -> tuple[str, ...]:
         """Return the classes of rows without labels. Raises `BadOption` if neither targets nor options name any."""
         if self.config.regression or self.config.choices_columns:
             return ()
-        if not (classes := known_classes(self.columns, raw, self.config.label_map)):
+        if not (classes := known_classes(self.columns, raw, self._label_map(raw))):
             raise BadOption(
                 "no training row has a label, and lists do not name their classes: give --label-map A,B,… with the "
                 "classes in the order of the lists, or name a --label-column"
@@ -52,7 +64,7 @@ class RowTargetColumns:
                 raise BadRows(f"{place}: {error}. Name other --target-columns") from error
         if config.target_kind and config.target_kind not in task.kind.target_kinds:
             raise BadOption(f"--target-kind is for classes, and a {task.kind.title} task has scores. Leave it out")
-        given = target_classes(task, self.columns, raw, config.label_map, str(config.teacher_name))
+        given = target_classes(task, self.columns, raw, self._label_map(raw), str(config.teacher_name))
         reader = TargetReader(
             task=given.task,
             target_kind=config.target_kind or task.kind.target_kinds[0],

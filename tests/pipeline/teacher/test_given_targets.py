@@ -3,18 +3,18 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 import torch
 
 from pipeline.cache.open import open_cache
 from pipeline.cache.writer import CacheWriter
+from pipeline.config.cache import CacheExportConfig
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.data.texts import decode_texts
 from pipeline.errors import BadCache, BadModel
 from stages import cache_teacher
+from stages.cache import export
 from tests.helpers.rows import write_rows
 
 
@@ -110,21 +110,14 @@ def test_an_interrupted_cache_of_given_targets_goes_on(files, tmp_path, monkeypa
     assert open_cache(tmp_path / "cache").manifest.made["computed_examples"] == 60 - 16
 
 
-def test_a_models_targets_come_back_with_the_same_loss(tiny, tmp_path):
-    source = open_cache(tiny.arrow).splits
-    files = {}
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_exported_targets_come_back_with_the_same_loss(tiny, tmp_path, ending):
+    cache_teacher.run(CacheTeacherConfig(**tiny.rows | {"teacher": str(tiny.teacher), "cache": str(tmp_path / "made")}))
+    files = {f"{name}_file": str(tmp_path / f"{name}.{ending}") for name in ("train", "dev")}
     for name in ("train", "dev"):
-        rows = [*csv.DictReader(Path(tiny.rows[f"{name}_file"]).read_text().splitlines())]
-        probabilities = torch.tensor(source[name].column("logits")).softmax(-1).numpy()
-        table = pyarrow.table({
-            "text": [row["text"] for row in rows],
-            "label": [row["label"] for row in rows],
-            "p": pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(probabilities.ravel()), 2),
-        })  # fmt: skip
-        files[f"{name}_file"] = str(tmp_path / f"{name}.parquet")
-        pyarrow.parquet.write_table(table, files[f"{name}_file"])
-    cache_teacher.run(config(files, tmp_path / "cache"))
-    imported = open_cache(tmp_path / "cache").splits
+        export.run(CacheExportConfig(cache=str(tmp_path / "made"), out=files[f"{name}_file"], split=name))
+    cache_teacher.run(config(files, tmp_path / "cache", target_columns="probabilities"))
+    source, imported = (open_cache(tmp_path / name).splits for name in ("made", "cache"))
     student = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
     losses = [
         SINGLE_LABEL.logit_loss(student, torch.tensor(splits["train"].column("logits")), temperature, reduction)
@@ -133,3 +126,16 @@ def test_a_models_targets_come_back_with_the_same_loss(tiny, tmp_path):
         for reduction in ("reference", "paper")
     ]
     torch.testing.assert_close(losses[:4], losses[4:], rtol=0, atol=1e-6)
+
+
+def test_the_order_of_exported_classes_is_that_of_their_cache(files, tmp_path):
+    cache_teacher.run(config(files, tmp_path / "made", target_columns="reversed", label_map="pos,neg"))
+    for name in ("train", "dev"):
+        export.run(CacheExportConfig(cache=str(tmp_path / "made"), out=str(tmp_path / f"{name}.parquet"), split=name))
+    exported = {f"{name}_file": str(tmp_path / f"{name}.parquet") for name in ("train", "dev")}
+    for number, column in enumerate(("label", None)):
+        options = dict(target_columns="probabilities", label_column=column)
+        cache_teacher.run(config(exported, tmp_path / str(number), **options))
+        manifest = open_cache(tmp_path / str(number)).manifest
+        assert manifest.task.labels == ("pos", "neg")
+        assert [split.labelled for split in manifest.splits.values()] == [column is not None] * 2
