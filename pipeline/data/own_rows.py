@@ -24,7 +24,7 @@ NO_COLUMN = "\0"  # in place of the name of the label column: no header has it
 
 
 class RowTargets(Protocol):
-    """What turns columns of the rows into targets."""
+    """Turns columns of the rows into targets."""
 
     @property
     def columns(self) -> TargetColumns:

@@ -45,7 +45,7 @@ class GivenTargets:
 
     @property
     def way_on(self) -> str:
-        """What to do about a weak teacher."""
+        """The way on from a weak teacher."""
         return "Check --target-columns"
 
     def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:

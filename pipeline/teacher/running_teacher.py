@@ -53,7 +53,7 @@ class RunningTeacher:
 
     @property
     def way_on(self) -> str:
-        """What to do about a weak teacher."""
+        """The way on from a weak teacher."""
         return "Check --teacher, train it longer"
 
     @cached_property

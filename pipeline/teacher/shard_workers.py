@@ -28,7 +28,7 @@ from pipeline.teacher.shard_queue import Advance, ShardPool, ShardTask
 
 
 class ShardMaker(Protocol):
-    """What makes the columns of a shard, as `TeacherPass` does."""
+    """A maker of the columns of a shard, as `TeacherPass` does."""
 
     manifest: Manifest
 

@@ -127,7 +127,7 @@ def _without_prefix(task: Task, names: Sequence[str]) -> dict[str, str] | None:
     """Return the classes of columns called PREFIX and the name of a class: p_neg, p_pos."""
     for label in task.labels:
         prefix = names[0].removesuffix(label)
-        pairs = {f"{prefix}{other}": other for other in task.labels}
+        pairs = {f"{prefix}{name}": name for name in task.labels}
         if prefix != names[0] and set(pairs) == set(names):
             return pairs
     return None

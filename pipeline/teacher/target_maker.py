@@ -28,7 +28,7 @@ class TargetMaker(Protocol):
 
     @property
     def way_on(self) -> str:
-        """What to do about a weak teacher, in words."""
+        """The way on from a weak teacher, in words."""
         ...
 
     def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:

@@ -133,9 +133,9 @@ def test_the_order_of_exported_classes_is_that_of_their_cache(files, tmp_path):
     for name in ("train", "dev"):
         export.run(CacheExportConfig(cache=str(tmp_path / "made"), out=str(tmp_path / f"{name}.parquet"), split=name))
     exported = {f"{name}_file": str(tmp_path / f"{name}.parquet") for name in ("train", "dev")}
-    for number, column in enumerate(("label", None)):
-        options = dict(target_columns="probabilities", label_column=column)
-        cache_teacher.run(config(exported, tmp_path / str(number), **options))
+    train = {"train_file": exported["train_file"]}
+    for number, (given, column) in enumerate(((exported, "label"), (train, None))):
+        cache_teacher.run(config(given, tmp_path / str(number), target_columns="probabilities", label_column=column))
         manifest = open_cache(tmp_path / str(number)).manifest
         assert manifest.task.labels == ("pos", "neg")
-        assert [split.labelled for split in manifest.splits.values()] == [column is not None] * 2
+        assert manifest.splits["train"].labelled == (column is not None)
