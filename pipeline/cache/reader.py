@@ -48,12 +48,12 @@ class Cache:
         names = ("input_ids", "token_type_ids", SEQUENCE_LENGTHS)
         return tuple(name for name in names if name in self.manifest.column_types())
 
-    def check_teacher(self, layers: int) -> None:
-        """Compare the files of teacher/ that a student of `layers` layers starts from with their digests.
+    def check_teacher(self, layers: Collection[int]) -> None:
+        """Compare the files of teacher/ that a student of these layers starts from with their digests.
 
         Raises `BadCache` naming the first that differs, or if their model is not the one that the manifest describes.
         """
-        records = {name: r for name, r in self.manifest.teacher_files.items() if layer_of(name) <= layers}
+        records = {name: r for name, r in self.manifest.teacher_files.items() if layer_of(name) in (0, *layers)}
         self.source.need_teacher(records)
         for name, record in records.items():
             _check_file(self.teacher / name, record, self.verified, self.location)

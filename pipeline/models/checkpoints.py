@@ -4,7 +4,7 @@ Weights are float32, code of a checkpoint is never run, and the errors of transf
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from pipeline.errors import BadModel, HubUnreachable, MissingExtra, one_line, shell_line
-from pipeline.models.encoders import cut_config, depth_of, is_multiple_choice
+from pipeline.models.chosen_layers import take_layers
+from pipeline.models.encoders import cut_config, depth_of, first_layers, is_multiple_choice
 from pipeline.models.probe import check_encoder, first_layers_equal
 from pipeline.models.tokenizer import check_tokenizer
 from pipeline.system.hub import reachable
@@ -133,16 +134,22 @@ def load_classifier(
     name: str,
     *,
     head: Head | None = None,
-    layers: int | None = None,
+    layers: int | Sequence[int] | None = None,
     revision: str | None = None,
     safetensors_only: bool = False,
 ) -> nn.Module:
-    """Return an encoder with the head of a classification or multiple choice, in float32, at most `layers` deep.
+    """Return an encoder with the head of a classification or multiple choice, in float32.
 
+    `layers` cuts it to its first layers, or to those of these numbers.
     With `head` the checkpoint gets that head, new where it does not have one of that size; without, a checkpoint that
     lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
     """
     transformers = _quiet()
+    if layers is not None and not isinstance(layers, int):
+        if tuple(layers) != first_layers(len(layers)):
+            uncut = load_classifier(name, head=head, revision=revision, safetensors_only=safetensors_only)
+            return checked(take_layers(uncut, layers, build_classifier))
+        layers = len(layers)
     config = load_config(name, revision)
     depth = depth_of(config)
     if layers is not None:
@@ -168,8 +175,7 @@ def load_classifier(
     _check_complete(name, model, loaded, new_head=head is not None)
     if multiple_choice or is_multiple_choice(model.config):  # by this name its configuration is known
         model.config.architectures = [type(model).__name__]
-    check_encoder(model)
-    check_saves(model)
+    checked(model)
     if layers is None or layers >= depth:
         return model
     with torch.random.fork_rng(devices=[]):
@@ -179,6 +185,13 @@ def load_classifier(
             f"the first {layers} layers of {name} alone do not compute what they do among its {depth}. "
             f"Use all: --student-layers {depth}"
         )
+    return model
+
+
+def checked(model: nn.Module) -> nn.Module:
+    """Return a model whose [CLS] vectors can be distilled, and that can be saved. Raises `BadModel` for another."""
+    check_encoder(model)
+    check_saves(model)
     return model
 
 
@@ -272,6 +285,16 @@ def build_classifier(config: Any) -> nn.Module:
     model: nn.Module = _auto_class(transformers, is_multiple_choice(config)).from_config(
         config, dtype=torch.float32, trust_remote_code=False
     )
+    return model
+
+
+def new_classifier(config: Any, head: Head) -> nn.Module:
+    """Return a model of this configuration with this head, which it gets, and new weights, in float32."""
+    head.configure(config)
+    config.architectures = ["ForMultipleChoice"] if head.multiple_choice else None
+    model = build_classifier(config)
+    if head.multiple_choice:  # by this name its configuration is known
+        config.architectures = [type(model).__name__]
     return model
 
 

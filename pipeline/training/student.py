@@ -14,13 +14,9 @@ from pipeline.cache.teacher_files import copy_tokenizer
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Split, selection_split
 from pipeline.data.tasks import DEV, TRAIN, role_of
-from pipeline.distillation.recipe import (
-    StudentRecipe,
-    check_identity,
-    initial_student,
-    resolve_recipe,
-    training_split,
-)
+from pipeline.distillation.initial_layers import TEACHER
+from pipeline.distillation.initial_student import initial_student
+from pipeline.distillation.recipe import StudentRecipe, check_identity, resolve_recipe, training_split
 from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadOption, BadRun, DistillError
 from pipeline.models.accelerator import make_accelerator
@@ -52,6 +48,8 @@ class StudentResult:
     method: str
     student_layers: int
     teacher_layers: list[int]
+    student_tokenizer: str = "teacher"  # or own: that of the checkpoint that it started from
+    projected: bool = False  # whether its [CLS] vectors were compared after learned maps
 
 
 def advance(
@@ -127,7 +125,8 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     targets = {column for recipe in recipes for column in recipe.objective.columns}
     columns = {TRAIN: [*cache.input_columns, *sorted(targets)]} | {name: [*cache.input_columns, LOGITS] for name in dev}
     check = cache.check_in_background(columns)
-    cache.check_teacher(recipes[0].depth)
+    started_from = [recipe.init_layers for recipe in recipes if recipe.config.init == TEACHER]
+    cache.check_teacher({layer for layers in started_from for layer in layers})
     recipes = [recipe.weighted(train, cache.manifest.model.classes) for recipe in recipes]
     return PackData(recipes, cache, train, dev, dev[selection] if selection else None, check)
 
@@ -143,7 +142,8 @@ class _Student:
     def member(self, pack_data: PackData, accelerator: Any) -> PackMember:
         """Return it as a member of a pack."""
         manifest, config = pack_data.cache.manifest, self.recipe.config
-        learner = EncoderLearner(self.model, self.recipe.objective, config, accelerator, manifest.model.pad_id)
+        maps = self.recipe.cls_maps(self.model, manifest.model.hidden)
+        learner = EncoderLearner(self.model, self.recipe.objective, config, accelerator, manifest.model.pad_id, maps)
         schedule = Schedule.of_training(config, pack_data.train.lengths)
         return PackMember(learner, schedule, config, self.run, self.recipe.metrics, self.recipe.alike_in_pack)
 
@@ -217,6 +217,7 @@ def _complete(
         recipe.method.name,
         recipe.depth,
         list(recipe.layers),
+        projected=recipe.config.project,
     )
     segments = segment_rows(learner.bare) >= manifest.model.token_types
     student.run.complete(

@@ -174,7 +174,8 @@ def test_init_from_another_checkpoint(tiny, tmp_path):
     with pytest.raises(BadOption) as error:
         train(tiny.arrow, tmp_path / "c", init=str(wide))
     assert str(error.value) == (
-        f"--init {wide} is 48 wide and the teacher 32: their [CLS] vectors cannot be compared. Use --method kd"
+        f"--init {wide} is 48 wide and the teacher 32: their [CLS] vectors cannot be compared as they are. Add "
+        "--project, or use --method kd"
     )
     with pytest.raises(BadModel) as error:
         train(tiny.arrow, tmp_path / "d", init=str(save_pretrained_encoder(tmp_path / "s", num_hidden_layers=1)))

@@ -10,7 +10,8 @@ from pipeline.cache.reader import Cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import collate
 from pipeline.data.tasks import TRAIN
-from pipeline.distillation.recipe import initial_student, resolve_recipe
+from pipeline.distillation.initial_student import initial_student
+from pipeline.distillation.recipe import resolve_recipe
 from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator, synchronized_clock
@@ -82,7 +83,8 @@ def measure_pack(
 
     def learner() -> EncoderLearner:
         model, _ = initial_student(recipe, cache)
-        return EncoderLearner(model, recipe.objective, config, accelerator, pad_id)
+        maps = recipe.cls_maps(model, cache.manifest.model.hidden)
+        return EncoderLearner(model, recipe.objective, config, accelerator, pad_id, maps)
 
     packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
     targets, order = CachedTargets(split), Schedule.of_training(config, split.lengths).order

@@ -13,7 +13,8 @@ from pipeline.config.options import command_line
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import selection_split
-from pipeline.distillation.recipe import StudentRecipe, initial_student, resolve_recipe, training_split
+from pipeline.distillation.initial_student import initial_student
+from pipeline.distillation.recipe import StudentRecipe, resolve_recipe, training_split
 from pipeline.errors import BadCache, BadOption
 from pipeline.training.loop import Schedule
 from pipeline.training.run_directory import RunDirectory
