@@ -18,7 +18,10 @@ def test_layers_that_follow_from_the_options(tmp_path):
     assert layers_of(init_layers="1, 3,6") == (1, 3, 6)
     assert layers_of(init_layers="2,4", student_layers=2) == (2, 4)
     assert layers_of(init="deep", student_layers=12) == tuple(range(1, 13))
-    assert layers_of(init="deep", init_layers="1,12") == (1, 12)  # as many as the checkpoint has: checked when it is read
+    assert layers_of(init="deep", init_layers="1,12") == (
+        1,
+        12,
+    )  # as many as the checkpoint has: checked when it is read
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"model_type": "bert", "num_hidden_layers": 5}))
     assert layers_of(init="random", student_config=str(file)) == (1, 2, 3, 4, 5)

@@ -30,7 +30,9 @@ def test_student_has_the_head_of_the_task_and_the_padding_of_the_tokenizer(tmp_p
         assert (model.config.num_labels, model.config.pad_token_id, model.config.num_hidden_layers) == (logits, 0, 2)
         assert type(model).__name__.endswith("MultipleChoice" if head.multiple_choice else "Classification")
         torch.manual_seed(0)
-        assert torch.equal(new_student(name, tokenizer(), head).state_dict()["classifier.weight"], model.classifier.weight)
+        assert torch.equal(
+            new_student(name, tokenizer(), head).state_dict()["classifier.weight"], model.classifier.weight
+        )
 
 
 @pytest.mark.parametrize(
