@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.open import open_cache
-from pipeline.config.methods import METHOD_CHOICES, METHODS
+from pipeline.config.methods import METHODS
 from pipeline.config.options import Options, command_line
 from pipeline.config.training import (
     CacheTeacherConfig,
@@ -32,6 +32,7 @@ from stages import cache_teacher, evaluate, finetune_teacher, train_student
 
 TASK = "movie-reviews"
 STUDENT_LAYERS = 3
+STUDENTS = ("ft", "kd", "pkd-skip", "pkd-last")
 TEACHER_EPOCHS = 2.0
 ALPHA = 0.7
 FEW_EXAMPLES = 1000  # a teacher trained on fewer may be no better than the most frequent label
@@ -111,7 +112,7 @@ def _commands(
             out=str(out / f"{method}-{STUDENT_LAYERS}"),
             **common,
         )
-        for method in METHOD_CHOICES
+        for method in STUDENTS
     ]
     return teacher, cache, students
 
@@ -160,7 +161,7 @@ def _measured(
 
 
 def _models() -> list[tuple[str, int]]:
-    return [("teacher", 6), *((METHODS[method].display_name, STUDENT_LAYERS) for method in METHOD_CHOICES)]
+    return [("teacher", 6), *((METHODS[method].display_name, STUDENT_LAYERS) for method in STUDENTS)]
 
 
 def _announce(command: str, config: Options) -> None:

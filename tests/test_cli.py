@@ -47,6 +47,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         assert set(student.json) == {
             *("command", "out", "seconds", "metrics", "parameters", "train_examples_per_second"),
             *("cache_identity", "method", "student_layers", "teacher_layers", "agreement"),
+            *("labelled_examples", "unlabelled_examples"),
         }
         assert student.json["cache_identity"] == cache.json["identity"] and student.json["method"] == method
         again = call("evaluate", student.json["out"], "--precision", "float32")

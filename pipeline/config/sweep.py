@@ -34,11 +34,13 @@ class SweepConfig(StoreConfig):
 
     after_stop = GO_ON
 
-    cache: str | None = option(
+    cache: str | tuple[str, ...] | None = option(
         None,
-        help="cache written by cache-teacher, or a URL  [default: the caches that --space names]",
+        help="cache written by cache-teacher, or a URL; several of one teacher are trained on together  [default: the "
+        "caches that --space names]",
         group="Search",
         metavar="DIR|URL",
+        repeatable=True,
     )
     space: str = option(
         "paper",

@@ -6,7 +6,7 @@ from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import load_student
 from pipeline.data.tasks import head_of
 from pipeline.distillation.initial_layers import RANDOM, TEACHER, check_within
-from pipeline.distillation.recipe import StudentRecipe, training_split
+from pipeline.distillation.recipe import StudentRecipe, training_labels
 from pipeline.distillation.student_config import new_student, read_student_config
 from pipeline.errors import BadModel, BadOption
 from pipeline.models.checkpoints import Head, load_classifier, load_config, load_tokenizer, locate, start_head
@@ -36,7 +36,7 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
         source = f"--init {config.init}"
         model = _pretrained(recipe, source, tokenizer, head, model_record.hidden)
         digests = {}
-    if (first := recipe.kind.first_logits(training_split(cache).labels)) is not None:
+    if (first := recipe.kind.first_logits(training_labels(cache))) is not None:
         start_head(model, first)
     _check_positions(cache, source, model)
     leave_out_segments(model, model_record.token_types)

@@ -16,7 +16,7 @@ from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import Batch, by_length, collate
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TaskKind
-from pipeline.distillation.losses import Objective, Targets
+from pipeline.distillation.losses import ALL_LABELLED, LabelledExamples, Objective, Targets
 from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.encoders import cls_vectors
 from pipeline.models.probe import running
@@ -48,6 +48,7 @@ class Part:
     batch: Batch
     targets: Targets
     weight: float
+    labelled: LabelledExamples = ALL_LABELLED
 
 
 class EncoderLearner:
@@ -126,7 +127,7 @@ class EncoderLearner:
         h_s = torch.stack([cls.float() for cls in vectors], dim=1) if matched else None
         if self.maps is not None:
             h_s = self.maps(h_s)
-        terms = self.objective(logits, batch.labels, h_s, part.targets)
+        terms = self.objective(logits, batch.labels, h_s, part.targets, labelled=part.labelled)
         # Gradients are averaged over the processes: times their number makes them a sum of shares.
         self.accelerator.backward(terms[0] * (part.weight * self.accelerator.num_processes))
         return terms.detach() * part.weight

@@ -96,13 +96,13 @@ def scored(record: SweepRecord, metric: str | None) -> list[Scored]:
     trials = [trial for trial in record.trials if trial.state == FINISHED and trial.score is not None]
     if metric is None:
         return [(trial, float(trial.score or 0.0)) for trial in trials]
-    found = []
+    measured = []
     for trial in trials:
         values = next((values for split, values in trial.metrics.items() if role_of(split) == DEV), {})
         if metric not in values:
             raise BadOption(f"--metric {one_line(metric)}: the metrics of {trial.out} are {', '.join(values)}")
-        found.append((trial, values[metric]))
-    return found
+        measured.append((trial, values[metric]))
+    return measured
 
 
 def rows(trials: list[Scored], name: str) -> list[Row]:
