@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pipeline.cache.background_check import BackgroundCheck
 from pipeline.cache.format.containers import CONTAINERS
@@ -14,6 +15,7 @@ from pipeline.cache.shard_sources import LocalSource, Source
 from pipeline.cache.shards import open_split
 from pipeline.cache.teacher_config import check_teacher_config
 from pipeline.cache.teacher_files import layer_of
+from pipeline.cache.teacher_tokens import TeacherTokens
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.data.splits import SEQUENCE_LENGTHS, Split
 from pipeline.data.tasks import role_of
@@ -47,6 +49,11 @@ class Cache:
     def run_inputs(self) -> dict[str, str]:
         """The digests by which a run knows what it was trained on."""
         return {"cache": self.identity}
+
+    @property
+    def tokens(self) -> Any:
+        """The tokens that a student reads: their tokenizer, padding and segments."""
+        return TeacherTokens(self.manifest, self.teacher)
 
     @property
     def remarks(self) -> list[str]:

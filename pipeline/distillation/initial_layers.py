@@ -1,9 +1,11 @@
 """The layers that a student starts from: of the teacher, of a checkpoint, or those of its own configuration."""
 
+from pipeline.config.methods import METHODS
 from pipeline.config.training import TrainStudentConfig
 from pipeline.distillation.layer_map import layer_numbers, student_depth
 from pipeline.distillation.student_config import read_student_config
 from pipeline.errors import BadOption
+from pipeline.models.checkpoints import load_config, locate
 from pipeline.models.encoders import depth_of, first_layers
 
 TEACHER, RANDOM = "teacher", "random"  # values of --init that are not checkpoints
@@ -15,10 +17,19 @@ def initial_layers(config: TrainStudentConfig, teacher_depth: int) -> tuple[int,
     N is their count. Raises `BadOption` for options that contradict each other or the teacher.
     """
     _check_student_config(config)
+    if not teacher_depth and config.init == TEACHER:
+        method = " --method kd" if METHODS[config.method].matches_layers else ""
+        raise BadOption(
+            f"the targets of this cache were made elsewhere: it has no teacher to start from. Use --init MODEL{method}"
+        )
     if config.init == RANDOM:
         return first_layers(_configured_depth(config))
     if config.init_layers is None:
-        depth = config.student_layers or student_depth(None, teacher_depth)
+        depth = config.student_layers
+        if not depth and teacher_depth:
+            depth = student_depth(None, teacher_depth)
+        elif not depth:
+            depth = depth_of(load_config(locate(config.init)))
         return first_layers(student_depth(depth, teacher_depth) if config.init == TEACHER else depth)
     layers = layer_numbers("--init-layers", config.init_layers)
     if config.student_layers not in (None, len(layers)):

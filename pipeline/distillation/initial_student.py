@@ -9,10 +9,9 @@ from pipeline.distillation.initial_layers import RANDOM, TEACHER, check_within
 from pipeline.distillation.recipe import StudentRecipe, training_labels
 from pipeline.distillation.student_config import new_student, read_student_config
 from pipeline.errors import BadModel, BadOption
-from pipeline.models.checkpoints import Head, load_classifier, load_config, load_tokenizer, locate, start_head
+from pipeline.models.checkpoints import Head, load_classifier, load_config, locate, start_head
 from pipeline.models.encoders import depth_of
 from pipeline.models.inputs import check_vocabulary, leave_out_segments, position_limit
-from pipeline.models.tokenizer import same_tokens
 from pipeline.system.digests import config_digest, weights_digest
 
 
@@ -24,7 +23,7 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
     config, model_record = recipe.config, cache.manifest.model
     if config.init == TEACHER:
         return load_student(cache.teacher, recipe.init_layers, model_record.depth), recipe
-    tokenizer = load_tokenizer(str(cache.teacher))
+    tokenizer = cache.tokens.tokenizer
     head = head_of(recipe.kind, cache.manifest.task.labels)
     if config.init == RANDOM:
         assert config.student_config is not None
@@ -39,7 +38,7 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
     if (first := recipe.kind.first_logits(training_labels(cache))) is not None:
         start_head(model, first)
     _check_positions(cache, source, model)
-    leave_out_segments(model, model_record.token_types)
+    leave_out_segments(model, cache.tokens.segments)
     digests = digests or {"init": weights_digest(model.state_dict()), "init_config": config_digest(model.config)}
     return model, recipe.starting_from(digests)
 
@@ -53,11 +52,6 @@ def _pretrained(recipe: StudentRecipe, source: str, tokenizer: Any, head: Head, 
         check_within(recipe.config.init_layers, layers, source, depth_of(config))
     if depth_of(config) < recipe.depth:
         raise BadModel(f"{source} has only {depth_of(config)} layers. Try --student-layers {depth_of(config)}")
-    if not same_tokens(load_tokenizer(name), tokenizer):
-        raise BadModel(
-            f"{source} has another tokenizer than the teacher, so its tokens mean something else. "
-            "Start from a checkpoint with the teacher's tokenizer"
-        )
     _check_width(recipe, source, config.hidden_size, teacher_width)
     model = load_classifier(name, head=head, layers=layers)
     check_vocabulary(init, tokenizer, model)

@@ -75,6 +75,10 @@ def resolve_layer_map(
         if by_hand:
             raise BadOption(f"--teacher-layers does not apply to --method {name}. Leave it out, or use pkd-skip")
         return method, ()
+    if not teacher_depth:
+        raise BadOption(
+            f"the targets of this cache were made elsewhere: it has no layers for {name} to match. Use --method kd"
+        )
     if student == 1:
         raise BadOption(f"a student of one layer does not have a layer for {name} to match. Use --method kd")
     if student > teacher_depth:

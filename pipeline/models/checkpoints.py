@@ -95,6 +95,13 @@ def load_config(name: str, revision: str | None = None) -> Any:
     return config
 
 
+def load_skeleton(name: str) -> nn.Module:
+    """Return the model of a checkpoint without values, for its sizes: no weights are read. Raises `BadModel`."""
+    config = load_config(name)
+    with _loading(name), torch.device("meta"):
+        return build_classifier(config)
+
+
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
     """Return the fast tokenizer of a checkpoint. Raises `BadModel` where `check_tokenizer` does."""
     transformers = _quiet()

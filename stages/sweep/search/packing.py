@@ -39,7 +39,7 @@ def pack_size(value: str, trial: Trial, trials: Trials, measure: bool = True) ->
         raise BadOption(f"--pack takes a number from 1, or auto, not {value}. Try --pack auto")
     if not measure:
         return 1
-    seconds = _measured(trials.cache(trial.config.cache), trial.config)
+    seconds = _measured(trials.tokenized(trial.config), trial.config)
     best = 1
     for size in seconds:
         if seconds[size] < GAIN * seconds[best]:
@@ -79,7 +79,7 @@ def measure_pack(
     """
     recipe = resolve_recipe(config, cache.manifest)
     split = training_split(cache, recipe.objective)
-    accelerator, pad_id = make_accelerator(recipe.precision), cache.manifest.model.pad_id
+    accelerator, pad_id = make_accelerator(recipe.precision), cache.tokens.pad_id
     device = accelerator.device.type
 
     def learner() -> EncoderLearner:
