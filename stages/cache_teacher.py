@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.cache.earlier_version import in_version_of
 from pipeline.cache.format.identity import CacheIdentity
 from pipeline.cache.format.manifest import (
     FORMAT_VERSION,
@@ -100,6 +101,7 @@ class Job:
             name: SplitRecord(
                 split.labelled,
                 tuple(record for (split_name, _), record in sorted(records.items()) if split_name == name),
+                int(self.manifest.kind.has_label(split.labels).sum()) if split.labelled else 0,
             )
             for name, split in self.splits.items()
         }
@@ -131,14 +133,18 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     check_tokenizer_saves(teacher.name, teacher.tokenizer, teacher.model.config)
     splits = {
         split: tokenize(
-            split, part.relabelled(rows.task.labels, teacher.task.labels), teacher.tokenizer, config.max_length
+            split,
+            part.relabelled(rows.task.labels, teacher.task.labels),
+            teacher.tokenizer,
+            config.max_length,
+            texts=not config.no_text,
         )
         for split, part in rows.splits.items()
     }
     for line in differences(teacher.name, config, splits):
         note(f"warning: {line}")
-    manifest = _manifest(config, teacher, made_by, splits)
     out = Path(config.cache or f"data/{teacher.task.name}")
+    manifest, splits = in_version_of(out, _manifest(config, teacher, made_by, splits), splits)
     writer = CacheWriter(out, manifest.fields, config.format)
     if (finished := writer.finished()) is not None:
         _check_judge(out, finished, manifest)
@@ -146,6 +152,11 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         return _result(out, finished, started)
     job = Job(config, writer, manifest, teacher, splits, make_accelerator(manifest.fields.compute), nodes)
     _preflight(job)
+    if config.no_text:
+        note(
+            f"{out} will not have the texts: a student of another tokenizer than the teacher's cannot be trained from "
+            "it, and cache export cannot write texts"
+        )
     public_config = shareable(config)
     made = {
         "command": command_line("cache-teacher", public_config),
@@ -264,6 +275,7 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, made_by: str, splits
         batching=BATCHING,
         sequences=task.kind.sequences(task.num_logits),
         kind=task.kind.name,
+        texts=0 if config.no_text else len(task.text_columns),
     )
     record = ModelRecord(
         type=model.config.model_type,
@@ -274,9 +286,9 @@ def _manifest(config: CacheTeacherConfig, teacher: Teacher, made_by: str, splits
         token_types=segment_rows(model) if SEGMENTS in tokenizer.model_input_names else 0,
         vocabulary=model.config.vocab_size,
     )
-    return Manifest(
-        identity, config.format, TaskRecord(task.name, task.labels, task.metrics, task.kind.settings), record
-    )
+    columns = () if config.no_text else task.text_columns
+    task_record = TaskRecord(task.name, task.labels, task.metrics, task.kind.settings, columns)
+    return Manifest(identity, config.format, task_record, record)
 
 
 def _compute(job: Job, selection: str | None) -> tuple[Records, dict[str, float]]:

@@ -31,7 +31,7 @@ class BackgroundCheck:
     ):
         self.verified = verified
         self.work = [
-            (shard, [*dict.fromkeys([*ROW_COLUMNS, *names])])
+            (shard, [*dict.fromkeys([*filter(shard.types.__contains__, ROW_COLUMNS), *names])])
             for split, names in columns.items()
             for shard in splits[split].shards
             if isinstance(shard, Shard)

@@ -8,8 +8,8 @@ import numpy as np
 from pipeline.cache.format.manifest import MANIFEST, TEACHER, Manifest
 from pipeline.cache.reader import schema_problems
 from pipeline.cache.shard_sources import LocalSource
-from pipeline.cache.shards import Shard
-from pipeline.data.splits import rows_digest
+from pipeline.cache.shards import Shard, open_split
+from pipeline.data.splits import Split, rows_digest
 from pipeline.errors import OTHER_BYTES, DamagedFile
 from pipeline.system.digests import intact
 from pipeline.system.lease import PARTIAL
@@ -30,7 +30,17 @@ def damaged_files(directory: Path, manifest: Manifest, advance: Callable[[int], 
                 if reason:
                     reasons[shard.file] = reason
             advance(shard.bytes - shard.bytes // 2)
+        if not any(shard.file in reasons for shard in split.shards):
+            _check_labelled_examples(directory, manifest, name, open_split(source, manifest, name))
     return {file: reasons[file] for file in manifest.files() if file in reasons}
+
+
+def _check_labelled_examples(directory: Path, manifest: Manifest, name: str, split: Split) -> None:
+    """Raise `DamagedFile` unless as many rows of an intact split have a label as the manifest says."""
+    counted, said = int(manifest.kind.has_label(split.labels).sum()), manifest.splits[name].labelled_examples
+    if manifest.fields.format > 2 and counted != said:
+        reason = f"it says that {said} examples of split {name} have a label, and {counted} have one"
+        raise DamagedFile(directory / MANIFEST, reason, directory)
 
 
 def shard_damage(shard: Shard) -> str | None:
@@ -42,8 +52,8 @@ def shard_damage(shard: Shard) -> str | None:
             return f"its rows are not those that the identity has for split {shard.split}"
         for name in shard:
             column = shard[name]
-            if isinstance(column, np.ndarray) and column.dtype.kind == "f" and not np.isfinite(column).all():
-                rows = np.isfinite(column.reshape(len(column), -1)).all(axis=1)
+            if shard.types[name].target and not np.isfinite(column).all():  # type: ignore[arg-type]
+                rows = np.isfinite(np.asarray(column).reshape(len(column), -1)).all(axis=1)
                 return f"{name} is not finite for example {shard.first_id + int(rows.argmin())}"
     except DamagedFile as problem:
         return problem.reason

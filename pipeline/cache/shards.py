@@ -8,7 +8,8 @@ import numpy as np
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.shard_sources import Source
 from pipeline.data.ragged import Column, Ragged
-from pipeline.data.splits import SEQUENCE_LENGTHS, Split, row_hashes
+from pipeline.data.splits import ROW_HASH_BYTES, SEQUENCE_LENGTHS, Split, row_hashes
+from pipeline.data.texts import check_texts, text_hashes
 from pipeline.errors import BadCache
 from pipeline.system.cpu import memory_bytes
 from pipeline.system.digests import bytes_digest
@@ -18,7 +19,7 @@ class Shard(Mapping[str, Column]):
     """The columns of one shard as views of its bytes. A column is checked when it is first used.
 
     Getting one raises `BadCache` for impossible values: token ids outside the vocabulary, labels outside the classes,
-    example ids that do not continue those of the shard before, empty rows.
+    example ids that do not continue those of the shard before, rows without tokens, texts that are not UTF-8.
     """
 
     def __init__(self, source: Source, manifest: Manifest, split: str, index: int):
@@ -90,8 +91,9 @@ class Shard(Mapping[str, Column]):
             if not np.array_equal(column, np.arange(self.first_id, self.first_id + self.record.rows)):  # type: ignore[arg-type]
                 raise ValueError("its example ids do not count on from the shard before it")
         elif name == "label":
-            labelled = self.manifest.splits[self.split].labelled
-            self.manifest.kind.check_labels(column, model.classes, labelled)  # type: ignore[arg-type]
+            self._check_labels(column)  # type: ignore[arg-type]
+        elif self.types[name].text:
+            check_texts(name, column)  # type: ignore[arg-type]
         elif name == "input_ids":
             _within("input_ids", column.values, 0, model.vocabulary)  # type: ignore[union-attr]
             longest = np.diff(column.offsets).max()  # type: ignore[union-attr]
@@ -108,32 +110,53 @@ class Shard(Mapping[str, Column]):
             if not np.array_equal(column.offsets, self["input_ids"].offsets):  # type: ignore[union-attr]
                 raise ValueError("the ragged columns differ in the lengths of their rows")
 
+    def _check_labels(self, labels: np.ndarray) -> None:
+        split, kind, classes = self.manifest.splits[self.split], self.manifest.kind, self.manifest.model.classes
+        if split.labelled_examples == split.examples:
+            kind.check_labels(labels, classes, True)
+            return
+        present = kind.has_label(labels)
+        missing = labels[~present]
+        kind.check_labels(labels[present], classes, split.labelled)
+        if not np.array_equal(missing, kind.without_labels(len(missing), classes), equal_nan=True):
+            raise ValueError(f"label holds {missing.min()}, which is neither a label nor the mark of a missing one")
+
     def damaged_parts(self) -> list[str]:
         """Return the parts whose bytes differ from the manifest. Raises `BadCache` where the file cannot be read."""
         parts = self.record.parts.items()
         return [part for part, extent in parts if bytes_digest(self.source.part(self.record, part)) != extent.sha256]
 
     def what_differs(self) -> str | None:
-        """Return the differences from the manifest as text (damaged parts, first row with other tokens), or None."""
+        """Return the differences from the manifest as text (damaged parts, first row of another hash), or None."""
         damaged = self.damaged_parts()
         differences = [f"the bytes of {', '.join(damaged)} are not those of the manifest"] if damaged else []
-        try:
-            example = self.row_of_other_tokens()
-        except BadCache:  # bytes that cannot be tokens
-            example = None
-        if example is not None:
-            differences.append(f"the tokens of example {example} have another row_hash")
+        keys = {"tokens": "row_hash" if self.manifest.has_teacher else None, "texts": self.manifest.text_key}
+        for content, column in keys.items():
+            try:
+                example = self._row_of_another_hash(content, column) if column else None
+            except BadCache:  # bytes that cannot be tokens or texts
+                example = None
+            if example is not None:
+                differences.append(f"the {content} of example {example} have another {column}")
         return "; ".join(differences) or None
 
-    def row_of_other_tokens(self) -> int | None:
-        """Return the id of the first example whose tokens do not have its stored row hash; None if all have."""
-        tokens, hashes = self._view("input_ids"), self._view("row_hash")
+    def _row_of_another_hash(self, content: str, column: str) -> int | None:
+        """Return the id of the first example whose tokens or texts do not have their stored hash; None if all have."""
+        hashes = np.asarray(self._view(column))
+        computed = self._token_hashes() if content == "tokens" else text_hashes(self._texts())
+        other = (computed != hashes).any(axis=1)
+        return self.first_id + int(other.argmax()) if other.any() else None
+
+    def _texts(self) -> list[Ragged]:
+        return [self._view(name) for name in self.manifest.text_names]  # type: ignore[misc]
+
+    def _token_hashes(self) -> np.ndarray:
+        """Return the hash of the tokens of every example, uint8 [rows, 16]."""
+        tokens = self._view("input_ids")
         lengths = self._view(SEQUENCE_LENGTHS) if SEQUENCE_LENGTHS in self else None
-        assert isinstance(tokens, Ragged) and isinstance(hashes, np.ndarray) and not isinstance(lengths, Ragged)
-        for row, row_hash in enumerate(row_hashes(tokens, lengths)):
-            if row_hash != hashes[row].tobytes():
-                return self.first_id + row
-        return None
+        assert isinstance(tokens, Ragged) and not isinstance(lengths, Ragged)
+        hashes = b"".join(row_hashes(tokens, lengths))
+        return np.frombuffer(hashes, np.uint8).reshape(-1, ROW_HASH_BYTES)
 
 
 def open_split(source: Source, manifest: Manifest, name: str) -> Split:

@@ -54,6 +54,10 @@ class OwnTokens:
         """What a run needs to record, beside the tokenizer, to make these tokens again."""
         return {"max_length": self.max_length}
 
+    def longest(self, splits: Mapping[str, Split]) -> int:
+        """Return the number of tokens of the longest sequence, which are not read for it: texts are cut there."""
+        return self.max_length
+
     def save(self, target: Path, segments: bool = True) -> None:
         """Write the tokenizer into the directory of a student."""
         self.tokenizer.save_pretrained(target)
@@ -65,6 +69,7 @@ class RetokenizedShard(Mapping[str, Column]):
     def __init__(self, shard: Shard, tokens: Columns):
         self.shard, self.tokens = shard, {name: tokens[name] for name in TOKEN_COLUMNS if name in tokens}
         key = shard.manifest.text_key
+        assert key is not None
         for name, stored in (("example_id", "example_id"), (TEXT_HASH, key)):
             if not np.array_equal(tokens[name], shard[stored]):  # type: ignore[arg-type]
                 raise shard.source.damaged(shard.record, f"its {stored} is not that of the tokens made of its texts")

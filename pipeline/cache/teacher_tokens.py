@@ -1,11 +1,13 @@
 """The tokenizer of the teacher inside a cache, with which the tokens of the cache were made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.teacher_files import copy_tokenizer
+from pipeline.data.splits import Split
 from pipeline.models.checkpoints import load_tokenizer
 
 
@@ -36,6 +38,10 @@ class TeacherTokens:
     def as_json(self) -> dict[str, int]:
         """What a run needs to record to make these tokens again: nothing, they are in the cache."""
         return {}
+
+    def longest(self, splits: Mapping[str, Split]) -> int:
+        """Return the number of tokens of the longest sequence in these splits of the cache."""
+        return max(int(split.lengths.max(initial=0)) for split in splits.values())
 
     def save(self, target: Path, segments: bool = True) -> None:
         """Copy the tokenizer's files into the directory of a student; see `copy_tokenizer`."""

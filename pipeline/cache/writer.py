@@ -26,6 +26,22 @@ from pipeline.system.files import is_temporary, read_json, remove, write_directo
 from pipeline.system.lease import PARTIAL, Lease, directory_lease
 from pipeline.system.system_errors import raise_if_of_system, reason_of
 
+STARTED = f"{PARTIAL}/identity.json"  # the identity of an unfinished cache
+
+
+def fields_in(directory: Path) -> Mapping[str, Any] | None:
+    """Return the fields of the cache in a directory, finished or not; None if they cannot be read.
+
+    Raises `BadCache` for a finished cache whose manifest is damaged.
+    """
+    if (directory / MANIFEST).is_file():
+        return read_manifest(directory).fields.as_json()
+    try:
+        fields = read_json(directory / STARTED)["fields"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
 
 class CacheWriter:
     """The writer of one cache. A directory that holds another identity is refused.
@@ -51,7 +67,7 @@ class CacheWriter:
 
     @property
     def _started(self) -> Path:
-        return self.directory / PARTIAL / "identity.json"
+        return self.directory / STARTED
 
     def finished(self) -> Manifest | None:
         """Return the manifest if the directory already is this cache, complete; None if there is work to do.

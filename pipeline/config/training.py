@@ -66,6 +66,12 @@ class CacheTeacherConfig(RowsConfig):
     dtype: str = option(
         "float16", help="stored type of the [CLS] vectors", group="Cache", choices=("float16", "float32")
     )
+    no_text: bool = option(
+        False,
+        help="leave the texts of the rows out: students then need the teacher's tokenizer",
+        group="Cache",
+        omit_default=True,
+    )
     precision: str = precision_option()
     shard_rows: int = option(16384, help="examples per shard", group="Cache", low=1)
     label_map: str | None = option(

@@ -18,6 +18,7 @@ from pipeline.data.tasks import DEV, role_of
 from pipeline.errors import BadCache, shell_line
 
 ROW_HASH_BYTES = 16
+TEXT_HASH = "text_hash"  # column of the hashes of the texts, where they are kept beside the tokens
 SEQUENCE_LENGTHS = "sequence_lengths"  # column of examples that are several sequences, as a question with its choices
 
 
@@ -247,10 +248,14 @@ def slice_examples(split: Split, start: int, stop: int) -> dict[str, Column]:
 
 
 def rows_digest(columns: Columns) -> str:
-    """Return the SHA-256 over the example ids, row hashes and labels of a shard: what its targets belong to."""
+    """Return the SHA-256 over what the targets of a shard belong to: its example ids, row hashes and labels.
+
+    The hashes of the texts come before the labels where the texts are kept beside the tokens.
+    """
     digest = hashlib.sha256()
-    for name, dtype in (("example_id", "<i8"), ("row_hash", "|u1"), ("label", "<f8")):
-        digest.update(np.ascontiguousarray(columns[name], dtype).tobytes())
+    for name, dtype in (("example_id", "<i8"), ("row_hash", "|u1"), (TEXT_HASH, "|u1"), ("label", "<f8")):
+        if name in columns or name != TEXT_HASH:
+            digest.update(np.ascontiguousarray(columns[name], dtype).tobytes())
     return digest.hexdigest()
 
 

@@ -8,14 +8,15 @@ from pipeline.data.choices import ChoiceRows
 from pipeline.data.ragged import Column, Ragged
 from pipeline.data.rows import SplitRows
 from pipeline.data.splits import ROW_HASH_BYTES, SEQUENCE_LENGTHS, Split, row_hashes
+from pipeline.data.texts import text_columns
 from pipeline.system.progress import bar
 
 TOKENIZE_ROWS = 1000
 LONG_SPLIT = 20_000  # examples from which tokenising takes long enough for a bar
 
 
-def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int) -> Split:
-    """Return a split of one shard in memory, of at most `max_length` tokens per sequence.
+def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int, texts: bool = False) -> Split:
+    """Return a split of one shard in memory, of at most `max_length` tokens per sequence; with its `texts` too.
 
     Pairs are cut, longest text first; of a question with its choices, the first text alone. Raises `BadRows` for a
     question that does not leave it any room.
@@ -51,6 +52,8 @@ def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int) -> Spl
         shard["token_type_ids"] = Ragged(Ragged.joined(types).values, offsets)
     if lengths is not None:
         shard[SEQUENCE_LENGTHS] = lengths
+    if texts:
+        shard |= text_columns(rows.texts, rows.choices if isinstance(rows, ChoiceRows) else ())
     return Split(name, [shard], rows.labelled)
 
 

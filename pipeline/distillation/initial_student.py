@@ -76,7 +76,7 @@ def _check_width(recipe: StudentRecipe, source: str, width: int, teacher_width: 
 
 def _check_positions(cache: Cache, source: str, model: Any) -> None:
     """Raise `BadModel` if a row of the cache is longer than the model has positions for."""
-    longest, limit = max(int(split.lengths.max(initial=0)) for split in cache.splits.values()), position_limit(model)
+    longest, limit = cache.tokens.longest(cache.splits), position_limit(model)
     if longest > limit:
         raise BadModel(
             f"{source} has positions for {limit} tokens, and the longest row of the cache has {longest}. Name "

@@ -28,10 +28,13 @@ def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence
     fixed = sum(kind.bytes(1) for kind in manifest.column_types().values() if kind.width is not None)
     token = 5 if manifest.model.token_types else 4
     ragged = 2 if manifest.model.token_types else 1
-    total = 0
+    texts, total = manifest.text_names, 0
     for name, _, start, stop in work:
         tokens = int(splits[name].tokens[start:stop].sum())
-        total += (stop - start) * (fixed + 8 * ragged) + tokens * token + SHARD_OVERHEAD
+        total += (stop - start) * (fixed + 8 * (ragged + len(texts))) + tokens * token + SHARD_OVERHEAD
+        for text in texts:
+            first, last = splits[name].shards[0][text].offsets[[start, stop]].tolist()  # type: ignore[union-attr]
+            total += last - first
     return total
 
 

@@ -102,6 +102,8 @@ class Repair:
         except BadCache:  # missing, or of another size
             damaged = set(shard.types)
         rows = [name for name, kind in shard.types.items() if not kind.target]
+        if not self.manifest.has_teacher:
+            raise BadCache("its targets were made elsewhere: name another copy with --from DIR or URL")
         if damaged.intersection(rows):
             damaged.update(rows)
         for name in shard:
@@ -146,7 +148,8 @@ class Repair:
         splits = {}
         for name, part in rows.splits.items():
             relabelled = part.relabelled(rows.task.labels, self.manifest.task.labels)
-            splits[name] = tokenize(name, relabelled, tokenizer, int(self.manifest.fields.max_length))
+            fields = self.manifest.fields
+            splits[name] = tokenize(name, relabelled, tokenizer, fields.max_length, fields.texts > 0)
         for name, expected in self.manifest.fields.splits.items():
             if name not in splits or split_digest(splits[name], int(self.manifest.fields.shard_rows)) != expected:
                 raise BadRows(

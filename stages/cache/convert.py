@@ -66,7 +66,8 @@ def run(config: CacheConvertConfig) -> ConvertResult:
         note(f"{out} is already this cache, complete")
         return _result(out, finished, source, started)
     check_space(out, _bytes_needed(writer, source.manifest, manifest), "OUT")
-    source.check_teacher(first_layers(manifest.model.depth))
+    if manifest.has_teacher:
+        source.check_teacher(first_layers(manifest.model.depth))
     writer.start()
     try:
         if (finished := writer.finished()) is not None:  # another process finished it since the first check
@@ -94,6 +95,10 @@ def _manifest(config: CacheConvertConfig, source: Cache) -> Manifest:
             "Run cache-teacher with --dtype float32"
         )
     layers = manifest.layers
+    if config.layers is not None and not manifest.has_teacher:
+        raise BadOption(
+            f"{source.location} does not have any layers: its targets were made elsewhere. Leave --layers out"
+        )
     if config.layers is not None:
         layers = parse_layers("--layers", config.layers, manifest.model.depth)
         if missing := [layer for layer in layers if layer not in manifest.layers]:
@@ -126,7 +131,9 @@ def _bytes_needed(writer: CacheWriter, source: Manifest, target: Manifest) -> in
 
 
 def _teacher(writer: CacheWriter, source: Cache) -> Mapping[str, Any]:
-    """Copy teacher/ and compare the copies with the source's digests."""
+    """Copy teacher/, where there is one, and compare the copies with the source's digests."""
+    if not source.manifest.has_teacher:
+        return {}
 
     def copy(directory: Path) -> None:
         for name in source.manifest.teacher_files:
@@ -153,7 +160,7 @@ def _splits(writer: CacheWriter, source: Cache, manifest: Manifest) -> dict[str,
                     record = writer.write_shard(name, index, _columns(shard, types), types)
                 records.append(record)
                 moved.update(record.rows)
-            splits[name] = SplitRecord(split.labelled, tuple(records))
+            splits[name] = replace(source.manifest.splits[name], shards=tuple(records))
     return splits
 
 

@@ -29,7 +29,7 @@ class NumbersDiff:
 
 @dataclass(frozen=True)
 class SplitDiff:
-    """Row counts by example id: `same` have the same tokens and label; `differ` do not, or are in one cache only."""
+    """Row counts by example id: `same` have the same tokens, texts and label; `differ` do not, or are in one cache."""
 
     a: int
     b: int
@@ -126,15 +126,17 @@ def _compare(a: Cache, b: Cache, columns: list[str]) -> dict[str, SplitDiff]:
 def _split(a: Cache, b: Cache, ours: Split, theirs: Split, columns: list[str], advance: Any) -> SplitDiff:
     """Compare one split in chunks of rows. Raises `BadCache` for targets that are not finite."""
     order, same, joined = _label_order(a, b), 0, 0
+    keys = _input_keys(a, b)
     equal, largest, total = (dict.fromkeys(columns, 0.0) for _ in range(3))
     both = min(len(ours), len(theirs))
     for start in range(0, both, CHUNK_ROWS):
         ids = np.arange(start, min(start + CHUNK_ROWS, both))
-        tokens = (ours.gather("row_hash", ids) == theirs.gather("row_hash", ids)).all(axis=1)
+        inputs = (ours.gather(keys[0], ids) == theirs.gather(keys[1], ids)).all(axis=1)
+        texts = _same_texts(a, b, ours, theirs, ids)
         labels = ours.gather("label", ids), theirs.gather("label", ids)
-        same += int((tokens & _same_labels(*labels, order)).sum())
+        same += int((inputs & texts & _same_labels(*labels, order)).sum())
         advance(len(ids))
-        ids = ids[tokens]
+        ids = ids[inputs]
         joined += len(ids)
         for column in columns if len(ids) else []:
             distance = _distance(ours, theirs, column, ids, order)
@@ -153,6 +155,22 @@ def _split(a: Cache, b: Cache, ours: Split, theirs: Split, columns: list[str], a
     return SplitDiff(len(ours), len(theirs), same, max(len(ours), len(theirs)) - same, numbers)
 
 
+def _input_keys(a: Cache, b: Cache) -> tuple[str, str]:
+    """Return the columns of A and B that identify the input of a teacher: tokens, or texts where one has no tokens."""
+    keys = a.manifest.text_key, b.manifest.text_key
+    if a.manifest.has_teacher == b.manifest.has_teacher or None in keys:
+        return "row_hash", "row_hash"
+    return keys  # type: ignore[return-value]
+
+
+def _same_texts(a: Cache, b: Cache, ours: Split, theirs: Split, ids: np.ndarray) -> np.ndarray:
+    """Compare the texts of rows, bool [n]; all are the same where one of the caches does not keep them."""
+    keys = a.manifest.text_key, b.manifest.text_key
+    if None in keys:
+        return np.ones(len(ids), bool)
+    return (ours.gather(keys[0], ids) == theirs.gather(keys[1], ids)).all(axis=1)  # type: ignore[arg-type]
+
+
 def _distance(ours: Split, theirs: Split, column: str, ids: np.ndarray, order: np.ndarray | None) -> np.ndarray:
     """Return |a − b| of a column, float64 [rows, width]."""
     a, b = (split.gather(column, ids).astype(np.float64) for split in (ours, theirs))
@@ -164,7 +182,7 @@ def _same_labels(ours: np.ndarray, theirs: np.ndarray, order: np.ndarray | None)
     if order is None:
         return np.zeros(len(ours), bool)
     if ours.dtype.kind == "f":
-        return ours == theirs
+        return (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     return np.where(ours < 0, -1, order[ours]) == theirs
 
 

@@ -14,6 +14,7 @@ from pipeline.config.cache import CacheInfoConfig
 from pipeline.data.splits import SEQUENCE_LENGTHS, Split, selection_split
 from pipeline.data.task_kinds import TaskKind
 from pipeline.data.tasks import TRAIN
+from pipeline.data.texts import is_text
 from pipeline.data.training_set import has_label
 from pipeline.distillation.layer_probes import chunks, probe, probe_rows, variation
 from pipeline.errors import BadCache
@@ -93,7 +94,7 @@ def run(config: CacheInfoConfig) -> InfoResult:
 
 
 def _result(location: str, manifest: Manifest, layers: list[LayerInfo], compared: Compared | None) -> InfoResult:
-    teacher = manifest.made.get("teacher")
+    teacher = manifest.fields.teacher_name or manifest.made.get("teacher")
     return InfoResult(
         "cache info",
         location,
@@ -106,7 +107,12 @@ def _result(location: str, manifest: Manifest, layers: list[LayerInfo], compared
         dict(manifest.teacher_metrics),
         asdict(manifest.model),
         {
-            name: {"examples": split.examples, "labelled": split.labelled, "shards": len(split.shards)}
+            name: {
+                "examples": split.examples,
+                "labelled": split.labelled,
+                "labelled_examples": split.labelled_examples,
+                "shards": len(split.shards),
+            }
             for name, split in manifest.splits.items()
         },
         manifest.dtype,
@@ -161,31 +167,28 @@ def _compared(manifest: Manifest, dev: Split, examples: int) -> Compared:
 
 def _bytes(manifest: Manifest) -> dict[str, int]:
     """Return the bytes of each group of columns, of the containers around them, and of teacher/."""
-    groups = dict.fromkeys(["rows", "tokens", "logits", "[CLS]"], 0)
+    groups = dict.fromkeys(["rows", "tokens", "texts", "logits", "[CLS]"], 0)
     for _, shard in manifest.shards():
         for part, extent in shard.parts.items():
             name = part.partition("/")[0]
-            group = GROUPS.get(name, "rows")
+            group = "texts" if is_text(name) else GROUPS.get(name, "rows")
             groups["[CLS]" if name.startswith("cls_") else group] += extent.bytes
     groups["container"] = manifest.bytes - sum(groups.values())
     return groups | {"teacher": sum(record.bytes for record in manifest.teacher_files.values())}
 
 
 def _print(result: InfoResult, kind: TaskKind) -> None:
-    splits = (
-        f"{name} {split['examples']:,}{'' if split['labelled'] else ' (no labels)'}"
-        for name, split in result.splits.items()
-    )
+    splits = (f"{name} {split['examples']:,}{_unlabelled(split)}" for name, split in result.splits.items())
     model = result.model
     facts = {
         "identity": result.identity,
         "content": result.content,
         "task": f"{result.task}, {kind.describe(result.labels or ())}",
         "metrics": ", ".join(result.metrics),
-        "teacher": f"{result.teacher or '–'} ({model['type']}, {model['depth']} layers of {model['hidden']})",
+        "teacher": f"{result.teacher or '–'} ({_teacher(model)})",
         "it reaches": _scores(result.teacher_metrics),
         "splits": ", ".join(splits),
-        "layers": f"{spans([layer.layer for layer in result.layers])}, in {result.dtype}, computed in {result.compute}",
+        "layers": _layers(result),
         "bytes": ", ".join(f"{name} {size(count)}" for name, count in result.bytes.items() if count),
         "container": result.container,
         "made by": result.made.get("command", "–"),
@@ -206,11 +209,29 @@ def _print(result: InfoResult, kind: TaskKind) -> None:
         print(_how_to_read(result.probes))
 
 
+def _unlabelled(split: Mapping[str, Any]) -> str:
+    if not split["labelled"]:
+        return " (no labels)"
+    return "" if split["labelled_examples"] == split["examples"] else f" ({split['labelled_examples']:,} with a label)"
+
+
 def _scores(metrics: Mapping[str, Mapping[str, float]]) -> str:
     return "; ".join(
         f"{split} " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
         for split, scores in metrics.items()
     )
+
+
+def _teacher(model: Mapping[str, Any]) -> str:
+    if not model["depth"]:
+        return "not in the cache: its targets were made elsewhere"
+    return f"{model['type']}, {model['depth']} layers of {model['hidden']}"
+
+
+def _layers(result: InfoResult) -> str:
+    if not result.model["depth"]:
+        return "none"
+    return f"{spans([layer.layer for layer in result.layers])}, in {result.dtype}, computed in {result.compute}"
 
 
 def _digits(value: float | None, digits: str) -> str:

@@ -107,6 +107,7 @@ def _refused(place: str, error: BadCache | OSError) -> Listed:
 
 def _complete(place: str, manifest: Manifest) -> Listed:
     teacher, environment = manifest.made.get("teacher"), manifest.made.get("environment")
+    teacher = manifest.fields.teacher_name or teacher
     time = environment.get("time") if isinstance(environment, dict) else None
     return Listed(
         place,

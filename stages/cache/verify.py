@@ -49,6 +49,8 @@ def run(config: CacheVerifyConfig) -> VerifyResult:
     if config.from_ and not config.repair:
         raise BadOption("--from names a copy to repair from: add --repair")
     manifest, manifest_too = _manifest(config, directory)
+    if config.sample and not manifest.has_teacher:
+        raise BadOption(f"{directory} does not have a teacher: its targets were made elsewhere. Leave --sample out")
     damaged = _damaged(config, directory, manifest, manifest_too)
     repaired = [MANIFEST] if manifest_too else []
     if damaged or manifest_too:

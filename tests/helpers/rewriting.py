@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cache.format.manifest import SplitRecord
 from pipeline.cache.open import open_cache
 from pipeline.cache.shard_writer import write_shard
 from pipeline.cache.writer import CacheWriter
@@ -37,7 +36,7 @@ def rewritten(source: Path, out: Path, change: Callable[[str, int, dict], None],
             change(name, index, columns)
             file = shard.record.file
             records.append(write_shard(out / file, file, manifest.container, columns, manifest.column_types()))
-        splits[name] = SplitRecord(split.labelled, tuple(records))
+        splits[name] = replace(manifest.splits[name], shards=tuple(records))
     digests = {name: "".join(record.rows_digest for record in split.shards) for name, split in splits.items()}
     fields = {n: hashlib.sha256(text.encode()).hexdigest() for n, text in digests.items()}
     shutil.copytree(source / "teacher", out / "teacher")

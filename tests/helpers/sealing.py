@@ -175,7 +175,9 @@ def seal_shard(cache: Path, file: str, moved: bool = True) -> None:
             held[part] = data[extent["offset"] : extent["offset"] + extent["bytes"]]
             extent["sha256"] = hashlib.sha256(held[part]).hexdigest()
         labels = np.frombuffer(held["label"][: len(held["label"]) // 8 * 8], "<i8").astype("<f8").tobytes()
-        shard["rows_digest"] = hashlib.sha256(held["example_id"] + held["row_hash"] + labels).hexdigest()
+        shard["rows_digest"] = hashlib.sha256(
+            held["example_id"] + held["row_hash"] + held.get("text_hash", b"") + labels
+        ).hexdigest()
         seal_splits(value)
 
     seal(cache, change)
@@ -189,4 +191,5 @@ def _types(value: Any) -> Any:
         layers=value["fields"]["layers"],
         hidden=value["model"]["hidden"],
         dtype=value["fields"]["dtype"],
+        texts=value["fields"].get("texts", 0),
     )

@@ -91,7 +91,8 @@ def test_digests_are_as_the_page_says(cache):
     for name, split in open_cache(cache).splits.items():
         records = manifest["splits"][name]["shards"]
         for record, columns in zip(records, split.shards, strict=True):
-            blocks = (columns["example_id"].astype("<i8"), columns["row_hash"], columns["label"].astype("<f8"))
+            hashes = (columns["row_hash"], columns["text_hash"])
+            blocks = (columns["example_id"].astype("<i8"), *hashes, columns["label"].astype("<f8"))
             assert record["rows_digest"] == digest(b"".join(block.tobytes() for block in blocks))
             file = (cache / record["file"]).read_bytes()
             assert (record["sha256"], record["bytes"]) == (digest(file), len(file))
@@ -111,6 +112,14 @@ def test_digests_are_as_the_page_says(cache):
     assert manifest["teacher_files"] == files
     text = (cache / "manifest.json").read_bytes()
     assert manifest["digest"] == digest(text[: text.rindex(b',\n "digest"')]) and text.endswith(b'"\n}\n')
+
+
+def test_text_hashes_are_as_the_page_says(cache):
+    shard = open_cache(cache).splits["test"].shards[0]
+    text = b"the film was very bad"
+    assert shard["text_1"][1].tobytes() == text
+    expected = hashlib.blake2b(len(text).to_bytes(8, "little") + text, digest_size=16).digest()
+    assert shard["text_hash"][1].tobytes() == expected
 
 
 def test_teacher_weights_are_found_and_digested_as_the_page_says(cache):

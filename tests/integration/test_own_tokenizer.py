@@ -1,17 +1,19 @@
 """Students with a tokenizer of their own: from the texts of a cache to a run, and what stands in the way."""
 
+import errno
 import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import transformers
 from safetensors.torch import load_file
 
+from pipeline.cache.format.containers import Container
 from pipeline.cache.open import open_cache
-from pipeline.cache.token_store import TokenStore
 from pipeline.config.training import CacheTeacherConfig, EvaluateConfig, TrainStudentConfig
 from pipeline.distillation.own_tokens import with_tokens_for
 from pipeline.errors import BadCache, BadOption, BadRows
@@ -45,9 +47,8 @@ def test_student_with_another_tokenizer_from_texts_to_an_evaluated_run(tiny, for
     assert len(list(store.glob("tokens/*/index.json"))) == 2  # of train and dev: the rest is not read
     measured = evaluate.run(EvaluateConfig(run=str(tmp_path / "run"), precision="float32"))
     assert measured.metrics == result.metrics and measured.agreement == result.agreement
-    assert "test" in evaluate.run(EvaluateConfig(run=str(tmp_path / "run"), split="train")).examples or True
-    plain = transformers.pipeline("text-classification", str(tmp_path / "run" / "model"))
-    assert plain("a good film")["label"] in ("neg", "pos") if isinstance(plain("a"), dict) else plain("a good film")
+    [label] = transformers.pipeline("text-classification", str(tmp_path / "run" / "model"))("a good film")
+    assert label["label"] in ("neg", "pos")
     saved = transformers.AutoTokenizer.from_pretrained(tmp_path / "run" / "model")
     assert saved.get_vocab() == own_tokenizer().get_vocab()
 
@@ -55,7 +56,7 @@ def test_student_with_another_tokenizer_from_texts_to_an_evaluated_run(tiny, for
 def test_tokens_are_joined_with_the_targets_by_id_and_text(tiny, foreign, store):
     cache = open_cache(tiny.arrow)
     own = with_tokens_for(TrainStudentConfig(cache=str(tiny.arrow), init=str(foreign)), cache)
-    rows = open(tiny.rows["train_file"]).read().splitlines()[1:]
+    rows = Path(tiny.rows["train_file"]).read_text().splitlines()[1:]
     split, original = own.splits["train"], cache.splits["train"]
     ids = np.array([250, 3, 64])
     tokens = split.rows(ids).ragged("input_ids")
@@ -68,7 +69,9 @@ def test_tokens_are_joined_with_the_targets_by_id_and_text(tiny, foreign, store)
 
 
 def test_packed_and_resumed_students_are_those_trained_alone(tiny, foreign, store, tmp_path):
-    wide = save_foreign_encoder(tmp_path / "wide", hidden_size=48, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    wide = save_foreign_encoder(
+        tmp_path / "wide", hidden_size=48, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
     configs = [config(tiny, wide, tmp_path / f"pack-{seed}", seed=seed, project=True, resume=True) for seed in (1, 2)]
     advance_pack(configs, until=4)
     packed = advance_pack(configs)
@@ -91,7 +94,9 @@ def test_damaged_and_missing_tokens_are_made_again(tiny, foreign, store, tmp_pat
 
 
 def test_store_that_is_too_small_or_a_file(tiny, foreign, store, tmp_path):
-    with pytest.raises(BadOption, match=r"^the tokens of this student take [\d,]+ bytes, and --store-bytes is 1,000\. Raise"):
+    with pytest.raises(
+        BadOption, match=r"^the tokens of this student take [\d,]+ bytes, and --store-bytes is 1,000\. Raise"
+    ):
         train_student.run(config(tiny, foreign, tmp_path / "run", store_bytes=1000))
     assert not list(store.glob("tokens/*")) and not (tmp_path / "run").exists()
     (tmp_path / "file").touch()
@@ -100,10 +105,10 @@ def test_store_that_is_too_small_or_a_file(tiny, foreign, store, tmp_path):
 
 
 def test_store_on_a_full_disk(tiny, foreign, store, tmp_path, monkeypatch):
-    def full(path, columns):
-        raise OSError(28, os.strerror(28), str(path))
+    def full(self, path, columns):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr("pipeline.cache.token_store.ARROW", replace(TokenStoreArrow(), write=full))
+    monkeypatch.setattr(Container, "write", full)
     with pytest.raises(BadOption) as error:
         train_student.run(config(tiny, foreign, tmp_path / "run"))
     assert str(error.value) == (
@@ -117,7 +122,9 @@ def test_texts_of_which_the_tokenizer_makes_nothing(tiny, store, tmp_path):
     encoder = save_foreign_encoder(tmp_path / "narrow", words=WORDS[:1])
     with pytest.raises(BadRows) as error:
         train_student.run(config(tiny, encoder, tmp_path / "run"))
-    assert str(error.value).startswith(f"{tiny.arrow}, split train: the tokenizer of the student makes nothing of the text")
+    assert str(error.value).startswith(
+        f"{tiny.arrow}, split train: the tokenizer of the student makes nothing of the text"
+    )
     assert "alone. Start from another checkpoint with --init, or remove these rows" in str(error.value)
     assert not (tmp_path / "run").exists() and not list(store.glob("tokens/*"))
 
@@ -129,8 +136,8 @@ def test_cache_without_texts(tiny, foreign, tmp_path):
     with pytest.raises(BadCache) as error:
         train_student.run(replace(config(tiny, foreign, tmp_path / "run"), cache=str(tmp_path / "cache")))
     assert str(error.value) == (
-        f"{tmp_path / 'cache'} does not keep the texts, which a student with another tokenizer than the teacher's reads. "
-        "Start from a checkpoint with the teacher's tokenizer, or make a cache with texts: python cli.py cache-teacher "
+        f"{tmp_path / 'cache'} does not keep the texts, which a student with another tokenizer than the teacher's "
+        "reads. Start from a checkpoint with the teacher's tokenizer, or make a cache with texts: python cli.py cache-teacher "
         "--cache DIR"
     )
 

@@ -25,7 +25,7 @@ _MAGIC, _CONTINUATION = b"ARROW1", b"\xff\xff\xff\xff"
 
 def write(path: Path, columns: Mapping[str, Column]) -> None:
     """Write columns as an Arrow file of one record batch. Raises OSError."""
-    arrays = [_to_arrow(name, column) for name, column in columns.items()]
+    arrays = [_to_arrow(column) for column in columns.values()]
     batch = pa.record_batch(arrays, names=list(columns))
     with pa.OSFile(os.fsencode(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -163,12 +163,12 @@ def _arrays(column_type: ColumnType, rows: int) -> list[tuple[str, int | None]]:
     """Return (part in the array's buffer, length) of each Arrow array of a column, in order; "" for no buffer."""
     if column_type.width is None:
         return [("offsets", rows), ("values", None)]
-    if column_type.width == 0 or column_type == _ROW_HASH:
+    if column_type.width == 0 or column_type == _HASH:
         return [("fixed", rows)]
     return [("", rows), ("fixed", rows * column_type.width)]
 
 
-_ROW_HASH = ColumnType("uint8", ROW_HASH_BYTES)  # fixed-size binary: one buffer, no child
+_HASH = ColumnType("uint8", ROW_HASH_BYTES)  # fixed-size binary: one buffer, no child
 
 
 def _schema(types: Mapping[str, ColumnType]) -> pa.Schema:
@@ -177,7 +177,7 @@ def _schema(types: Mapping[str, ColumnType]) -> pa.Schema:
         values = pa.from_numpy_dtype(np.dtype(column_type.dtype))
         if column_type.width is None:
             values = pa.large_list(values)
-        elif column_type == _ROW_HASH:
+        elif column_type == _HASH:
             values = pa.binary(ROW_HASH_BYTES)
         elif column_type.width:
             values = pa.list_(values, column_type.width)
@@ -185,11 +185,11 @@ def _schema(types: Mapping[str, ColumnType]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _to_arrow(name: str, column: Column) -> pa.Array:
+def _to_arrow(column: Column) -> pa.Array:
     if isinstance(column, Ragged):
         return pa.LargeListArray.from_arrays(pa.array(column.offsets), pa.array(column.values))
     column = np.ascontiguousarray(column)
-    if name == "row_hash":
+    if column.dtype == np.uint8:
         buffers = [None, pa.py_buffer(column.tobytes())]
         return pa.FixedSizeBinaryArray.from_buffers(pa.binary(column.shape[1]), len(column), buffers)
     if column.ndim == 1:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.data.ragged import Column, Ragged
-from pipeline.data.splits import ROW_HASH_BYTES, SEQUENCE_LENGTHS
+from pipeline.data.splits import ROW_HASH_BYTES, SEQUENCE_LENGTHS, TEXT_HASH
+from pipeline.data.texts import text_names
 
 LOGITS = "logits"
-ROW_COLUMNS = ("example_id", "row_hash", "label")  # what the targets of a row belong to
+ROW_COLUMNS = ("example_id", "row_hash", TEXT_HASH, "label")  # what the targets of a row belong to
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ColumnType:
     dtype: str
     width: int | None = 0
     target: bool = False  # made by the teacher; the other columns are known before it has run
+    text: bool = False  # bytes of UTF-8; a row may be empty, and is as long as it is
 
     def parts(self, name: str) -> tuple[str, ...]:
         """Return the names of the parts that the column called `name` is stored as."""
@@ -53,17 +55,17 @@ class ColumnType:
         if isinstance(column, Ragged):
             offsets, values = column.offsets, column.values
             typed = values.dtype == self.dtype and offsets.dtype == np.int64 and values.ndim == offsets.ndim == 1
-            if self.width is not None or not typed or not _sound(offsets, rows, len(values)):
+            if self.width is not None or not typed or not self._sound(offsets, rows, len(values)):
                 raise ValueError(f"column {name} is not a sound ragged column of {rows} rows of {self.dtype}")
             return
         shape = (rows,) if self.width == 0 else (rows, self.width)
         if column.dtype != self.dtype or column.shape != shape:
             raise ValueError(f"column {name} is {column.dtype}{list(column.shape)}, not {self.dtype}{list(shape)}")
 
-
-def _sound(offsets: np.ndarray, rows: int, values: int) -> bool:
-    ends = len(offsets) == rows + 1 and offsets[0] == 0 and offsets[-1] == values
-    return bool(ends and (offsets[1:] > offsets[:-1]).all())
+    def _sound(self, offsets: np.ndarray, rows: int, values: int) -> bool:
+        ends = len(offsets) == rows + 1 and offsets[0] == 0 and offsets[-1] == values
+        lowest = 0 if self.text else 1
+        return bool(ends and (offsets[:-1] <= offsets[1:] - lowest).all())
 
 
 def cls_column(layer: int) -> str:
@@ -86,17 +88,23 @@ def column_types(
     hidden: int,
     dtype: str,
     sequences: int = 1,
+    tokens: bool = True,
+    texts: int = 0,
 ) -> dict[str, ColumnType]:
-    """Return all columns of a shard, in their order; an example has `sequences` inputs, each with a [CLS] vector."""
-    types = {
-        "example_id": ColumnType("int64"),
-        "row_hash": ColumnType("uint8", ROW_HASH_BYTES),
-        "input_ids": ColumnType("int32", None),
-    }
+    """Return all columns of a shard, in their order; an example has `sequences` inputs, each with a [CLS] vector.
+
+    Without `tokens` its texts are what identifies an example. `texts` is the number of text columns, 0 for none.
+    """
+    types = {"example_id": ColumnType("int64"), "row_hash": ColumnType("uint8", ROW_HASH_BYTES)}
+    if tokens and texts:
+        types[TEXT_HASH] = ColumnType("uint8", ROW_HASH_BYTES)
+    if tokens:
+        types["input_ids"] = ColumnType("int32", None)
     if token_types:
         types["token_type_ids"] = ColumnType("int8", None)
-    if sequences > 1:
+    if tokens and sequences > 1:
         types[SEQUENCE_LENGTHS] = ColumnType("int32", sequences)
+    types |= {name: ColumnType("uint8", None, text=True) for name in text_names(texts, sequences)}
     types["label"] = ColumnType(label_dtype, label_width)
     types[LOGITS] = ColumnType("float32", num_logits, target=True)
     return types | {cls_column(layer): ColumnType(dtype, sequences * hidden, target=True) for layer in layers}
@@ -119,6 +127,6 @@ def check_columns(columns: Mapping[str, Column], types: Mapping[str, ColumnType]
         raise ValueError(f"columns are {', '.join(sorted(columns))}, not {', '.join(sorted(types))}")
     for name, column_type in types.items():
         column_type.check(name, columns[name], rows)
-    ragged = [column for column in columns.values() if isinstance(column, Ragged)]
+    ragged = [column for name, column in columns.items() if isinstance(column, Ragged) and not types[name].text]
     if any((column.offsets != ragged[0].offsets).any() for column in ragged):
         raise ValueError("the ragged columns differ in the lengths of their rows")

@@ -8,10 +8,23 @@ from typing import Any
 from pipeline.data.task_kinds import implied_kind
 from pipeline.system.digests import json_digest
 
+# Fields of a cache whose teacher is a model, with their values where the targets were made elsewhere.
+OF_A_MODEL: Mapping[str, Any] = {
+    "teacher_weights": "",
+    "teacher_config": "",
+    "teacher_tokenizer": "",
+    "max_length": 0,
+    "compute": "",
+    "batching": "",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class CacheIdentity:
-    """The fields that decide the targets of a cache. The container is not one of them."""
+    """The fields that decide the targets of a cache. The container is not one of them.
+
+    Targets that were made elsewhere have a `teacher_name` and `target_values`, and no fields of a model.
+    """
 
     format: int
     teacher_weights: str  # SHA-256, as the next two
@@ -27,21 +40,27 @@ class CacheIdentity:
     batching: str
     sequences: int  # per example
     kind: str  # of the task; left out of the file where the labels imply it
+    texts: int = 0  # text columns that are kept, without those of choices; from version 3 of the format
+    teacher_name: str = ""  # of targets that were made elsewhere; empty: the teacher is a model
+    target_values: str = ""  # SHA-256 of such targets
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "CacheIdentity":
         """Return the identity with these fields. Raises TypeError, ValueError or KeyError for others."""
         labels = tuple(value["labels"] or ())
         values = {**value, "layers": tuple(value["layers"]), "labels": labels}
-        return cls(**{"kind": implied_kind(labels).name, **values})
+        return cls(**{"kind": implied_kind(labels).name, **(OF_A_MODEL if "teacher_name" in value else {}), **values})
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as they are in the manifest, in their order there."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         values |= {"layers": list(self.layers), "labels": list(self.labels) or None, "splits": dict(self.splits)}
+        left_out = set(OF_A_MODEL) if self.teacher_name else {"teacher_name", "target_values"}
         if self.kind == implied_kind(self.labels).name:
-            del values["kind"]
-        return values
+            left_out.add("kind")
+        if self.format < 3:
+            left_out.add("texts")
+        return {name: item for name, item in values.items() if name not in left_out}
 
     @cached_property
     def digest(self) -> str:

@@ -12,12 +12,15 @@ from typing import Any
 
 from pipeline.cache.format.columns import ColumnType, column_types
 from pipeline.cache.format.identity import CacheIdentity
+from pipeline.data.splits import TEXT_HASH
 from pipeline.data.task_kinds import TASK_KINDS, TaskKind
 from pipeline.data.task_metrics import TaskMetrics
+from pipeline.data.texts import text_names
 from pipeline.system.digests import json_digest
 from pipeline.system.files import write_text
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+VERSIONS = (2, FORMAT_VERSION)  # that are read; version 2 does not have texts
 MANIFEST = "manifest.json"
 TEACHER = "teacher"
 TEACHER_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # nothing that is code
@@ -59,20 +62,30 @@ class ShardRecord:
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """A split: whether its rows have labels, and its shards."""
+    """A split: whether any of its rows has a label, its shards, and how many of its rows have one."""
 
     labelled: bool
     shards: tuple[ShardRecord, ...]
+    labelled_examples: int = -1  # -1: all of a labelled split, none of another
+
+    def __post_init__(self) -> None:
+        if self.labelled_examples == -1:
+            object.__setattr__(self, "labelled_examples", self.examples if self.labelled else 0)
 
     @property
     def examples(self) -> int:
         """The number of examples."""
         return sum(shard.rows for shard in self.shards)
 
+    def as_json(self, version: int) -> dict[str, Any]:
+        """Return it as it is in a manifest of this version."""
+        counted = {"labelled_examples": self.labelled_examples} if version > 2 else {}
+        return {"labelled": self.labelled, **counted, "shards": [asdict(shard) for shard in self.shards]}
+
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """The facts about the teacher that a student needs before opening it."""
+    """The facts about the teacher that a student needs before opening it; `without_model` where it is not a model."""
 
     type: str
     depth: int  # L
@@ -82,23 +95,31 @@ class ModelRecord:
     token_types: int  # number of token types; 0: the model does not have any
     vocabulary: int
 
+    @classmethod
+    def without_model(cls, classes: int) -> "ModelRecord":
+        """Return the record of a cache whose targets were made elsewhere: the number of classes alone."""
+        return cls(type="", depth=0, hidden=0, classes=classes, pad_id=0, token_types=0, vocabulary=0)
+
 
 @dataclass(frozen=True)
 class TaskRecord:
     """The task: names of its classes (empty where the kind does not have any), metrics, the first of which selects.
 
-    `settings` are those of the teacher's predictions; a kind without settings does not have the entry in the file.
+    `settings` are those of the teacher's predictions, and `text_columns` the names of the columns of texts in the rows
+    (without those of choices), where they are known; without any, the entries are not in the file.
     """
 
     name: str
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
     settings: Mapping[str, float] = field(default_factory=dict)
+    text_columns: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it is in the manifest."""
         value = {"name": self.name, "labels": self.labels or None, "metrics": self.metrics}
-        return value | ({"settings": dict(self.settings)} if self.settings else {})
+        settings = {"settings": dict(self.settings)} if self.settings else {}
+        return value | settings | ({"text_columns": self.text_columns} if self.text_columns else {})
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,23 @@ class Manifest:
         return hashlib.sha256("".join(shard.digest for _, shard in self.shards()).encode()).hexdigest()
 
     @property
+    def has_teacher(self) -> bool:
+        """Whether the teacher, and the tokens that it reads, are in the cache; else its targets were made elsewhere."""
+        return not self.fields.teacher_name
+
+    @property
+    def text_key(self) -> str | None:
+        """The column that identifies the texts of an example; None where texts are not kept."""
+        if not self.fields.texts:
+            return None
+        return TEXT_HASH if self.has_teacher else "row_hash"
+
+    @property
+    def text_names(self) -> tuple[str, ...]:
+        """The columns of texts, those of choices last; none where texts are not kept."""
+        return text_names(self.fields.texts, self.fields.sequences)
+
+    @property
     def layers(self) -> tuple[int, ...]:
         """The teacher layers whose [CLS] vectors are kept."""
         return self.fields.layers
@@ -178,12 +216,16 @@ class Manifest:
             hidden=self.model.hidden,
             dtype=self.dtype,
             sequences=self.fields.sequences,
+            tokens=self.has_teacher,
+            texts=self.fields.texts,
         )
 
     def text(self) -> str:
         """Return the text of manifest.json: its last line but one is the digest of all the text before it."""
-        value = {"format": FORMAT_VERSION, "identity": self.identity, "content": self.content}
-        parts = {"fields": self.fields.as_json(), "task": self.task.as_json()}
+        version = self.fields.format
+        value = {"format": version, "identity": self.identity, "content": self.content}
+        parts: dict[str, Any] = {"fields": self.fields.as_json(), "task": self.task.as_json()}
+        parts["splits"] = {name: split.as_json(version) for name, split in self.splits.items()}
         body = json.dumps(value | asdict(self) | parts, indent=1, ensure_ascii=False, allow_nan=False)
         body = body.removesuffix("\n}")
         return f'{body},\n "digest": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'

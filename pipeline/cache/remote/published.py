@@ -102,6 +102,8 @@ def _check_extents(manifest: Manifest) -> None:
                 most = shard.rows * max(1, longest) * np.dtype(kind.dtype).itemsize
                 if part.endswith("/offsets"):
                     least = most = 8 * (shard.rows + 1)
+                elif kind.text:
+                    least, most = 0, shard.bytes
                 else:
                     least = 1 if kind.width is None else (most := kind.bytes(shard.rows))
                 if not least <= shard.parts[part].bytes <= most:
@@ -137,14 +139,14 @@ class PublishedSource:
 
     def part(self, shard: ShardRecord, part: str) -> np.ndarray:
         """Return the bytes of a part of a column, downloaded if they are not in the store."""
-        return self._part(shard, part)[0]
+        return self._part(shard, part)[0] if shard.parts[part].bytes else np.empty(0, np.uint8)
 
     def will_need(self, shard: ShardRecord, part: str, starts: np.ndarray, length: int) -> None:
         """Do nothing: `ahead` downloads parts as a whole, before their first use."""
 
     def pieces(self, shard: ShardRecord, parts: Sequence[str]) -> Iterator[Piece]:
         """Yield these parts, each in its own file."""
-        for part in parts:
+        for part in filter(lambda part: shard.parts[part].bytes, parts):
             (data, state), sha256 = self._part(shard, part), shard.parts[part].sha256
             yield Piece(data, sha256, self.downloads.column(sha256), state)
 
@@ -158,7 +160,7 @@ class PublishedSource:
 
     def _need(self, parts: Iterable[tuple[ShardRecord, str]]) -> tuple[int, int]:
         """Return (bytes of these parts that are not in the store, all bytes of them)."""
-        extents = [shard.parts[part] for shard, part in parts]
+        extents = [shard.parts[part] for shard, part in parts if shard.parts[part].bytes]
         files = {self.downloads.column(extent.sha256): extent.bytes for extent in extents}
         return self.downloads.need(files, self.published.url), sum(files.values())
 
@@ -175,7 +177,8 @@ class PublishedSource:
         pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="download")
         try:
             for shard, part in sorted(parts, key=lambda item: item[0].parts[item[1]].bytes):
-                pool.submit(self._part, shard, part, transfers)  # the first use of a part that failed raises its error
+                if shard.parts[part].bytes:  # none where a shard's texts are empty
+                    pool.submit(self._part, shard, part, transfers)  # the first use of a part that failed raises
             yield
         finally:
             transfers.stop()

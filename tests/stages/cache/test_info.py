@@ -18,13 +18,18 @@ def test_info_describes_the_cache(call, tiny):
     assert (found["identity"], found["content"]) == (manifest.identity, manifest.content)
     assert (found["task"], found["labels"], found["metrics"]) == ("toy", ["neg", "pos"], list(SINGLE_LABEL.metrics(2)))
     assert (found["dtype"], found["compute"], found["container"]) == ("float32", "float32", "arrow")
-    assert found["splits"]["train"] == {"examples": 300, "labelled": True, "shards": 5}
+    assert found["splits"]["train"] == {
+        "examples": 300,
+        "labelled": True,
+        "labelled_examples": 300,
+        "shards": 5,
+    }
     assert found["teacher_metrics"] == manifest.teacher_metrics
     assert found["made"] == manifest.made and found["derived_from"] is None
     groups = found["bytes"]
     assert groups["[CLS]"] == 430 * 3 * 32 * 4
     assert groups["logits"] == 430 * 2 * 4
-    assert groups["rows"] == 430 * (8 + 16 + 8)
+    assert groups["rows"] == 430 * (8 + 16 + 16 + 8)
     tokens = sum(int(split.lengths.sum()) for split in cache.splits.values())
     assert groups["tokens"] == tokens * (4 + 1) + 2 * 8 * (430 + 8)
     assert sum(groups.values()) == sum(p.stat().st_size for p in tiny.arrow.glob("*/*"))

@@ -14,6 +14,7 @@ from pipeline.cache.format.columns import check_columns, column_types
 from pipeline.cache.format.containers import CONTAINERS
 from pipeline.config.shared import CONTAINER_NAMES
 from pipeline.data.ragged import Ragged
+from pipeline.data.texts import encode_texts, text_hashes
 from pipeline.system.mapped_files import map_file
 from tests.helpers.paths import ROOT
 
@@ -166,6 +167,37 @@ def test_an_hdf5_data_set_that_does_not_lie_in_the_file(tmp_path, kind):
         dict(links_to(tmp_path / "shard", tmp_path / "other"))[kind](file)
     with pytest.raises(ValueError):
         CONTAINERS["hdf5"].layout(tmp_path / "shard", types(), 20)
+
+
+def text_types():
+    return column_types(
+        num_logits=3,
+        label_dtype="int64",
+        token_types=False,
+        layers=(),
+        hidden=5,
+        dtype="float16",
+        tokens=False,
+        texts=2,
+    )
+
+
+def columns_with_texts(first, second):
+    kept = {name: column for name, column in columns(len(first)).items() if name in text_types()}
+    texts = {"text_1": encode_texts(first), "text_2": encode_texts(second)}
+    made = kept | texts | {"row_hash": text_hashes(list(texts.values()))}
+    return {name: made[name] for name in text_types()}
+
+
+@each
+@pytest.mark.parametrize("second", [["two", "", "drei ß"], ["", "", ""]])
+def test_texts_of_different_lengths_are_read_as_written(name, tmp_path, second):
+    path = tmp_path / "shard"
+    written = columns_with_texts(["one", "", "Größe 你好"], second)
+    CONTAINERS[name].write(path, written)
+    found = read(name, path, text_types(), 3)
+    check_columns(found, text_types(), 3)
+    assert set(found) == set(written) and all(same(written[c], found[c]) for c in written)
 
 
 def broken(name, value):

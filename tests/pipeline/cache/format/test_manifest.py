@@ -39,7 +39,7 @@ def test_another_format_version(cache):
     with pytest.raises(BadCache) as error:
         open_cache(cache)
     assert str(error.value) == (
-        f"{cache}/manifest.json: its format is version 99, and this program reads version 2. "
+        f"{cache}/manifest.json: its format is version 99, and this program reads versions 2 and 3. "
         "Make the cache again with cache-teacher"
     )
 
