@@ -15,12 +15,20 @@ from safetensors.torch import load_file
 from pipeline.cache.format.containers import Container
 from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig, EvaluateConfig, TrainStudentConfig
+from pipeline.data.kinds.multiple_choice import choice_names
+from pipeline.data.task_kinds import MULTIPLE_CHOICE
+from pipeline.data.tasks import head_of
 from pipeline.distillation.own_tokens import with_tokens_for
 from pipeline.errors import BadCache, BadOption, BadRows
+from pipeline.models.checkpoints import load_classifier
 from pipeline.training.student import advance, advance_pack
 from stages import cache_teacher, evaluate, train_student
+from tests.helpers.encoders import save_pretrained_encoder, tokenizer
+from tests.helpers.imported import write_imported_cache
 from tests.helpers.own_tokenizer import own_tokenizer, save_foreign_encoder
-from tests.helpers.rows import WORDS
+from tests.helpers.questions import SEQUENCES, write_questions
+from tests.helpers.rows import WORDS, write_rows
+from tests.helpers.sweeps import run_sweep
 
 SHORT = dict(max_steps=6, eval_every=3, precision="float32", lr=1e-3, student_layers=3)
 
@@ -137,8 +145,8 @@ def test_cache_without_texts(tiny, foreign, tmp_path):
         train_student.run(replace(config(tiny, foreign, tmp_path / "run"), cache=str(tmp_path / "cache")))
     assert str(error.value) == (
         f"{tmp_path / 'cache'} does not keep the texts, which a student with another tokenizer than the teacher's "
-        "reads. Start from a checkpoint with the teacher's tokenizer, or make a cache with texts: python cli.py cache-teacher "
-        "--cache DIR"
+        "reads. Start from a checkpoint with the teacher's tokenizer, or make a cache with texts: python cli.py "
+        "cache-teacher --cache DIR"
     )
 
 
@@ -147,3 +155,79 @@ def test_texts_are_cut_at_what_the_student_takes(tiny, store, tmp_path, capsys):
     train_student.run(config(tiny, short, tmp_path / "run", method="kd"))
     assert f"--init {short} takes 8 tokens at most: texts are cut there, and not at 128" in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "run.json").read_text())["max_length"] == 8
+
+
+def test_sweep_makes_the_tokens_once_for_all_trials(tiny, foreign, store, in_directory, call):
+    space = (
+        f'init = "{foreign}"\nmethod = "kd"\nprecision = "float32"\nmax_steps = 2\nstudent_layers = 2\nseed = [1, 2]\n'
+    )
+    result = run_sweep(call, tiny, "grid", "sweep", space=space)
+    assert result["finished"] == 2 and len(list(store.glob("tokens/*"))) == 2
+    assert run_sweep(call, tiny, "grid", "sweep", space=space)["reused"] == 2
+
+
+def test_joined_caches_have_the_tokens_of_the_student(tiny, foreign, store, tmp_path):
+    rows = {**tiny.rows, "train_file": str(write_rows(tmp_path / "more.csv", 40, 9))}
+    options = dict(teacher=str(tiny.teacher), cache=str(tmp_path / "more"), dtype="float32", precision="float32")
+    cache_teacher.run(CacheTeacherConfig(**rows, **options))
+    both = replace(config(tiny, foreign, tmp_path / "run"), cache=(str(tiny.arrow), str(tmp_path / "more")))
+    result = train_student.run(both)
+    assert result.student_tokenizer == "own" and result.labelled_examples == 340
+    measured = evaluate.run(EvaluateConfig(run=str(tmp_path / "run"), precision="float32"))
+    assert measured.metrics == result.metrics
+
+
+def test_questions_with_choices(store, tmp_path):
+    encoder = save_pretrained_encoder(tmp_path / "encoder")
+    names = choice_names(SEQUENCES)
+    teacher = load_classifier(str(encoder), head=head_of(MULTIPLE_CHOICE, names))
+    teacher.save_pretrained(tmp_path / "teacher")
+    tokenizer().save_pretrained(tmp_path / "teacher")
+    rows = dict(
+        task="quiz",
+        train_file=str(write_questions(tmp_path / "train.jsonl", 30, 1)),
+        dev_file=str(write_questions(tmp_path / "dev.jsonl", 20, 2)),
+        text_columns="text,question",
+        choices_columns="options",
+        label_column="answer",
+        max_length=32,
+    )
+    options = dict(teacher=str(tmp_path / "teacher"), cache=str(tmp_path / "cache"), allow_weak_teacher=True)
+    cache_teacher.run(CacheTeacherConfig(**rows, **options, precision="float32"))
+    student = save_foreign_encoder(tmp_path / "student")
+    start = TrainStudentConfig(cache=str(tmp_path / "cache"), init=str(student), out=str(tmp_path / "run"), **SHORT)
+    result = train_student.run(start)
+    assert result.student_tokenizer == "own"
+    own = with_tokens_for(start, open_cache(tmp_path / "cache")).splits["train"]
+    first = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])
+    expected = [
+        own_tokenizer()(first["text"], f"{first['question']} {choice}", truncation="only_first", max_length=32)
+        for choice in first["options"]
+    ]
+    tokens = own.rows(np.array([0])).ragged("input_ids")[0].tolist()
+    assert tokens == [token for row in expected for token in row["input_ids"]]
+    assert evaluate.run(EvaluateConfig(run=result.out, precision="float32")).metrics == result.metrics
+
+
+def test_targets_that_were_made_elsewhere(tiny, foreign, store, tmp_path):
+    cache = write_imported_cache(tiny.arrow, tmp_path / "imported")
+    start = replace(config(tiny, foreign, tmp_path / "run", student_layers=None), cache=str(cache))
+    result = train_student.run(replace(start, method="kd"))
+    assert (result.student_tokenizer, result.student_layers) == ("own", 4)  # all layers of the checkpoint
+    assert evaluate.run(EvaluateConfig(run=result.out, precision="float32")).metrics == result.metrics
+    same = train_student.run(config(tiny, foreign, tmp_path / "same", student_layers=4, method="kd"))
+    assert same.metrics == result.metrics
+    for options, text in {
+        (
+            "init",
+            "teacher",
+        ): "the targets of this cache were made elsewhere: it has no teacher to start from. Use --init "
+        "MODEL --method kd",
+        (
+            "method",
+            "pkd-skip",
+        ): "the targets of this cache were made elsewhere: it has no layers for pkd-skip to match. Use --method kd",
+    }.items():
+        with pytest.raises(BadOption) as error:
+            train_student.run(replace(start, out=str(tmp_path / "no"), **dict([options])))
+        assert str(error.value) == text
