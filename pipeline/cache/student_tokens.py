@@ -1,7 +1,7 @@
-"""What a student reads: the teacher's tokens, as a cache has them, or those of a tokenizer of its own.
+"""A cache with the tokens of another tokenizer: for a student that does not have the one of the teacher.
 
-Its own tokens are made of the texts of the cache, and joined with the labels and targets there by example id and by the
-hash of the texts: never by order.
+The tokens are made of the texts of the cache, and joined with its labels and targets by example id and by the hash of
+the texts: never by order.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,12 +18,12 @@ from pipeline.cache.reader import Cache
 from pipeline.cache.shards import Shard
 from pipeline.cache.token_store import TOKEN_COLUMNS, TokenStore, token_types
 from pipeline.data.choices import ChoiceRows
-from pipeline.data.made_nothing import check_made_something
+from pipeline.data.empty_texts import check_not_empty
 from pipeline.data.ragged import Column, Columns
 from pipeline.data.rows import RawSplit, SplitRows
 from pipeline.data.splits import TEXT_HASH, Prefetching, Split
 from pipeline.data.texts import decode_texts
-from pipeline.data.tokenize import tokenize
+from pipeline.data.tokenize import LONG_SPLIT, tokenize
 from pipeline.errors import BadCache, shell_line
 from pipeline.system.digests import json_digest, tokenizer_digest
 from pipeline.system.progress import bar
@@ -50,8 +50,13 @@ class OwnTokens:
         return json_digest([tokenizer_digest(self.tokenizer), self.max_length])
 
     @property
+    def run_inputs(self) -> dict[str, str]:
+        """The digests by which a run knows its tokens, beside that of the cache."""
+        return {"tokenizer": self.digest}
+
+    @property
     def as_json(self) -> dict[str, int]:
-        """What a run needs to record, beside the tokenizer, to make these tokens again."""
+        """Values of run.json that make these tokens again, with the tokenizer."""
         return {"max_length": self.max_length}
 
     def longest(self, splits: Mapping[str, Split]) -> int:
@@ -95,8 +100,8 @@ class RetokenizedShard(Mapping[str, Column]):
 class RetokenizedShards(Sequence[Columns]):
     """The shards of a split, whose tokens are made, or found in the store, when the first one is read."""
 
-    def __init__(self, split: Split, cache: Cache, own: OwnTokens):
-        self.split, self.cache, self.own = split, cache, own
+    def __init__(self, split: Split, cache: Cache, student: OwnTokens):
+        self.split, self.cache, self.student = split, cache, student
 
     def __len__(self) -> int:
         return len(self.split.shards)
@@ -107,10 +112,10 @@ class RetokenizedShards(Sequence[Columns]):
     @cached_property
     def _shards(self) -> list[RetokenizedShard]:
         manifest, name = self.cache.manifest, self.split.name
-        key = json_digest([manifest.identity, self.own.digest, name])
-        types = token_types(self.own.segments > 0, manifest.fields.sequences)
+        key = json_digest([manifest.identity, self.student.digest, name])
+        types = token_types(self.student.segments > 0, manifest.fields.sequences)
         rows = [shard.rows for shard in manifest.splits[name].shards]
-        tokens = self.own.store.get(key, types, rows, self._made)
+        tokens = self.student.store.get(key, types, rows, self._made)
         return [RetokenizedShard(*pair) for pair in zip(self._originals, tokens, strict=True)]
 
     @property
@@ -124,7 +129,7 @@ class RetokenizedShards(Sequence[Columns]):
         for shard in self._originals:  # of a published cache, its texts are downloaded
             self.cache.source.need([(shard.record, part) for name in texts for part in shard.types[name].parts(name)])
         examples = manifest.splits[self.split.name].examples
-        with bar(examples, f"tokenize {self.split.name}", "ex") as progress:
+        with bar(examples, f"tokenize {self.split.name}", "ex", show=examples > LONG_SPLIT) as progress:
             for shard in self._originals:
                 verify_shard(shard, [*texts, "example_id", "row_hash", manifest.text_key, "label"], self.cache.verified)
                 yield self._tokens(shard)
@@ -133,11 +138,11 @@ class RetokenizedShards(Sequence[Columns]):
     def _tokens(self, shard: Shard) -> dict[str, Column]:
         manifest, name = self.cache.manifest, self.split.name
         rows = _rows_of(shard, f"{self.cache.location} {name}")
-        (made,) = tokenize(name, rows, self.own.tokenizer, self.own.max_length).shards
+        (made,) = tokenize(name, rows, self.student.tokenizer, self.student.max_length).shards
         first = shard.first_id
-        check_made_something(made, self.own.tokenizer, f"{self.cache.location}, split {name}", first)
+        check_not_empty(made, self.student.tokenizer, f"{self.cache.location}, split {name}", first)
         assert manifest.text_key is not None
-        types = token_types(self.own.segments > 0, manifest.fields.sequences)
+        types = token_types(self.student.segments > 0, manifest.fields.sequences)
         joined = {"example_id": shard["example_id"], TEXT_HASH: shard[manifest.text_key]}
         return {column: joined[column] if column in joined else made[column] for column in types}
 
@@ -160,18 +165,18 @@ class RetokenizedCache(Cache):
     """A cache whose splits have the tokens of a student's own tokenizer. Made by `retokenized`."""
 
     original: Cache
-    own: OwnTokens = field(repr=False)
+    student: OwnTokens = field(repr=False)
 
     @property
     def tokens(self) -> Any:
         """The tokenizer of the student."""
-        return self.own
+        return self.student
 
     @cached_property
     def splits(self) -> dict[str, Split]:
         """The splits by name; their tokens are made when they are first read."""
         return {
-            name: Split(name, RetokenizedShards(split, self.original, self.own), split.labelled)
+            name: Split(name, RetokenizedShards(split, self.original, self.student), split.labelled)
             for name, split in self.original.splits.items()
         }
 
@@ -185,11 +190,11 @@ class RetokenizedCache(Cache):
         return self.original.check_in_background(columns)
 
 
-def retokenized(cache: Cache, own: OwnTokens) -> Cache:
+def retokenized(cache: Cache, student: OwnTokens) -> Cache:
     """Return a cache, or each of several joined, with other tokens. Raises `BadCache` for one without texts."""
     if isinstance(cache, JoinedCache):
         values = {each.name: getattr(cache, each.name) for each in fields(cache)}
-        return JoinedCache(**values | {"caches": tuple(retokenized(each, own) for each in cache.caches)})
+        return JoinedCache(**values | {"caches": tuple(retokenized(each, student) for each in cache.caches)})
     if cache.manifest.text_key is None:
         raise BadCache(
             f"{cache.location} does not keep the texts, which a student with another tokenizer than the teacher's "
@@ -197,5 +202,5 @@ def retokenized(cache: Cache, own: OwnTokens) -> Cache:
             + shell_line("cache-teacher", "--cache", "DIR")
         )
     return RetokenizedCache(
-        cache.location, cache.manifest, cache.source, cache.teacher, cache.verified, original=cache, own=own
+        cache.location, cache.manifest, cache.source, cache.teacher, cache.verified, original=cache, student=student
     )

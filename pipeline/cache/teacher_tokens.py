@@ -35,8 +35,13 @@ class TeacherTokens:
         return load_tokenizer(str(self.directory))
 
     @property
+    def run_inputs(self) -> dict[str, str]:
+        """The digests by which a run knows its tokens: none beside that of the cache."""
+        return {}
+
+    @property
     def as_json(self) -> dict[str, int]:
-        """What a run needs to record to make these tokens again: nothing, they are in the cache."""
+        """Values of run.json that make these tokens again: none, they are in the cache."""
         return {}
 
     def longest(self, splits: Mapping[str, Split]) -> int:

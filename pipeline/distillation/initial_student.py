@@ -40,7 +40,7 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
     _check_positions(cache, source, model)
     leave_out_segments(model, cache.tokens.segments)
     digests = digests or {"init": weights_digest(model.state_dict()), "init_config": config_digest(model.config)}
-    return model, recipe.starting_from(digests)
+    return model, recipe.starting_from(digests | cache.tokens.run_inputs)
 
 
 def _pretrained(recipe: StudentRecipe, source: str, tokenizer: Any, head: Head, teacher_width: int) -> Any:

@@ -22,9 +22,9 @@ def weights_of_layers(cut: Any, uncut: Any, layers: int | Sequence[int]) -> dict
     )
     places = {name: _place(name, prefix, kept) for name in shapes}
     taken = set(places.values())
-    left = [name for name in uncut_shapes if name not in taken and _layer(name, prefix) in kept]
+    unplaced = [name for name in uncut_shapes if name not in taken and _layer(name, prefix) in kept]
     faults = [f"{name} has another size" for name in shapes if shapes[name] != uncut_shapes.get(places[name])]
-    if faults := faults or [f"{name} does not have a place" for name in left]:
+    if faults := faults or [f"{name} does not have a place" for name in unplaced]:
         kind, depth = uncut.config.model_type, depth_of(uncut.config)
         cut_to = f"{len(kept)} layers" if kept == first_layers(len(kept)) else f"layers {','.join(map(str, kept))}"
         raise BadModel(

@@ -144,8 +144,8 @@ class PackLearner:
 
     def _outputs(self, inputs: dict[str, Tensor], layers: int = 0) -> tuple[Tensor, Tensor]:
         """Return logits [P, B, C], and [CLS] [P, B·S, K, H] of student layers 1..K = `layers`; float32."""
-        own = {name: tensor for name, tensor in self.stack.items() if not name.startswith(MAPS)}
-        maps = {name.removeprefix(MAPS): self.stack[name] for name in self.stack.keys() - own.keys()}
+        weights = {name: tensor for name, tensor in self.stack.items() if not name.startswith(MAPS)}
+        maps = {name.removeprefix(MAPS): self.stack[name] for name in self.stack.keys() - weights.keys()}
 
         def forward(parameters: dict[str, Tensor], maps: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             with cls_vectors(self.model, range(1, layers + 1)) as vectors:
@@ -157,7 +157,7 @@ class PackLearner:
             return logits.float(), cls
 
         with sdpa_kernel(SDPBackend.MATH):
-            result: tuple[Tensor, Tensor] = vmap(forward, randomness="different")(own, maps)
+            result: tuple[Tensor, Tensor] = vmap(forward, randomness="different")(weights, maps)
         return result
 
     def _backward(self, part: Part) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Texts of which a tokenizer makes nothing: no tokens, or tokens that stand for unknown words alone."""
+"""Texts of which a tokenizer makes nothing: no tokens, or only those of unknown words."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from pipeline.errors import BadRows
 FIRST_NAMED = 5
 
 
-def check_made_something(columns: Columns, tokenizer: Any, place: str, first_id: int = 0) -> None:
+def check_not_empty(columns: Columns, tokenizer: Any, place: str, first_id: int = 0) -> None:
     """Raise `BadRows` for the examples, numbered from `first_id`, whose tokens say nothing of their text.
 
     Of a question with choices, each choice must have a token that says something.
