@@ -19,6 +19,7 @@ from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.config.cache import (
     CacheConvertConfig,
     CacheDiffConfig,
+    CacheExportConfig,
     CacheGcConfig,
     CacheInfoConfig,
     CacheLsConfig,
@@ -224,6 +225,7 @@ command(cache, CACHES, "cache.diff", CacheDiffConfig)
 command(cache, CACHES, "cache.push", CachePushConfig)
 command(cache, CACHES, "cache.pull", CachePullConfig)
 command(cache, CACHES, "cache.convert", CacheConvertConfig)
+command(cache, CACHES, "cache.export", CacheExportConfig)
 command(cache, CACHES, "cache.gc", CacheGcConfig)
 
 

@@ -37,9 +37,9 @@ def damaged_files(directory: Path, manifest: Manifest, advance: Callable[[int], 
 
 def _check_labelled_examples(directory: Path, manifest: Manifest, name: str, split: Split) -> None:
     """Raise `DamagedFile` unless as many rows of an intact split have a label as the manifest says."""
-    counted, said = int(manifest.kind.has_label(split.labels).sum()), manifest.splits[name].labelled_examples
-    if manifest.fields.format > 2 and counted != said:
-        reason = f"it says that {said} examples of split {name} have a label, and {counted} have one"
+    counted, recorded = int(manifest.kind.has_label(split.labels).sum()), manifest.splits[name].labelled_examples
+    if manifest.fields.format > 2 and counted != recorded:
+        reason = f"it says that {recorded} examples of split {name} have a label, and {counted} have one"
         raise DamagedFile(directory / MANIFEST, reason, directory)
 
 

@@ -17,7 +17,7 @@ from pipeline.cache.reader import Cache
 from pipeline.data.joined_split import join_splits
 from pipeline.data.splits import Split
 from pipeline.data.tasks import DEV, TEST, TRAIN, TRANSFER, role_of
-from pipeline.errors import BadCache, BadOption
+from pipeline.errors import BadCache, BadOption, one_line
 from pipeline.system.digests import json_digest
 
 JOINED = (TRAIN, TRANSFER)
@@ -146,10 +146,11 @@ def join_caches(caches: Sequence[Cache]) -> Cache:
                     f"{earlier.location} and {cache.location} are the same cache (identity {cache.identity[:12]}…). "
                     "Name it once"
                 )
-        if differences := different_fields(_teaching(first), _teaching(cache)):
+        if differences := different_fields(_teaching(cache), _teaching(first)):
+            reasons = one_line("; ".join(differences), 400)
             raise BadCache(
-                f"{first.location} and {cache.location} do not join ({'; '.join(differences)}). Name caches that one "
-                "teacher made with the same options, or train from one of them"
+                f"{first.location} and {cache.location} do not join ({reasons}). Name caches that one teacher made "
+                "with the same options, or train from one of them"
             )
     kept = reduce(set.intersection, (set(cache.manifest.layers) for cache in caches))
     fields = replace(first.manifest.fields, layers=tuple(sorted(kept)))

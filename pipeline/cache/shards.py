@@ -119,7 +119,7 @@ class Shard(Mapping[str, Column]):
         missing = labels[~present]
         kind.check_labels(labels[present], classes, split.labelled)
         if not np.array_equal(missing, kind.without_labels(len(missing), classes), equal_nan=True):
-            raise ValueError(f"label holds {missing.min()}, which is neither a label nor the mark of a missing one")
+            raise ValueError("a label is neither one of the task nor the mark of a missing one")
 
     def damaged_parts(self) -> list[str]:
         """Return the parts whose bytes differ from the manifest. Raises `BadCache` where the file cannot be read."""
@@ -144,8 +144,8 @@ class Shard(Mapping[str, Column]):
         """Return the id of the first example whose tokens or texts do not have their stored hash; None if all have."""
         hashes = np.asarray(self._view(column))
         computed = self._token_hashes() if content == "tokens" else text_hashes(self._texts())
-        other = (computed != hashes).any(axis=1)
-        return self.first_id + int(other.argmax()) if other.any() else None
+        differs = (computed != hashes).any(axis=1)
+        return self.first_id + int(differs.argmax()) if differs.any() else None
 
     def _texts(self) -> list[Ragged]:
         return [self._view(name) for name in self.manifest.text_names]  # type: ignore[misc]

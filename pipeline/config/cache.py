@@ -96,6 +96,27 @@ class CacheConvertConfig(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CacheExportConfig(Options):
+    """Write rows, labels and targets of a cache as one table, which cache-teacher reads with --target-columns.
+
+    Columns: split, example_id, the texts, label (a name, a list of names, or a number), and the targets.
+    """
+
+    cache: str = option(help="cache directory or URL", metavar="DIR|URL", positional=True)
+    out: str = option(help="file to write: .parquet, .csv or .jsonl", metavar="FILE")
+    split: str | None = option(
+        None, help="split to write, or the role of several: train, transfer, dev, test  [default: all]"
+    )
+    targets: str | None = option(
+        None,
+        help="targets to write: probabilities, logprobs, logits, score (regression), and cls_01, … for [CLS] vectors  "
+        "[default: probabilities, or score]",
+        metavar="A,B,…",
+    )
+    no_text: bool = option(False, help="leave the texts out")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CacheGcConfig(Options):
     """Remove files of stopped writers, and shards that the manifest does not name. Look first with --dry-run.
 

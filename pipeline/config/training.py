@@ -242,15 +242,11 @@ class EvaluateConfig(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class QuickstartConfig(Options):
-    """Distil the packaged six-layer BERT on packaged film reviews: a teacher, one cache, four students, a table."""
+    """Distil the packaged BERT on film reviews of which few have a label: a teacher, one cache, students, a table."""
 
     after_stop = GO_ON
 
-    examples: int = option(
-        2500,
-        help="training sentences of the teacher and the students; dev and the cache have all sentences",
-        low=50,
-        high=7030,
-    )
+    labels: int = option(256, help="labelled sentences, half of them of each class", low=2, high=1000)
+    examples: int = option(2500, help="sentences without labels that students learn from", low=50, high=6000)
     full: bool = option(False, help="all 7,030 sentences and 4 epochs; writes results/quickstart-full.*")
     seed: int = seed_option("seed of new weights and of dropout", group=None)

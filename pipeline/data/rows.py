@@ -34,6 +34,12 @@ class SplitRows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def taken(self, rows: np.ndarray) -> "SplitRows":
+        """Return these rows, in this order."""
+        return replace(
+            self, texts=tuple([column[row] for row in rows] for column in self.texts), labels=self.labels[rows]
+        )
+
     def relabelled(self, old: tuple[str, ...], new: tuple[str, ...]) -> "SplitRows":
         """Return the rows with the classes of `old` numbered as in `new`, the same names in another order."""
         if old == new:

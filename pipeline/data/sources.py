@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.config.options import option_name
 from pipeline.config.rows import RowsConfig
+from pipeline.data.few_labels import with_few_labels
 from pipeline.data.glue_files import glue_rows
 from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.own_rows import own_rows
@@ -25,6 +26,7 @@ OWN_OPTIONS = (
     "dev_fraction",
     "text_columns",
     "choices_columns",
+    "num_choices",
     "label_column",
     "regression",
     "label_separator",
@@ -44,6 +46,8 @@ def load_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> Tas
     `HubUnreachable`, `MissingExtra`.
     """
     rows = _rows(config, classes)
+    if config.labels_per_class:
+        rows = with_few_labels(rows, config.labels_per_class, config.label_seed)
     if config.metric is None:
         return rows
     metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels).judged_by(config.metric)

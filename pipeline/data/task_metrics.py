@@ -35,7 +35,7 @@ class TaskMetrics:
         try:
             check_metric(self.kind, self.classes, name)
         except ValueError as error:
-            raise BadOption(f"--metric: {one_line(error)}") from error
+            raise BadOption(f"--metric: {one_line(error, 400)}") from error
         return replace(self, names=tuple(dict.fromkeys((name, *self.names))))
 
     def of_model(self, config: Any) -> "TaskMetrics":
@@ -48,6 +48,8 @@ class TaskMetrics:
 
     def measure(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Return each metric of the predictions of these logits [n, C]."""
+        if not (labelled := self.kind.has_label(labels)).all():
+            logits, labels = logits[labelled], labels[labelled]
         return measure(self.kind, self.names, logits, labels, self.classes)
 
     def measure_splits(

@@ -102,10 +102,12 @@ def resolve_recipe(config: TrainStudentConfig, manifest: Manifest) -> StudentRec
     method, matched = resolve_layer_map(config.method, layers, depth, manifest.model.depth, manifest.layers)
     check_class_weights(manifest.kind, config.class_weights)
     _check_project(config, method)
-    unused = {name: default_of(TrainStudentConfig, name) for name in not_applicable(method, manifest.kind)}
+    unused = list(not_applicable(method, manifest.kind))
+    if not any(LOSS_TERMS[term].columns(matched) for term in method.terms):
+        unused.append("max_transfer_examples")  # labels alone are read, and these examples do not have any
     chosen = None if start == first_layers(depth) else ",".join(map(str, start))
     return StudentRecipe(
-        config=replace(config, init_layers=chosen, **unused),
+        config=replace(config, init_layers=chosen, **{name: default_of(TrainStudentConfig, name) for name in unused}),
         method=method,
         kind=manifest.kind,
         metrics=manifest.task_metrics.judged_by(config.metric),

@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from pipeline.cache.teacher_config import check_plain, read_object
-from pipeline.errors import BadOption, DistillError, one_line
-from pipeline.models.checkpoints import Head, checked, load_config, new_classifier
+from pipeline.errors import BadOption, one_line
+from pipeline.models.checkpoints import Head, load_config, new_classifier
 from pipeline.models.encoders import depth_of, parameter_count
+from pipeline.models.model_checks import check_once
 from pipeline.system.cpu import memory_bytes
 from pipeline.system.formatting import size
-from pipeline.system.system_errors import raise_if_of_system, reason_of
+from pipeline.system.system_errors import raise_if_of_system, reason_of, refusing
 
 BYTES_PER_PARAMETER = 16  # in training: the value, its gradient, and two moments, in float32
 
@@ -27,7 +28,6 @@ def read_student_config(name: str) -> Any:
             raise ValueError('it does not say which "model_type" it is of')
         config = load_config(name)
         depth_of(config)
-        return config
     except OSError as error:
         raise BadOption(
             f"--student-config {name} cannot be read ({reason_of(error)}). Name the config.json of an encoder"
@@ -38,6 +38,7 @@ def read_student_config(name: str) -> Any:
             f"--student-config {name} is not the configuration of an encoder ({one_line(error, 160)}). Name a "
             "config.json that transformers saved, for example of a small BERT"
         ) from error
+    return config
 
 
 def new_student(name: str, tokenizer: Any, head: Head) -> nn.Module:
@@ -54,17 +55,18 @@ def new_student(name: str, tokenizer: Any, head: Head) -> nn.Module:
             f'token ids up to {largest}. Write "vocab_size": {largest + 1} in it'
         )
     config.pad_token_id = tokenizer.pad_token_id
-    try:
+    with refusing(lambda error: _not_made(name, error)):
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             needed = BYTES_PER_PARAMETER * parameter_count(new_classifier(config, head))
         if memory_bytes() and needed > memory_bytes():
             raise ValueError(f"its training needs {size(needed)}, and this machine has {size(memory_bytes())}")
-        return checked(new_classifier(config, head))
-    except DistillError:
-        raise
-    except Exception as error:  # each architecture has its own demands
-        raise_if_of_system(error)
-        raise BadOption(
-            f"--student-config {name}: such a model cannot be made ({one_line(error, 160)}). Correct the file, or name "
-            "another"
-        ) from error
+        model = new_classifier(config, head)
+        check_once(model)
+    return model
+
+
+def _not_made(name: str, error: Exception) -> BadOption:
+    return BadOption(
+        f"--student-config {name}: such a model cannot be made ({one_line(error, 160)}). Correct the file, or name "
+        "another"
+    )

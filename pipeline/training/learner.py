@@ -18,6 +18,7 @@ from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TaskKind
 from pipeline.distillation.losses import ALL_LABELLED, LabelledExamples, Objective, Targets
 from pipeline.models.accelerator import prepare_for_cls
+from pipeline.models.checkpoints import write_settings
 from pipeline.models.encoders import cls_vectors
 from pipeline.models.probe import running
 
@@ -138,8 +139,7 @@ class EncoderLearner:
 
     def configure(self, kind: TaskKind) -> None:
         """Put the settings of its predictions, as a threshold, into the model's configuration."""
-        for name, value in kind.settings.items():
-            setattr(self.bare.config, name, value)
+        write_settings(self.bare.config, kind.settings)
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the model's weights on the CPU."""

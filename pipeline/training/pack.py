@@ -30,7 +30,7 @@ from pipeline.errors import BadOption
 from pipeline.models.encoders import cls_vectors
 from pipeline.models.probe import evaluation, probe_batch
 from pipeline.system.digests import config_digest
-from pipeline.system.system_errors import raise_if_of_system
+from pipeline.system.system_errors import refusing
 from pipeline.training.learner import MAPS, EncoderLearner, Part, outputs, seed_everything
 
 PROBE_TOLERANCE = 1e-4  # of the logits of a pack, in float32
@@ -121,7 +121,8 @@ class PackLearner:
         if (digest := config_digest(bare.config)) in _proved:
             return
         inputs = probe_batch(bare)
-        try:
+        refusal = f"students of type {bare.config.model_type} cannot be trained as a pack. Train them apart: --pack 1"
+        with refusing(lambda error: BadOption(refusal)):  # as where vmap has no rules for an architecture
             with evaluation(self.model), torch.inference_mode():
                 logits, _ = self._outputs(inputs)
                 self.model.train()
@@ -129,12 +130,6 @@ class PackLearner:
             with evaluation(bare), torch.inference_mode():
                 alone = bare(**inputs).logits.float()
             torch.testing.assert_close(logits[0], alone, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE)
-        except Exception as error:  # an architecture that vmap has no rules for may raise anything
-            raise_if_of_system(error)
-            kind = bare.config.model_type
-            raise BadOption(
-                f"students of type {kind} cannot be trained as a pack. Train them apart: --pack 1"
-            ) from error
         _proved.add(digest)
 
     def _forward(self, batch: Batch, layers: int = 0) -> tuple[Tensor, Tensor]:

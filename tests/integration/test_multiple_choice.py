@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,10 +13,13 @@ from safetensors.numpy import load_file
 
 from pipeline.cache.open import open_cache
 from pipeline.cache.teacher_files import load_student
+from pipeline.config.rows import RowsConfig
 from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig, TrainStudentConfig
 from pipeline.data.batching import by_length, collate
+from pipeline.data.choices import choice_inputs
 from pipeline.data.sources import load_rows
 from pipeline.data.task_kinds import SINGLE_LABEL
+from pipeline.data.texts import decode_texts
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.recipe import resolve_recipe
 from pipeline.distillation.targets import CachedTargets, LiveTargets
@@ -239,3 +243,18 @@ def test_order_of_classes_is_refused_for_choices(quiz, call, tmp_path):
     options = ["--teacher", quiz.teacher, "--label-map", "B,A,C", "--cache", tmp_path / "cache"]
     refused = call("cache-teacher", *words_of(quiz.rows), *options)
     assert refused.error == "Error: --label-map names classes, and quiz does not have any: leave it out"
+
+
+def test_texts_and_choices_are_kept_and_exported(quiz, tmp_path, call):
+    shard = open_cache(quiz.arrow).splits["dev"].shards[0]
+    texts, choices = (
+        [decode_texts(shard[f"{name}_{n + 1}"]) for n in range(m)] for name, m in (("text", 2), ("choice", 3))
+    )
+    rows = load_rows(RowsConfig(**quiz.rows)).splits["dev"]
+    assert choice_inputs(texts, choices) == rows.inputs(0, len(rows))
+    done = call("cache", "export", quiz.arrow, "--out", tmp_path / "quiz.jsonl", "--split", "dev")
+    assert done.json["columns"] == ["split", "example_id", "text", "question", "choices", "label", "probabilities"]
+    exported = [json.loads(line) for line in (tmp_path / "quiz.jsonl").read_text().splitlines()]
+    written = [json.loads(line) for line in Path(quiz.rows["dev_file"]).read_text().splitlines()]
+    columns = ("text", "question", "choices", "label")
+    assert [tuple(row[name] for name in columns) for row in exported] == [tuple(row.values()) for row in written]

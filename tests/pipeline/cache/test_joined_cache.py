@@ -66,7 +66,7 @@ def test_caches_that_do_not_join_are_refused(tiny, halves, tmp_path):
     assert "are the same cache (identity " in str(error.value)
     with pytest.raises(BadCache) as refused:
         train((halves[0], tiny.float16), tmp_path / "run")
-    assert str(refused.value).startswith(f"{halves[0]} and {tiny.float16} do not join (dtype: float16 ≠ float32; teach")
+    assert str(refused.value).startswith(f"{halves[0]} and {tiny.float16} do not join (dtype: float32 ≠ float16; teach")
     metrics = replace(open_cache(halves[1]).manifest.task, metrics=("f1",))
     other = rewritten(halves[1], tmp_path / "metrics", lambda *_: None, task=metrics)
     with pytest.raises(BadCache, match=r"do not join \(task\.metrics: "):
