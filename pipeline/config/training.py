@@ -174,8 +174,8 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
     )
     init: str = option(
         "teacher",
-        help="first weights: teacher; a checkpoint with the same tokenizer, of which the first N layers are used "
-        "(with a new head if it has none); or random, for new weights drawn with --seed",
+        help="first weights: teacher; a checkpoint, of which the first N layers are used (with a new head if it has "
+        "none), and its tokenizer on the texts of the cache; or random, for new weights drawn with --seed",
         group="Distillation",
         metavar="teacher|PATH|random",
         alike_in_pack=True,
