@@ -103,9 +103,9 @@ def _cache(given: Any, recorded: Any) -> Cache | None:
     names = values_of(given) or values_of(recorded)
     for name in () if given else names:
         if "://" not in name and not Path(name).is_dir():
-            others = " beside the others of the run" if len(names) > 1 else ""
+            beside = " beside the others of the run" if len(names) > 1 else ""
             raise BadCache(
-                f"the cache of this run was {name}, which does not exist. Name its present place with --cache{others}"
+                f"the cache of this run was {name}, which does not exist. Name its present place with --cache{beside}"
             )
     return open_caches(names) if names else None
 

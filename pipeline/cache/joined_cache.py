@@ -22,7 +22,7 @@ from pipeline.system.digests import json_digest
 
 JOINED = (TRAIN, TRANSFER)
 # Fields of an identity in which caches that join may differ: rows, and numbers that do not change what a target means.
-MAY_DIFFER = ("format", "splits", "layers", "shard_rows", "batching")
+MAY_DIFFER = ("format", "splits", "layers", "shard_rows", "batching", "texts")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class JoinedCache(Cache):
 
     @property
     def remarks(self) -> list[str]:
-        """What a user should know before a training: rows in two of the caches or in train and dev, other dev rows."""
+        """Facts that a user should know before a training: repeated rows, and whose dev rows are used."""
         lines = []
         dev = {name: caches[0] for name, caches in self._sources.items() if role_of(name) == DEV}
         rows = [_row_hashes(cache, JOINED) for cache in self.caches]
@@ -136,8 +136,8 @@ def join_caches(caches: Sequence[Cache]) -> Cache:
 
     Raises `BadOption` for a cache that is named twice, `BadCache` for caches that differ in more than their rows.
     """
-    first, *others = caches
-    if not others:
+    first, *more = caches
+    if not more:
         return first
     for place, cache in enumerate(caches):
         for earlier in caches[:place]:

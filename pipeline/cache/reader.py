@@ -57,7 +57,7 @@ class Cache:
 
     @property
     def remarks(self) -> list[str]:
-        """What a user should know before a training."""
+        """Facts that a user should know before a training."""
         return []
 
     def check_in_background(self, columns: Mapping[str, Collection[str]]) -> BackgroundCheck:

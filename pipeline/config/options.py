@@ -110,7 +110,7 @@ def values_of(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def shown(value: Any) -> Any:
+def value_text(value: Any) -> Any:
     """Return the value of an option for people: several values as one text."""
     return " + ".join(map(str, value)) if isinstance(value, tuple) else value
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.options import check_value, marked, shown, value_type
+from pipeline.config.options import check_value, marked, value_text, value_type
 from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BadOption, one_line
 
@@ -67,7 +67,7 @@ class Space:
 
     def values(self, proposed: Mapping[str, Any]) -> dict[str, Any]:
         """Return the constants, and the values that are shown as those of a proposal."""
-        by_text = {name: {shown(value): value for value in values} for name, values in self.choices.items()}
+        by_text = {name: {value_text(value): value for value in values} for name, values in self.choices.items()}
         return {**self.constants, **{name: by_text.get(name, {}).get(v, v) for name, v in proposed.items()}}
 
     def as_json(self) -> dict[str, Any]:

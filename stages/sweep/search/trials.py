@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.cache.open import open_caches
 from pipeline.cache.reader import Cache
-from pipeline.config.options import command_line, default_of, marked, shown, values_of
+from pipeline.config.options import command_line, default_of, marked, value_text, values_of
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Split, selection_split
@@ -50,7 +50,7 @@ class Trial:
     def resolved(self) -> dict[str, Any]:
         """The options that identify it: resolved, except for teacher layers, which --method implies."""
         layers = self.config.teacher_layers
-        return {**self.recipe.options, "cache": shown(self.config.cache), "teacher_layers": layers}
+        return {**self.recipe.options, "cache": value_text(self.config.cache), "teacher_layers": layers}
 
     @property
     def option_values(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Trials:
 
     def cache(self, locations: str | tuple[str, ...]) -> Cache:
         """Return the open cache at a location, or those at several joined."""
-        name = str(shown(locations))
+        name = str(value_text(locations))
         if name not in self.caches:
             store = self.store["store"]
             self.caches[name] = open_caches(locations, Path(store) if store else None, self.store["store_bytes"])
