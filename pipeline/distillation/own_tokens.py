@@ -33,7 +33,7 @@ def with_tokens_for(config: TrainStudentConfig, cache: Cache) -> Cache:
     tokenizer = load_tokenizer(name)
     if manifest.has_teacher and same_tokens(tokenizer, cache.tokens.tokenizer):
         return cache
-    texts = 2 if manifest.fields.sequences > 1 else manifest.fields.texts
+    texts = 2 if manifest.fields.sequences > 1 else max(1, manifest.fields.texts)
     skeleton: Any = load_skeleton(name)
     fit_tokenizer(name, tokenizer, skeleton, texts)
     check_tokenizer_saves(name, tokenizer, skeleton.config)

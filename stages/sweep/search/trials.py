@@ -121,7 +121,7 @@ class Trials:
 
     def tokenized(self, config: TrainStudentConfig) -> Cache:
         """Return the open cache of a student, with the tokens that it reads: one for all that start alike."""
-        key = str(shown(config.cache)), config.init
+        key = str(value_text(config.cache)), config.init
         if key not in self._tokenized:
             cache = self.cache(config.cache)
             if cache.manifest.has_teacher and config.init != TEACHER:
