@@ -28,12 +28,14 @@ def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence
     """Return the bytes of the shards in `work`, to within their containers' overhead."""
     fixed = sum(kind.bytes(1) for kind in manifest.column_types().values() if kind.width is not None)
     ragged = {name: kind for name, kind in manifest.column_types().items() if kind.width is None}
+    ragged_bytes: dict[str, np.ndarray] = {}  # split -> of each example
+    for name in {name for name, *_ in work}:
+        sizes = [splits[name].sizes(column) * np.dtype(kind.dtype).itemsize for column, kind in ragged.items()]
+        ragged_bytes[name] = np.sum(sizes, axis=0)
     total = 0
     for name, _, start, stop in work:
         total += (stop - start) * (fixed + 8 * len(ragged)) + SHARD_OVERHEAD
-        for column, kind in ragged.items():
-            offsets = splits[name].shards[0][column].offsets[[start, stop]]  # type: ignore[union-attr]
-            total += int(np.diff(offsets)[0]) * np.dtype(kind.dtype).itemsize
+        total += int(ragged_bytes[name][start:stop].sum())
     return total
 
 
