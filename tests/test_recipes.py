@@ -62,7 +62,6 @@ def own_rows() -> None:
         chinese = [f"这部电影很{'好' if i % 2 else '差'},{'good' if i % 2 else 'bad'}" for i in range(16)]
         write_lines(Path(f"chinese-{split}.csv"), ["text,label", *chinese])
 
-
     write_rows(Path("few.csv"), 8, 3)
     for part in "ab":
         write_lines(Path(f"sentences-{part}.csv"), ["text", *(f"{SENTENCE} {part}", OTHER) * 6])

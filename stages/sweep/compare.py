@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.cache.format.manifest import MANIFEST
+from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.config.options import command_line
 from pipeline.config.sweep import SweepCompareConfig
+from pipeline.data.splits import selection_split
 from pipeline.data.tasks import DEV, role_of
 from pipeline.errors import BadOption, BadRun, one_line, shell_line
 from pipeline.system.files import write_json
-from pipeline.system.formatting import table
+from pipeline.system.formatting import printable, table
 from pipeline.system.progress import note
 from pipeline.training.provenance import environment
 from stages.sweep.report.leaderboard import parameter_names, score_text, value_text
@@ -37,13 +40,14 @@ class Row:
 
 @dataclass(frozen=True)
 class SweepComparison:
-    """The last line of `sweep compare`; `differences` are those of --against."""
+    """The last line of `sweep compare`; `differences` are those of --against, `teachers` the scores by cache."""
 
     command: str
     sweep: str
     metric: str
     by: dict[str, list[Row]]
     differences: list[Difference]
+    teachers: dict[str, float]
     out: str | None
 
 
@@ -66,12 +70,21 @@ def run(config: SweepCompareConfig) -> SweepComparison:
         print(_text(name, metric, by_value))
     if config.against is not None:
         print(_differences_text(names[0], metric, config.against, paired))
-    result = SweepComparison("sweep compare", config.sweep, metric, by, paired, config.out)
+    teachers = teachers_scores(record, metric)
+    for cache, score in teachers.items():
+        print(f"the teacher of {printable(cache)}: {score_text(score)}")
+    result = SweepComparison("sweep compare", config.sweep, metric, by, paired, teachers, config.out)
     if config.out:
         commands = {"command": command_line("sweep compare", config), "sweep_command": record.command}
         tables = {name: [vars(row) for row in by_value] for name, by_value in by.items()}
         finished = [{**trial.parameters, "score": score} for trial, score in trials]
-        content = {"caches": dict(record.caches), "metric": metric, "by": tables, "trials": finished}
+        content = {
+            "caches": dict(record.caches),
+            "teachers": teachers,
+            "metric": metric,
+            "by": tables,
+            "trials": finished,
+        }
         if config.against is not None:
             content |= {"against": config.against, "differences": [vars(row) for row in paired]}
         write_json(Path(config.out), commands | content | {"environment": environment()})
@@ -103,6 +116,21 @@ def scored(record: SweepRecord, metric: str | None) -> list[Scored]:
             raise BadOption(f"--metric {one_line(metric)}: the metrics of {trial.out} are {', '.join(values)}")
         measured.append((trial, values[metric]))
     return measured
+
+
+def teachers_scores(record: SweepRecord, metric: str) -> dict[str, float]:
+    """Return the score of each cache's teacher on the split of the trials' scores, for caches that are still here."""
+    scores = {}
+    for location, identity in record.caches.items():
+        if (
+            not (Path(location) / MANIFEST).is_file()
+            or (manifest := read_manifest(Path(location))).identity != identity
+        ):
+            continue
+        split = selection_split(manifest.splits)
+        if split is not None and metric in manifest.teacher_metrics.get(split, {}):
+            scores[location] = manifest.teacher_metrics[split][metric]
+    return scores
 
 
 def rows(trials: list[Scored], name: str) -> list[Row]:

@@ -26,6 +26,10 @@ def test_compare_lists_scores_by_value_and_writes_them(sweeps, call):
     assert [(one["value"], one["trials"]) for one in compared.json["by"]["lr"]] == [("0.0001", 2), ("0.001", 2)]
     written = json.loads(Path("results/grid.json").read_text())
     assert written["by"] == compared.json["by"]
+    [teacher] = compared.json["teachers"].values()
+    assert (
+        0 < teacher <= 1 and f": {teacher:.2%}" in compared.stdout and written["teachers"] == compared.json["teachers"]
+    )
     assert [(one["lr"], one["beta"]) for one in written["trials"]] == [
         (lr, b) for lr in (1e-4, 1e-3) for b in (100, 1000)
     ]
