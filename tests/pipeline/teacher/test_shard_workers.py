@@ -16,6 +16,7 @@ from pipeline.errors import BadCache
 from pipeline.models.checkpoints import load_classifier, load_tokenizer
 from pipeline.system.files import write_file
 from pipeline.system.lease import Lease
+from pipeline.teacher import running_teacher
 from pipeline.teacher.shard_queue import ShardPool, process_shards
 from stages import cache_teacher
 from tests.helpers.writers import config, contents, recorded, unchanged, words
@@ -34,7 +35,7 @@ def made(tiny, tmp_path_factory):
         if (precision, container) not in found:
             out = root / f"{precision}-{container}"
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(cache_teacher, "available_cores", lambda: 1)
+                patch.setattr(running_teacher, "available_cores", lambda: 1)
                 cache_teacher.run(config(tiny, out, precision=precision, format=container, shard_rows=256))
             found[precision, container] = contents(out)
         return found[precision, container]
@@ -45,7 +46,7 @@ def made(tiny, tmp_path_factory):
 @pytest.mark.parametrize("cores", [2, 3])
 @pytest.mark.parametrize(("precision", "container"), KINDS)
 def test_bytes_do_not_depend_on_the_number_of_cores(tiny, tmp_path, made, monkeypatch, precision, container, cores):
-    monkeypatch.setattr(cache_teacher, "available_cores", lambda: cores)
+    monkeypatch.setattr(running_teacher, "available_cores", lambda: cores)
     torch.set_num_threads(2)
     cache_teacher.run(config(tiny, tmp_path / "cache", precision=precision, format=container, shard_rows=256))
     assert contents(tmp_path / "cache") == made(precision, container)
