@@ -10,7 +10,7 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.user_store import record_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.options import command_line
-from pipeline.config.rows import RowsConfig
+from pipeline.config.rows import CacheRowsConfig
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.sources import load_rows
 from pipeline.data.tasks import find_task
@@ -20,7 +20,7 @@ from pipeline.system.cpu import require_single_process
 from pipeline.system.progress import note
 from pipeline.system.ray_cluster import Cluster, SharedDirectory, cluster
 from pipeline.teacher.cache_job import CacheJob
-from pipeline.teacher.locate import find_teacher
+from pipeline.teacher.locate import find_teacher, teachers_classes
 from pipeline.teacher.running_teacher import running_teacher
 from pipeline.teacher.teacher_rows import differences
 from pipeline.training.provenance import shareable, shareable_place
@@ -40,6 +40,7 @@ class CacheResult:
     layers: list[int]
     teacher_metrics: dict[str, dict[str, float]]
     examples_per_second: float
+    leaks: dict[str, int]  # rows of train and transfer whose texts also stand in a dev or test split
 
 
 def run(config: CacheTeacherConfig) -> CacheResult:
@@ -56,13 +57,13 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     started = time.monotonic()
     config = _with_teachers_metric(config)
     try:
-        rows = load_rows(config)
+        rows = load_rows(config, teachers=lambda: teachers_classes(config, config.teacher, config.revision))
     except HubUnreachable:  # without rows and without a teacher, the way on is to make a teacher from local files
         find_teacher(find_task(config.task), config, config.teacher, config.revision)
         raise
     maker = running_teacher(rows, config)
     splits = maker.examples(rows, config)
-    for line in differences(maker.name, config, splits):
+    for line in differences(maker.name, config, splits, maker.task.kind):
         note(f"warning: {line}")
     manifest = maker.manifest(config, splits)
     out = Path(config.cache or f"data/{maker.task.name}")
@@ -81,7 +82,8 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         "command": command_line("cache-teacher", public_config),
         "teacher": shareable_place(maker.name.removesuffix(f"/{MODEL}")),
         "rows_from": rows.origin,
-        "rows": {field.name: getattr(public_config, field.name) for field in fields(RowsConfig)},
+        "leaks": rows.leak_counts(),
+        "rows": {field.name: getattr(public_config, field.name) for field in fields(CacheRowsConfig)},
     }
     record_rows(manifest.identity, config)
     return _result(out, job.write(made, started), started)
@@ -124,4 +126,5 @@ def _result(out: Path, manifest: Manifest, started: float) -> CacheResult:
         list(manifest.layers),
         {name: dict(metrics) for name, metrics in manifest.teacher_metrics.items()},
         round(manifest.made.get("computed_examples", 0) / seconds, 1) if seconds else 0.0,
+        dict(manifest.made.get("leaks", {})),
     )

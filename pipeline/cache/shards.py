@@ -11,6 +11,7 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.shard_sources import Source
 from pipeline.data.ragged import Column, Ragged
 from pipeline.data.splits import SEQUENCE_LENGTHS, Split, row_hashes
+from pipeline.data.tasks import TRAIN, TRANSFER
 from pipeline.errors import BadCache
 from pipeline.system.digests import bytes_digest
 
@@ -91,8 +92,9 @@ class Shard(Mapping[str, Column]):
             if not np.array_equal(column, np.arange(self.first_id, self.first_id + self.record.rows)):  # type: ignore[arg-type]
                 raise ValueError("its example ids do not count on from the shard before it")
         elif name == "label":
-            labelled = self.manifest.splits[self.split].labelled
-            self.manifest.kind.check_labels(column, model.classes, labelled)  # type: ignore[arg-type]
+            labelled, kind = self.manifest.splits[self.split].labelled, self.manifest.kind
+            present = kind.has_label(column) if self.split in (TRAIN, TRANSFER) else slice(None)
+            kind.check_labels(column[present], model.classes, labelled)  # type: ignore[index]
         elif name == "input_ids":
             _within("input_ids", column.values, 0, model.vocabulary)  # type: ignore[union-attr]
             longest = np.diff(column.offsets).max()  # type: ignore[union-attr]

@@ -20,6 +20,7 @@ class Wanted:
     optional: tuple[str, ...] = ()
     official: bool = False  # of a published file: the options do not name its columns
     choices: tuple[str, ...] = ()  # those among them that --choices-columns names
+    text_options: str = "--text-columns and --label-column"  # that name the others
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -42,7 +43,7 @@ class Wanted:
         """Raise `BadRows` unless the header has all required columns; `hint` takes the place of the advice."""
         for name in self.required:
             if name not in header:
-                options = "--choices-columns" if name in self.choices else "--text-columns and --label-column"
+                options = "--choices-columns" if name in self.choices else self.text_options
                 advice = f"Name one of these with {options}"
                 advice = hint or ("Use the official file" if self.official else advice)
                 raise BadRows(

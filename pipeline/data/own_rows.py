@@ -1,19 +1,22 @@
 """The user's own rows: files, or a data set of the library `datasets`."""
 
 import re
+from collections.abc import Callable
 
 from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
 from pipeline.data.choices import choice_rows
 from pipeline.data.columns import Wanted
 from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset
-from pipeline.data.dev_rows import note_repeated, with_dev
+from pipeline.data.dev_rows import with_dev
 from pipeline.data.label_cells import check_cells
-from pipeline.data.label_columns import fitted, own_task, split_rows
+from pipeline.data.label_columns import fitted, kind_of_rows, own_task, split_rows
+from pipeline.data.leaks import without_leaks
+from pipeline.data.missing_labels import note_missing, with_missing
 from pipeline.data.places import expand, name_of
 from pipeline.data.renamed_labels import renamed
 from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files
-from pipeline.data.task_kinds import MULTIPLE_CHOICE
+from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE
 from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
@@ -21,10 +24,15 @@ from pipeline.system.progress import note
 _DEV_NAME = re.compile(r"(validation|valid|val|dev)(?=_|$)")
 
 
-def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> TaskRows:
+def own_rows(
+    config: RowsConfig,
+    classes: tuple[str, ...] | None = None,
+    teachers: Callable[[], tuple[str, ...]] | None = None,
+) -> TaskRows:
     """Return the splits of the user's files or data set; `classes` of a trained model replace those of the rows.
 
-    Raises `BadOption`, `BadRows`, `HubUnreachable`.
+    `teachers` returns the classes of the teacher, for rows without any label. Raises `BadOption`, `BadRows`,
+    `HubUnreachable`.
     """
     columns = _text_columns(config)
     label, choices = str(config.label_column), _choices_columns(config)
@@ -36,20 +44,25 @@ def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None) -> Task
     if classes is None and not (config.yes or config.regression or choices):
         check_cells(raw, label, config.label_separator)
     raw = renamed(raw, config.rename_labels, config.label_separator)
+    several = not choices and kind_of_rows(config, raw[TRAIN].labels) is MULTI_LABEL
+    raw = {
+        name: with_missing(part, config.unlabelled_label, blank=name == TRAIN and not several)
+        for name, part in raw.items()
+    }
+    note_missing(raw[TRAIN])
     if config.dev_fraction:
         if dev := [name for name in raw if role_of(name) == DEV]:
             raise BadOption(f"there are dev rows already ({one_line(dev[0])}): leave --dev-fraction out")
         train, dev_rows = with_dev(raw[TRAIN], config.dev_fraction, _noun(config, raw[TRAIN]))
         raw = {TRAIN: train, DEV: dev_rows, **{name: part for name, part in raw.items() if name != TRAIN}}
-    for name, part in raw.items():
-        if role_of(name) == DEV:
-            note_repeated(raw[TRAIN], part, name)
+    train, leaks = without_leaks(raw[TRAIN], raw, config.drop_leaks)
+    raw = raw | {TRAIN: train}
     if choices:
         labels, splits = choice_rows(raw, config.task, config.rename_labels, config.yes or classes is not None)
-        return TaskRows(Task(config.task, columns, labels, ("accuracy",), MULTIPLE_CHOICE), splits, origin)
-    task = own_task(config, columns, raw[TRAIN], classes)
+        return TaskRows(Task(config.task, columns, labels, ("accuracy",), MULTIPLE_CHOICE), splits, origin, leaks)
+    task = own_task(config, columns, train, classes, teachers)
     splits = {name: split_rows(part, task, name, config, classes is not None) for name, part in raw.items()}
-    return TaskRows(fitted(task, splits[TRAIN], raw[TRAIN]), splits, origin)
+    return TaskRows(fitted(task, splits[TRAIN], train, teachers is not None), splits, origin, leaks)
 
 
 def _noun(config: RowsConfig, train: RawSplit) -> str:

@@ -47,7 +47,10 @@ class TaskMetrics:
         return replace(self, kind=self.kind.tuned(logits, labels))
 
     def measure(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Return each metric of the predictions of these logits [n, C]."""
+        """Return each metric of the predictions of these logits [n, C], where there is a label."""
+        has_label = self.kind.has_label(labels)
+        if not has_label.all():
+            logits, labels = logits[has_label], labels[has_label]
         return measure(self.kind, self.names, logits, labels, self.classes)
 
     def measure_splits(

@@ -14,7 +14,7 @@ from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.rows import TaskRows
 from pipeline.data.splits import Split, split_digest
 from pipeline.data.tasks import Task
-from pipeline.data.tokenize import tokenize
+from pipeline.data.tokenize import tokenize_rows
 from pipeline.distillation.layer_map import parse_layers
 from pipeline.models.accelerator import make_accelerator, resolve_precision
 from pipeline.models.checkpoints import check_cuts
@@ -56,11 +56,7 @@ class RunningTeacher:
 
     def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:
         """Return the splits, tokenised for the teacher."""
-        tokenizer, labels = self.teacher.tokenizer, (rows.task.labels, self.task.labels)
-        return {
-            split: tokenize(split, part.relabelled(*labels), tokenizer, config.max_length)
-            for split, part in rows.splits.items()
-        }
+        return tokenize_rows(rows, self.task.labels, self.teacher.tokenizer, config.max_length, config.shard_rows)
 
     def manifest(self, config: CacheTeacherConfig, splits: Mapping[str, Split]) -> Manifest:
         """Return what is known before the first forward pass: the identity and the shape of the columns."""

@@ -16,7 +16,7 @@ from pipeline.cache.format import arrow
 from pipeline.cache.format.columns import ColumnType
 from pipeline.cache.format.manifest import TEACHER, Manifest, ShardRecord
 from pipeline.cache.writer import CacheWriter
-from pipeline.data.splits import Split
+from pipeline.data.splits import Split, shard_ranges, slice_examples
 from pipeline.system.child_process import end_with_parent, process_context, select_gpu
 from pipeline.system.cpu import available_cores
 from pipeline.system.files import write_file
@@ -49,14 +49,17 @@ def in_processes(
     computed: Advance,
 ) -> Iterator[ShardPool]:
     """Yield a pool of `workers` processes, which read the rows from files and the teacher from the cache."""
+    rows = int(manifest.fields.shard_rows)
     for name, split in splits.items():
-        columns = {column: split.shards[0][column] for column in row_types(manifest)}
-        write_file(_rows_file(writer.directory, name), partial(arrow.write, columns=columns))
+        for index, (start, stop) in enumerate(shard_ranges(len(split), rows)):
+            examples = slice_examples(split, start, stop)
+            columns = {column: examples[column] for column in row_types(manifest)}
+            write_file(_rows_file(writer.directory, name, index), partial(arrow.write, columns=columns))
     context = process_context()
     examples, started = context.Value("q", 0), context.Value("i", 0)  # computed examples, started workers
-    shapes = {name: (len(split), split.labelled) for name, split in splits.items()}
+    labelled = {name: split.labelled for name, split in splits.items()}
     cores = max(1, available_cores() // workers)
-    arguments = (writer.directory, manifest, shapes, cores, examples, started)
+    arguments = (writer.directory, manifest, labelled, cores, examples, started)
     pool = ProcessPoolExecutor(workers, context, _start_worker, arguments)
     reported = 0
 
@@ -82,9 +85,9 @@ _worker = SimpleNamespace()  # of a worker process: writer, splits, teacher and 
 
 
 def _start_worker(
-    directory: Path, manifest: Manifest, shapes: Mapping[str, tuple[int, bool]], cores: int, examples: Any, started: Any
+    directory: Path, manifest: Manifest, labelled: Mapping[str, bool], cores: int, examples: Any, started: Any
 ) -> None:
-    """Open the rows and load the teacher in a new worker process. `shapes` are (rows, labelled) of each split."""
+    """Load the teacher in a new worker process. `labelled` says of each split whether it has labels."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     end_with_parent()
     from pipeline.models.accelerator import make_accelerator
@@ -94,23 +97,20 @@ def _start_worker(
         index, started.value = started.value, started.value + 1
     select_gpu(index)
     _worker.writer = CacheWriter(directory, manifest.fields, manifest.container)
-    _worker.splits = {
-        name: Split(name, [_mapped_rows(_rows_file(directory, name), manifest, rows)], labelled)
-        for name, (rows, labelled) in shapes.items()
-    }
+    _worker.labelled = labelled
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
     _worker.passing = teacher_pass(model, make_accelerator(manifest.fields.compute), manifest, cores)
     _worker.running = _worker.passing.__enter__()
     _worker.examples = examples
 
 
-def _rows_file(directory: Path, split: str) -> Path:
-    """Return the file in which the parent passes the rows of a split to its workers."""
-    return directory / PARTIAL / "rows" / f"{split}.arrow"
+def _rows_file(directory: Path, split: str, index: int) -> Path:
+    """Return the file in which the parent passes the rows of a shard to its workers."""
+    return directory / PARTIAL / "rows" / f"{split}-{index:05d}.arrow"
 
 
 def _mapped_rows(path: Path, manifest: Manifest, rows: int) -> dict[str, Any]:
-    """Return the columns of a split that the parent wrote."""
+    """Return the columns of a shard that the parent wrote."""
     types = row_types(manifest)
     data, _ = map_file(path)
     layout = arrow.layout(path, types, rows)
@@ -124,7 +124,12 @@ def row_types(manifest: Manifest) -> dict[str, ColumnType]:
 
 
 def _work(task: ShardTask) -> ShardRecord:
-    return _compute(_worker.writer, _worker.splits, _worker.running, task, _count)
+    name, index, start, stop = task
+    file = _rows_file(_worker.writer.directory, name, index)
+    split = Split(name, [_mapped_rows(file, _worker.running.manifest, stop - start)], _worker.labelled[name])
+    columns = _worker.running.shard(split, 0, stop - start, _count)
+    record: ShardRecord = _worker.writer.write_shard(name, index, columns, _worker.running.manifest.column_types())
+    return record
 
 
 def _count(examples: int) -> None:
