@@ -58,10 +58,9 @@ class TeacherPass:
 
         for examples in self._pool.map(compute, _batches(split, np.arange(start, stop))):
             advance(examples)
-        columns = slice_examples(split, start, stop)
         for name, values in targets.items():
-            _check_finite(name, values, split.name, columns["example_id"])
-        return {**columns, **targets}
+            _check_finite(name, values, split.name, start)
+        return {**slice_examples(split, start, stop), **targets}
 
     def outputs(self, split: Split, ids: np.ndarray) -> dict[str, np.ndarray]:
         """Return the target columns of these examples, [n, width] in float32, in batches of similar length."""
@@ -118,13 +117,13 @@ def _batches(split: Split, ids: np.ndarray) -> list[np.ndarray]:
     return by_length(np.arange(len(ids)), split.lengths[ids], split.examples_in(TEACHER_BATCH))
 
 
-def _check_finite(column: str, values: np.ndarray, split: str, ids: Column) -> None:
+def _check_finite(column: str, values: np.ndarray, split: str, start: int) -> None:
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         layer = cls_layer(column)
         output = column if layer is None else f"[CLS] of layer {layer}"
         advice = "Try --dtype float32, or another teacher" if values.dtype == np.float16 else "Try another teacher"
         raise BadModel(
-            f"the teacher's {output} are not finite for example {ids[int(bad.argmax())]} of {split} "
+            f"the teacher's {output} are not finite for example {start + int(bad.argmax())} of {split} "
             f"(stored as {values.dtype}). {advice}"
         )

@@ -57,9 +57,9 @@ def in_processes(
             write_file(_rows_file(writer.directory, name, index), partial(arrow.write, columns=columns))
     context = process_context()
     examples, started = context.Value("q", 0), context.Value("i", 0)  # computed examples, started workers
-    labelled = {name: split.labelled for name, split in splits.items()}
+    shapes = {name: (len(split), split.labelled) for name, split in splits.items()}
     cores = max(1, available_cores() // workers)
-    arguments = (writer.directory, manifest, labelled, cores, examples, started)
+    arguments = (writer.directory, manifest, shapes, cores, examples, started)
     pool = ProcessPoolExecutor(workers, context, _start_worker, arguments)
     reported = 0
 
@@ -85,9 +85,9 @@ _worker = SimpleNamespace()  # of a worker process: writer, splits, teacher and 
 
 
 def _start_worker(
-    directory: Path, manifest: Manifest, labelled: Mapping[str, bool], cores: int, examples: Any, started: Any
+    directory: Path, manifest: Manifest, shapes: Mapping[str, tuple[int, bool]], cores: int, examples: Any, started: Any
 ) -> None:
-    """Load the teacher in a new worker process. `labelled` says of each split whether it has labels."""
+    """Open the rows and load the teacher in a new worker process. `shapes` are (rows, labelled) of each split."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     end_with_parent()
     from pipeline.models.accelerator import make_accelerator
@@ -97,7 +97,10 @@ def _start_worker(
         index, started.value = started.value, started.value + 1
     select_gpu(index)
     _worker.writer = CacheWriter(directory, manifest.fields, manifest.container)
-    _worker.labelled = labelled
+    _worker.splits = {
+        name: Split(name, _mapped_shards(directory, manifest, name, rows), labelled)
+        for name, (rows, labelled) in shapes.items()
+    }
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
     _worker.passing = teacher_pass(model, make_accelerator(manifest.fields.compute), manifest, cores)
     _worker.running = _worker.passing.__enter__()
@@ -107,6 +110,14 @@ def _start_worker(
 def _rows_file(directory: Path, split: str, index: int) -> Path:
     """Return the file in which the parent passes the rows of a shard to its workers."""
     return directory / PARTIAL / "rows" / f"{split}-{index:05d}.arrow"
+
+
+def _mapped_shards(directory: Path, manifest: Manifest, split: str, rows: int) -> list[dict[str, Any]]:
+    """Return the columns of each shard of a split that the parent wrote."""
+    return [
+        _mapped_rows(_rows_file(directory, split, index), manifest, stop - start)
+        for index, (start, stop) in enumerate(shard_ranges(rows, int(manifest.fields.shard_rows)))
+    ]
 
 
 def _mapped_rows(path: Path, manifest: Manifest, rows: int) -> dict[str, Any]:
@@ -124,12 +135,7 @@ def row_types(manifest: Manifest) -> dict[str, ColumnType]:
 
 
 def _work(task: ShardTask) -> ShardRecord:
-    name, index, start, stop = task
-    file = _rows_file(_worker.writer.directory, name, index)
-    split = Split(name, [_mapped_rows(file, _worker.running.manifest, stop - start)], _worker.labelled[name])
-    columns = _worker.running.shard(split, 0, stop - start, _count)
-    record: ShardRecord = _worker.writer.write_shard(name, index, columns, _worker.running.manifest.column_types())
-    return record
+    return _compute(_worker.writer, _worker.splits, _worker.running, task, _count)
 
 
 def _count(examples: int) -> None:
