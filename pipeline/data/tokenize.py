@@ -9,6 +9,7 @@ from pipeline.data.choices import ChoiceRows
 from pipeline.data.ragged import Column, Columns, Ragged
 from pipeline.data.rows import SplitRows, TaskRows
 from pipeline.data.splits import ROW_HASH_BYTES, SEQUENCE_LENGTHS, Split, row_hashes
+from pipeline.data.spool import Spool
 from pipeline.data.tasks import TRANSFER
 from pipeline.system.progress import bar
 
@@ -57,26 +58,29 @@ def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int) -> Spl
 
 
 def tokenize_rows(
-    rows: TaskRows, labels: tuple[str, ...], tokenizer: Any, max_length: int, shard_rows: int
+    rows: TaskRows, labels: tuple[str, ...], tokenizer: Any, max_length: int, shard_rows: int, spool: Spool
 ) -> dict[str, Split]:
-    """Return the splits of a task, its classes numbered as in `labels`; a transfer split has shards of `shard_rows`."""
+    """Return the splits of a task, its classes numbered as in `labels`.
+
+    A transfer split has shards of `shard_rows`, which are on disk, in the `spool`.
+    """
     splits = {
         name: tokenize(name, part.relabelled(rows.task.labels, labels), tokenizer, max_length)
         for name, part in rows.splits.items()
     }
     if rows.transfer:
-        splits[TRANSFER] = tokenize_parts(TRANSFER, rows.transfer.parts(shard_rows), tokenizer, max_length)
+        splits[TRANSFER] = tokenize_parts(TRANSFER, rows.transfer.parts(shard_rows), tokenizer, max_length, spool)
     return splits
 
 
-def tokenize_parts(name: str, parts: Iterable[SplitRows], tokenizer: Any, max_length: int) -> Split:
-    """Return a split with a shard for each of `parts`, which are read one at a time."""
+def tokenize_parts(name: str, parts: Iterable[SplitRows], tokenizer: Any, max_length: int, spool: Spool) -> Split:
+    """Return a split with a shard for each of `parts`, which are read one at a time and then kept in the `spool`."""
     shards: list[Columns] = []
     first = 0
     with bar(0, f"tokenize {name}", "ex") as progress:
         for part in parts:
             (shard,) = tokenize(name, part, tokenizer, max_length).shards
-            shards.append({**shard, "example_id": np.arange(first, first + len(part), dtype=np.int64)})
+            shards.append(spool.keep({**shard, "example_id": np.arange(first, first + len(part), dtype=np.int64)}))
             first += len(part)
             progress.update(len(part))
     return Split(name, shards, False)

@@ -23,6 +23,7 @@ from pipeline.data.places import missing
 from pipeline.data.ragged import Column
 from pipeline.data.sources import load_rows
 from pipeline.data.splits import Split, slice_examples, split_digest
+from pipeline.data.spool import Spool
 from pipeline.data.tokenize import tokenize_rows
 from pipeline.errors import BadCache, BadRows
 from pipeline.models.accelerator import make_accelerator
@@ -144,7 +145,9 @@ class Repair:
         rows = load_rows(self.rows)
         tokenizer = load_tokenizer(str(self.directory / TEACHER))
         fields = self.manifest.fields
-        splits = tokenize_rows(rows, self.manifest.task.labels, tokenizer, fields.max_length, fields.shard_rows)
+        splits = tokenize_rows(
+            rows, self.manifest.task.labels, tokenizer, fields.max_length, fields.shard_rows, Spool(self._scratch)
+        )
         for name, expected in self.manifest.fields.splits.items():
             if name not in splits or split_digest(splits[name], int(self.manifest.fields.shard_rows)) != expected:
                 raise BadRows(

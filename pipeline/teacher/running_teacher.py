@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pipeline.cache.format.identity import CacheIdentity
@@ -13,6 +14,7 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.rows import TaskRows
 from pipeline.data.splits import Split, split_digest
+from pipeline.data.spool import Spool
 from pipeline.data.tasks import Task
 from pipeline.data.tokenize import tokenize_rows
 from pipeline.distillation.layer_map import parse_layers
@@ -56,7 +58,10 @@ class RunningTeacher:
 
     def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:
         """Return the splits, tokenised for the teacher."""
-        return tokenize_rows(rows, self.task.labels, self.teacher.tokenizer, config.max_length, config.shard_rows)
+        spool = Spool(Path(config.cache or f"data/{self.task.name}"))
+        return tokenize_rows(
+            rows, self.task.labels, self.teacher.tokenizer, config.max_length, config.shard_rows, spool
+        )
 
     def manifest(self, config: CacheTeacherConfig, splits: Mapping[str, Split]) -> Manifest:
         """Return what is known before the first forward pass: the identity and the shape of the columns."""

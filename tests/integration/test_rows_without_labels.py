@@ -45,6 +45,6 @@ def test_a_cache_has_the_targets_of_rows_without_labels(teacher, call, workers, 
     assert np.isfinite(transfer.column("logits")).all()
     assert cache.manifest.made["leaks"] == {"train": 0, "transfer": 1}
     assert list(cache.manifest.teacher_metrics) == ["train", "dev"]
-    assert call("evaluate", "--run", "teacher", "--split", "train").json["examples"] == {"train": 48}
+    assert call("evaluate", "teacher", "--split", "train").json["examples"] == {"train": 48}
     next(Path("cache/transfer").iterdir()).write_bytes(b"damaged")
     assert call("cache", "verify", "cache", "--repair").json["repaired"]
