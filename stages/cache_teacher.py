@@ -40,7 +40,7 @@ class CacheResult:
     layers: list[int]
     teacher_metrics: dict[str, dict[str, float]]
     examples_per_second: float
-    leaks: dict[str, int]  # rows of train and transfer whose texts also stand in a dev or test split
+    leaks: dict[str, int]  # rows of train and transfer whose texts are also in a dev or test split
 
 
 def run(config: CacheTeacherConfig) -> CacheResult:

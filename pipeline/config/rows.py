@@ -105,7 +105,7 @@ class RowsConfig(Options):
     )
     drop_leaks: bool = option(
         False,
-        help="leave out training rows whose texts also stand in a dev or test split",
+        help="leave out training rows whose texts are also in a dev or test split",
         group="Rows",
         affects_result=False,
     )

@@ -1,4 +1,4 @@
-"""Leaks: texts of training rows, or of rows without labels, that also stand in a dev or test split.
+"""Leaks: texts of training rows, or of rows without labels, that are also in a dev or test split.
 
 A score on a split says little where the student has seen its texts. Two texts are the same if they differ only in their
 Unicode form, in case and in white space; pairs have to be the same in both texts.
@@ -115,10 +115,10 @@ def without_leaks(train: R, splits: Mapping[str, Rows], drop: bool) -> tuple[R, 
     leaks = Leaks(HeldOut.of(splits))
     part = train.placed_texts(TRAIN)
     rows = enumerate(zip(*part.texts, strict=True))
-    found = np.array([leaks.has(texts, partial(part.place, row)) for row, texts in rows], bool)
+    is_leak = np.array([leaks.has(texts, partial(part.place, row)) for row, texts in rows], bool)
     leaks.note(TRAIN, "They are left out" if drop else "Leave them out with --drop-leaks")
     if not drop or not leaks.count:
         return train, leaks
-    if found.all():
+    if is_leak.all():
         raise BadRows("--drop-leaks leaves all training rows out: dev or test rows have the texts of each. Check them")
-    return train.taken(np.flatnonzero(~found)), leaks
+    return train.taken(np.flatnonzero(~is_leak)), leaks

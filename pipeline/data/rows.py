@@ -58,7 +58,7 @@ class SplitRows:
 class RowStream(Protocol):
     """Rows without labels, which are read once, from their beginning to their end."""
 
-    leaks: int  # rows that were left out: their texts also stand in a dev or test split; known at the end
+    leaks: int  # rows that were left out: their texts are also in a dev or test split; known at the end
 
     def parts(self, size: int) -> Iterator[SplitRows]:
         """Yield the rows, `size` at a time, the rest at last. Raises `BadRows`."""
@@ -69,7 +69,7 @@ class RowStream(Protocol):
 class TaskRows:
     """A task and its splits in order train, dev…, test…; `origin` says where they came from.
 
-    `leaks` are the training rows whose texts also stand in a dev or test split; `transfer` has rows without labels.
+    `leaks` are the training rows whose texts are also in a dev or test split; `transfer` has rows without labels.
     """
 
     task: Task

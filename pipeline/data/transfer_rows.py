@@ -20,7 +20,7 @@ from pipeline.errors import BadOption, BadRows, one_line
 
 @dataclass(kw_only=True)
 class TransferRows:
-    """The rows of some files, without those whose texts also stand in a dev or test split: `leaks` of them."""
+    """The rows of some files, without those whose texts are also in a dev or test split: `leaks` of them."""
 
     files: tuple[str, ...]
     task: Task

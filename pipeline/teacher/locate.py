@@ -89,8 +89,8 @@ def _check_fits(name: str, config: Any, task: Task) -> None:
 
 def teachers_classes(rows: RowsConfig, teacher: str | None, revision: str | None) -> tuple[str, ...]:
     """Return the names of a teacher's classes, for own rows without any label. Raises the errors of `load_teacher`."""
-    stand_in = Task(rows.task, (), (), ())  # all that is known of the task is its name
-    return output_names(load_config(find_teacher(stand_in, rows, teacher, revision), revision))
+    unread = Task(rows.task, (), (), ())  # all that is known of the task is its name
+    return output_names(load_config(find_teacher(unread, rows, teacher, revision), revision))
 
 
 def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: str | None) -> str:

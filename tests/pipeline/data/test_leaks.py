@@ -1,4 +1,4 @@
-"""Texts of training rows that also stand in a dev or test split."""
+"""Texts of training rows that are also in a dev or test split."""
 
 from pathlib import Path
 
