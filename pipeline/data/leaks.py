@@ -62,7 +62,7 @@ class HeldOut:
     places: Mapping[bytes, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, splits: Mapping[str, Rows]) -> "HeldOut":
+    def from_splits(cls, splits: Mapping[str, Rows]) -> "HeldOut":
         """Return those of the dev and test splits among these."""
         chosen = {name: rows.placed_texts(name) for name, rows in splits.items() if role_of(name) in (DEV, TEST)}
         places: dict[bytes, str] = {}
@@ -112,7 +112,7 @@ def without_leaks(train: R, splits: Mapping[str, Rows], drop: bool) -> tuple[R, 
 
     Raises `BadRows` if no row is left.
     """
-    leaks = Leaks(HeldOut.of(splits))
+    leaks = Leaks(HeldOut.from_splits(splits))
     part = train.placed_texts(TRAIN)
     rows = enumerate(zip(*part.texts, strict=True))
     is_leak = np.array([leaks.has(texts, partial(part.place, row)) for row, texts in rows], bool)
