@@ -26,7 +26,7 @@ from pipeline.config.cache import (
     CachePushConfig,
     CacheVerifyConfig,
 )
-from pipeline.config.options import GROUPS, Options, option_name, options_in_order, value_type
+from pipeline.config.options import GROUPS, Options, option_name, options_in_order, value_type, values_of
 from pipeline.config.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
 from pipeline.config.training import (
     CacheTeacherConfig,
@@ -144,13 +144,13 @@ def run_stage(name: str, config: type[Options], options: dict[str, Any]) -> None
 def check_names(config: Options) -> None:
     """Raise `BadOption` for a path whose bytes are not UTF-8: tokenizers and JSON files could not name it."""
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-            name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
-            raise BadOption(
-                f"{name} {value!a}: its name is not UTF-8. Rename the directory, or go into it and name the path "
-                "from there"
-            )
+        for value in values_of(getattr(config, field.name)):
+            if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+                name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
+                raise BadOption(
+                    f"{name} {value!a}: its name is not UTF-8. Rename the directory, or go into it and name the path "
+                    "from there"
+                )
 
 
 def _exit(text: str, code: int) -> NoReturn:

@@ -37,6 +37,7 @@ KNOWN_AS = {"deberta-v3": "`deberta-v2` (v3)"}
 WHY_REFUSED = {
     "squeezebert": "its layers do not return hidden states",
     "funnel": "its layers are blocks that shorten the text",
+    "mra": "its attention needs a kernel for CUDA, and lengths that are multiples of 32",
     "gpt2": "a decoder: the first position does not see the text after it",
 }
 

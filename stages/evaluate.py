@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cache.format.columns import LOGITS
-from pipeline.cache.open import open_cache
+from pipeline.cache.open import open_caches
 from pipeline.cache.reader import Cache, splits_of_role
 from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
@@ -96,13 +96,16 @@ def _columns(cache: Cache, splits: Iterable[str]) -> dict[str, list[str]]:
     return {name: [*cache.input_columns, LOGITS] for name in splits}
 
 
-def _cache(given: str | None, recorded: str | None) -> Cache | None:
-    if not given and recorded and "://" not in recorded and not Path(recorded).is_dir():
-        raise BadCache(
-            f"the cache of this run was {recorded}, which does not exist. Name its present place with --cache"
-        )
-    name = given or recorded
-    return open_cache(name) if name else None
+def _cache(given: Any, recorded: Any) -> Cache | None:
+    """Return the cache, or the joined ones, that are named, by default those of the run; None for a run without any."""
+    names = values_of(given) or values_of(recorded)
+    for name in () if given else names:
+        if "://" not in name and not Path(name).is_dir():
+            others = " beside the others of the run" if len(names) > 1 else ""
+            raise BadCache(
+                f"the cache of this run was {name}, which does not exist. Name its present place with --cache{others}"
+            )
+    return open_caches(names) if names else None
 
 
 def _rows(record: dict[str, Any], file: Path) -> RowsConfig:
@@ -130,10 +133,10 @@ def _check_rows(config: EvaluateConfig, rows: RowsConfig, changed: Iterable[str]
 def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any, names: tuple[str, ...]) -> None:
     """Raise `BadCache` for a cache of other tokens or classes than the model has, or of another identity."""
     identity = record.get("inputs", {}).get("cache")
-    if identity and cache.manifest.identity != identity:
+    if identity and cache.identity != identity:
         raise BadCache(
-            f"{cache.location} is not the cache of this run (identity {cache.manifest.identity[:12]}… ≠ "
-            f"{identity[:12]}…). Name the right one with --cache"
+            f"{cache.location} is not the cache of this run (identity {cache.identity[:12]}… ≠ {identity[:12]}…). Name "
+            "the right one with --cache, or all if it was trained on several"
         )
     task = record["config"].get("task", cache.manifest.task.name)
     if task != cache.manifest.task.name:

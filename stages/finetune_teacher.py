@@ -12,7 +12,7 @@ from pipeline.data.sources import load_rows
 from pipeline.data.splits import Split, rows_digest, selection_split
 from pipeline.data.task_kinds import check_class_weights, weighted
 from pipeline.data.task_metrics import TaskMetrics
-from pipeline.data.tasks import TASKS, TEST, TRAIN, role_of
+from pipeline.data.tasks import DEV, TASKS, TRAIN, role_of
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.losses import Objective
 from pipeline.distillation.targets import NoTargets
@@ -64,7 +64,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     splits = {
         split: tokenize(split, part, tokenizer, config.max_length)
         for split, part in rows.splits.items()
-        if role_of(split) != TEST
+        if role_of(split) in (TRAIN, DEV)
     }
     dev = {split: part for split, part in splits.items() if split != TRAIN}
     if not dev and config.select == "best":

@@ -1,4 +1,4 @@
-"""The complete method on packaged data: a teacher, its cache, and FT, KD, PKD-Skip and PKD-Last students."""
+"""The complete method on packaged data, with few labels and many sentences: a teacher, its cache, and students."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.open import open_cache
-from pipeline.config.methods import METHOD_CHOICES, METHODS
+from pipeline.config.methods import METHODS
 from pipeline.config.options import Options, command_line
 from pipeline.config.training import (
     CacheTeacherConfig,
@@ -20,6 +20,7 @@ from pipeline.config.training import (
     QuickstartConfig,
     TrainStudentConfig,
 )
+from pipeline.data.tasks import TRAIN
 from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
 from pipeline.models.checkpoints import load_classifier
 from pipeline.system.cpu import require_single_process
@@ -28,13 +29,15 @@ from pipeline.system.progress import note
 from pipeline.training.learner import predict
 from pipeline.training.provenance import environment
 from pipeline.training.run_reader import MODEL
+from pipeline.training.student import StudentResult
 from stages import cache_teacher, evaluate, finetune_teacher, train_student
 
 TASK = "movie-reviews"
-STUDENT_LAYERS = 3
-TEACHER_EPOCHS = 2.0
-ALPHA = 0.7
-FEW_EXAMPLES = 1000  # a teacher trained on fewer may be no better than the most frequent label
+STUDENT_LAYERS, CLASSES = 3, 2
+STUDENTS = ("ft", "kd", "pkd-skip", "pkd-last")
+METHODS_SHOWN = ("ft", "kd", "pkd-skip", "pkd-last")
+LABEL_EPOCHS = 20.0  # of a training on labels alone: of the teacher, and of FT
+FEW_LABELS = 200  # a teacher trained on fewer may be no better than the most frequent label
 SPEED_EXAMPLES, SPEED_ROUNDS = 512, 3
 
 
@@ -44,6 +47,8 @@ class Row:
 
     model: str
     layers: int
+    labelled_examples: int
+    unlabelled_examples: int
     accuracy: float
     agreement: float
     parameters: int
@@ -67,7 +72,7 @@ def run(config: QuickstartConfig) -> QuickstartResult:
     """Run every command that is not finished yet, and print the table; reuse what earlier calls finished."""
     require_single_process("quickstart")
     started = time.monotonic()
-    name = "quickstart-full" if config.full else f"quickstart-{config.examples}"
+    name = f"quickstart-{config.labels}-labels" + ("-full" if config.full else f"-{config.examples}")
     name += f"-seed-{config.seed}" if config.seed else ""
     out = Path("runs") / name
     teacher, cache, students = _commands(config, name, out)
@@ -96,22 +101,26 @@ def _commands(
     config: QuickstartConfig, name: str, out: Path
 ) -> tuple[FinetuneTeacherConfig, CacheTeacherConfig, list[TrainStudentConfig]]:
     """Return the options of every command before the evaluation."""
-    examples = 0 if config.full else config.examples
-    common: dict[str, Any] = {"seed": config.seed, "max_train_examples": examples, "resume": True}
-    teacher = FinetuneTeacherConfig(task=TASK, model="demo", epochs=TEACHER_EPOCHS, out=str(out / "teacher"), **common)
-    few = 0 < examples < FEW_EXAMPLES
-    cache = CacheTeacherConfig(task=TASK, teacher=str(out / "teacher"), cache=f"data/{name}", allow_weak_teacher=few)
+    rows: dict[str, Any] = {"task": TASK, "labels_per_class": config.labels // CLASSES}
+    common: dict[str, Any] = {"seed": config.seed, "resume": True, "select": "last"}
+    teacher = FinetuneTeacherConfig(model="demo", epochs=LABEL_EPOCHS, out=str(out / "teacher"), **rows, **common)
+    few = config.labels < FEW_LABELS
+    cache = CacheTeacherConfig(teacher=str(out / "teacher"), cache=f"data/{name}", allow_weak_teacher=few, **rows)
+    distilled: dict[str, Any] = {
+        "alpha": 1.0,
+        "epochs": 4.0 if config.full else 3.0,
+        "max_transfer_examples": 0 if config.full else config.examples,
+    }
     students = [
         TrainStudentConfig(
             cache=f"data/{name}",
             method=method,
             student_layers=STUDENT_LAYERS,
-            alpha=ALPHA if "logit" in METHODS[method].terms else 0.5,
-            epochs=4.0 if config.full else 3.0,
             out=str(out / f"{method}-{STUDENT_LAYERS}"),
+            **(distilled if "logit" in METHODS[method].terms else {"epochs": LABEL_EPOCHS}),
             **common,
         )
-        for method in METHOD_CHOICES
+        for method in METHODS_SHOWN
     ]
     return teacher, cache, students
 
@@ -143,6 +152,7 @@ def _measured(
         Row(
             model,
             layers,
+            *(_learned_from(result) if layers == STUDENT_LAYERS else (cached.examples[TRAIN], 0)),
             check.metrics["dev"]["accuracy"],
             check.agreement["dev"],
             result.parameters,
@@ -159,8 +169,13 @@ def _measured(
     return QuickstartResult("quickstart", str(out), round(time.monotonic() - started, 2), rows, cache_seconds)
 
 
+def _learned_from(result: StudentResult) -> tuple[int, int]:
+    """Return how many examples with and without labels a student has learned from."""
+    return result.labelled_examples or 0, result.unlabelled_examples or 0
+
+
 def _models() -> list[tuple[str, int]]:
-    return [("teacher", 6), *((METHODS[method].display_name, STUDENT_LAYERS) for method in METHOD_CHOICES)]
+    return [("teacher", 6), *((METHODS[method].display_name, STUDENT_LAYERS) for method in STUDENTS)]
 
 
 def _announce(command: str, config: Options) -> None:
@@ -185,15 +200,22 @@ def _inference_speeds(models: list[Path], cache: Path) -> list[float]:
     return [round(statistics.median(measured), 1) for measured in rates]
 
 
+def _sentences(row: Row) -> str:
+    if not row.unlabelled_examples:
+        return f"{row.labelled_examples:,} labels"
+    return f"the teacher, on {row.labelled_examples + row.unlabelled_examples:,} sentences"
+
+
 def _table(rows: list[Row], cached: cache_teacher.CacheResult, cache_seconds: float | None) -> str:
     """Return the rows in Markdown, with the cost of the teacher below."""
     lines = [
-        "| model | layers | accuracy | agrees with teacher | parameters | inference, examples/s | trained in |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| model | layers | learned from | accuracy | agrees with teacher | parameters | examples/s | trained in |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {row.model} | {row.layers} | {row.accuracy:.1%} | {row.agreement:.1%} | {row.parameters / 1e6:.1f} M "
-        f"| {row.inference_examples_per_second:,.0f} | {row.seconds:.0f} s |"
+        f"| {row.model} | {row.layers} | {_sentences(row)} | {row.accuracy:.1%} "
+        f"| {row.agreement:.1%} | {row.parameters / 1e6:.1f} M | {row.inference_examples_per_second:,.0f} "
+        f"| {row.seconds:.0f} s |"
         for row in rows
     ]
     examples = sum(cached.examples.values())
@@ -201,7 +223,7 @@ def _table(rows: list[Row], cached: cache_teacher.CacheResult, cache_seconds: fl
     lines += [
         "",
         f"The teacher ran once over {examples:,} sentences{took} and wrote "
-        f"{cached.bytes / 1e6:.0f} MB; the students read that. One seed, "
+        f"{cached.bytes / 1e6:.0f} MB; the students read that. FT has the labels that the teacher had. One seed, "
         f"{cached.examples['dev']:,} dev sentences: the standard error of an accuracy is 1 point.",
     ]
     return "\n".join(lines)

@@ -47,6 +47,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         assert set(student.json) == {
             *("command", "out", "seconds", "metrics", "parameters", "train_examples_per_second"),
             *("cache_identity", "method", "student_layers", "teacher_layers", "agreement"),
+            *("labelled_examples", "unlabelled_examples"),
         }
         assert student.json["cache_identity"] == cache.json["identity"] and student.json["method"] == method
         again = call("evaluate", student.json["out"], "--precision", "float32")
@@ -110,7 +111,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         ("train-student --cache c --seed 1.5", "Invalid value for '--seed': '1.5' is not a whole number."),
         (
             "train-student --cache c --method magic",
-            "Invalid value for '--method': 'magic' is not one of 'ft', 'kd', 'pkd-skip', 'pkd-last'.",
+            "Invalid value for '--method': 'magic' is not one of 'ft', 'pseudo', 'kd', 'pkd-skip', 'pkd-last'.",
         ),
         ("train-student", "Missing option '--cache'."),
         (
@@ -134,7 +135,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
             "evaluate none",
             "none is not a run directory (no run.json). Pass the --out directory of finetune-teacher or train-student",
         ),
-        ("quickstart --examples 1", "--examples must be a number from 50 to 7030, not 1. Try --examples 2500"),
+        ("quickstart --examples 1", "--examples must be a number from 50 to 6000, not 1. Try --examples 2500"),
     ],
 )
 def test_bad_input(call, in_directory, monkeypatch, words, text):

@@ -1,10 +1,13 @@
 """Opening caches, in a directory or published at a URL."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.cache.joined_cache import join_caches
 from pipeline.cache.reader import Cache, open_directory
 from pipeline.cache.remote.published import open_published
 from pipeline.cache.user_store import STORE_BYTES, check_store, default_store
+from pipeline.config.options import values_of
 
 
 def open_cache(location: str | Path, store: Path | None = None, store_bytes: int = STORE_BYTES) -> Cache:
@@ -19,3 +22,8 @@ def open_cache(location: str | Path, store: Path | None = None, store_bytes: int
     if "://" in str(location):
         return open_published(str(location), store, store_bytes)
     return open_directory(location, store)
+
+
+def open_caches(locations: str | Sequence[str], store: Path | None = None, store_bytes: int = STORE_BYTES) -> Cache:
+    """Return the cache at a location, or those at several joined. Raises as `open_cache` and `join_caches` do."""
+    return join_caches([open_cache(location, store, store_bytes) for location in values_of(locations)])

@@ -38,6 +38,21 @@ class Cache:
         """The splits by name, in the manifest's order."""
         return {name: open_split(self.source, self.manifest, name) for name in self.manifest.splits}
 
+    @property
+    def identity(self) -> str:
+        """The digest of everything that the cache was made from."""
+        return self.manifest.identity
+
+    @property
+    def run_inputs(self) -> dict[str, str]:
+        """The digests by which a run knows what it was trained on."""
+        return {"cache": self.identity}
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a user should know before a training."""
+        return []
+
     def check_in_background(self, columns: Mapping[str, Collection[str]]) -> BackgroundCheck:
         """Return a check of these columns (split -> names) and of the rows that they belong to, not yet started."""
         return BackgroundCheck(self.splits, self.source, columns, self.verified)

@@ -11,7 +11,7 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.shard_sources import Source
 from pipeline.data.ragged import Column, Ragged
 from pipeline.data.splits import SEQUENCE_LENGTHS, Split, row_hashes
-from pipeline.data.tasks import TRAIN, TRANSFER
+from pipeline.data.tasks import TRAIN, role_of
 from pipeline.errors import BadCache
 from pipeline.system.digests import bytes_digest
 
@@ -92,9 +92,7 @@ class Shard(Mapping[str, Column]):
             if not np.array_equal(column, np.arange(self.first_id, self.first_id + self.record.rows)):  # type: ignore[arg-type]
                 raise ValueError("its example ids do not count on from the shard before it")
         elif name == "label":
-            labelled, kind = self.manifest.splits[self.split].labelled, self.manifest.kind
-            present = kind.has_label(column) if self.split in (TRAIN, TRANSFER) else slice(None)
-            kind.check_labels(column[present], model.classes, labelled)  # type: ignore[index]
+            self._check_labels(column)  # type: ignore[arg-type]
         elif name == "input_ids":
             _within("input_ids", column.values, 0, model.vocabulary)  # type: ignore[union-attr]
             longest = np.diff(column.offsets).max()  # type: ignore[union-attr]
@@ -110,6 +108,19 @@ class Shard(Mapping[str, Column]):
             _within("token_type_ids", column.values, 0, model.token_types)  # type: ignore[union-attr]
             if not np.array_equal(column.offsets, self["input_ids"].offsets):  # type: ignore[union-attr]
                 raise ValueError("the ragged columns differ in the lengths of their rows")
+
+    def _check_labels(self, labels: np.ndarray) -> None:
+        """Raise ValueError for labels that cannot be; rows without one may be among those of a training split."""
+        kind, classes = self.manifest.kind, self.manifest.model.classes
+        labelled = self.manifest.splits[self.split].labelled
+        if labelled and role_of(self.split) == TRAIN and not (has_label := kind.has_label(labels)).all():
+            missing = labels[~has_label]
+            if not np.array_equal(
+                missing, kind.without_labels(len(missing), classes), equal_nan=missing.dtype.kind == "f"
+            ):
+                raise ValueError("a label is neither one of the task nor the mark of a missing one")
+            labels = labels[has_label]
+        kind.check_labels(labels, classes, labelled)
 
     def damaged_parts(self) -> list[str]:
         """Return the parts whose bytes differ from the manifest. Raises `BadCache` where the file cannot be read."""

@@ -24,6 +24,7 @@ METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
         Method(name="ft", display_name="FT", terms=("label",)),
+        Method(name="pseudo", display_name="Pseudo-labels", terms=("pseudo-label",)),
         Method(name="kd", display_name="KD", terms=("label", "logit")),
         Method(name="pkd-skip", display_name="PKD-Skip", terms=("label", "logit", "patience"), layer_map="skip"),
         Method(name="pkd-last", display_name="PKD-Last", terms=("label", "logit", "patience"), layer_map="last"),

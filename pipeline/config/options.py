@@ -110,6 +110,11 @@ def values_of(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
+def shown(value: Any) -> Any:
+    """Return the value of an option for people: several values as one text."""
+    return " + ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
 def default_of(config: type, field_name: str) -> Any:
     """Return an option's default. Raises KeyError for a name that is not an option, or one that is required."""
     defaults = {f.name: f.default for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.options import Options, option
-from pipeline.config.shared import metric_option
+from pipeline.config.shared import metric_option, seed_option
 
 
 def _files_option(help: str) -> Any:
@@ -15,6 +15,7 @@ def _moved_option(help: str, metavar: str = "FILE|URL") -> Any:
     return option(None, help=help, group="Repair", metavar=metavar, repeatable=metavar == "FILE|URL")
 
 
+SHORTEST_INPUT = 8  # tokens
 LENGTH, CHOICES_LENGTH = 128, 512  # tokens: by default
 RACE = ("race", "race-middle", "race-high")
 
@@ -74,6 +75,14 @@ class RowsConfig(Options):
         metavar="A[,B,…]",
         omit_default=True,
     )
+    num_choices: int | None = option(
+        None,
+        help="leave out the questions that have another number of choices, or an empty one  [default: all must have "
+        "as many]",
+        group="Rows",
+        low=2,
+        affects_result=False,
+    )
     label_column: str | None = option(
         None,
         help="column of the class: any strings or whole numbers; lists of them in a multi-label task; a score with "
@@ -122,6 +131,15 @@ class RowsConfig(Options):
         group="Rows",
         affects_result=False,
     )
+    labels_per_class: int | None = option(
+        None,
+        help="train on this many rows of each class with their labels; the others are examples without labels, unless "
+        "--unlabelled-file names such",
+        group="Rows",
+        low=1,
+        omit_default=True,
+    )
+    label_seed: int = seed_option("seed of the choice of these rows", "Rows", omit_default=True)
     metric: str | None = metric_option(
         "metric that judges: weights, a weak teacher, and trials of sweeps  [default: the task's first]", "Rows"
     )
@@ -129,7 +147,7 @@ class RowsConfig(Options):
         None,
         help="maximum length of an input in tokens, special tokens included  [default: 128; 512 for multiple choice]",
         group="Rows",
-        low=8,
+        low=SHORTEST_INPUT,
         default_from=lambda config: CHOICES_LENGTH if is_multiple_choice(config) else LENGTH,
     )
 

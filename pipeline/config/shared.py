@@ -35,9 +35,12 @@ def ray_address_option() -> Any:
     )
 
 
-def seed_option(help: str, group: Group | None = "Seeds", alike_in_pack: bool = False) -> Any:
+def seed_option(
+    help: str, group: Group | None = "Seeds", alike_in_pack: bool = False, omit_default: bool = False
+) -> Any:
     """Return a field of a seed: a whole number that fits in 32 bits."""
-    return option(0, help=help, group=group, low=0, high=2**32 - 1, alike_in_pack=alike_in_pack)
+    marks: dict[str, Any] = {"alike_in_pack": alike_in_pack, "omit_default": omit_default}
+    return option(0, help=help, group=group, low=0, high=2**32 - 1, **marks)
 
 
 METRIC_FORMS = (

@@ -34,11 +34,13 @@ class SweepConfig(StoreConfig):
 
     after_stop = GO_ON
 
-    cache: str | None = option(
+    cache: str | tuple[str, ...] | None = option(
         None,
-        help="cache written by cache-teacher, or a URL  [default: the caches that --space names]",
+        help="cache written by cache-teacher, or a URL; several of one teacher are trained on together  [default: the "
+        "caches that --space names]",
         group="Search",
         metavar="DIR|URL",
+        repeatable=True,
     )
     space: str = option(
         "paper",
@@ -123,10 +125,22 @@ class SweepShowConfig(SweepDirectoryConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SweepCompareConfig(SweepDirectoryConfig):
-    """Print the finished trials' scores by the value of each option, with 95 % intervals of their means."""
+    """Print the finished trials' scores by the value of each option, with 95 % intervals of their means.
+
+    With --against the trials of one value are compared with those of every other, pair by pair.
+    """
 
     by: str | None = option(
         None, help="options to compare, for example method,lr  [default: all that differ]", metavar="A,B"
+    )
+    metric: str | None = option(
+        None, help="metric to compare, on the dev split that selects  [default: that of the sweep]", metavar="METRIC"
+    )
+    against: str | None = option(
+        None, help="value of the option --by; print the paired differences of all others to it", metavar="VALUE"
+    )
+    pair_by: str = option(
+        "seed", help="options that are the same in both trials of a pair, for example seed,cache", metavar="A,B"
     )
     out: str | None = option(
         None,

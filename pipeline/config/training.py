@@ -104,24 +104,29 @@ class CacheTeacherConfig(CacheRowsConfig):
 class TrainStudentConfig(TrainingConfig, StoreConfig):
     """Train a student from a cache: no teacher, no raw data, no tokenisation.
 
-    A method is what the student learns from:
+    Examples without labels, of the transfer split or among the training rows, are trained on too, with everything but
+    the loss on labels. A method is what the student learns from:
 
       ft        labels only
+      pseudo    labels, and the teacher's predictions as labels of examples that do not have one
       kd        labels, and the teacher's logits
       pkd-skip  as kd, and the [CLS] vectors of evenly spaced teacher layers
       pkd-last  as kd, and the [CLS] vectors of the last teacher layers
     """
 
-    cache: str = option(
-        help="cache written by cache-teacher, or the URL of a published one",
+    cache: str | tuple[str, ...] = option(
+        help="cache written by cache-teacher, or the URL of a published one; several of one teacher are trained on "
+        "together, and evaluated on the first one's dev rows",
         group="Input",
         metavar="DIR|URL",
         affects_result=False,
         alike_in_pack=True,
+        repeatable=True,
     )
     expect_identity: str | None = option(
         None,
-        help="refuse a cache of another identity (see cache ls); at least its first 12 digits",
+        help="refuse a cache of another identity (see cache ls, or cache_identity of a run); at least its first 12 "
+        "digits",
         group="Input",
         metavar="X",
         affects_result=False,
@@ -156,9 +161,10 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
     )
     reduction: str = option(
         "reference",
-        help="averaging of loss terms: reference: as in the authors' code; paper: as in the paper",
+        help="averaging of loss terms: reference: as in the authors' code; batchmean: the loss on logits summed over "
+        "classes, as most programs do; paper: as in the paper",
         group="Distillation",
-        choices=("reference", "paper"),
+        choices=("reference", "batchmean", "paper"),
     )
     init: str = option(
         "teacher",
@@ -166,6 +172,14 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
         "(with a new head if it has none)",
         group="Distillation",
         metavar="PATH",
+        alike_in_pack=True,
+    )
+    max_transfer_examples: int = option(
+        0,
+        help="maximum number of examples of the transfer split, a subset drawn with --data-seed; 0: all",
+        group="Limits",
+        low=0,
+        omit_default=True,
         alike_in_pack=True,
     )
     out: str | None = option(
@@ -183,10 +197,12 @@ class EvaluateConfig(Options):
 
     run: str = option(help="run directory", metavar="RUN", positional=True)
     split: str = option("dev", help="dev (all dev splits), train, test, or the name of one split")
-    cache: str | None = option(
+    cache: str | tuple[str, ...] | None = option(
         None,
-        help="cache or URL to read the examples from  [default: the run's own cache, or its task's rows]",
+        help="cache or URL to read the examples from, several for a run of several  [default: the run's own cache, or "
+        "its task's rows]",
         metavar="DIR|URL",
+        repeatable=True,
     )
     allow_changed_rows: bool = option(
         False, help="measure on the task's rows although they are no longer those that the run was trained with"
@@ -196,15 +212,11 @@ class EvaluateConfig(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class QuickstartConfig(Options):
-    """Distil the packaged six-layer BERT on packaged film reviews: a teacher, one cache, four students, a table."""
+    """Distil the packaged BERT on film reviews of which few have a label: a teacher, one cache, students, a table."""
 
     after_stop = GO_ON
 
-    examples: int = option(
-        2500,
-        help="training sentences of the teacher and the students; dev and the cache have all sentences",
-        low=50,
-        high=7030,
-    )
+    labels: int = option(256, help="labelled sentences, half of them of each class", low=2, high=1000)
+    examples: int = option(2500, help="sentences without labels that students learn from", low=50, high=6000)
     full: bool = option(False, help="all 7,030 sentences and 4 epochs; writes results/quickstart-full.*")
     seed: int = seed_option("seed of new weights and of dropout", group=None)

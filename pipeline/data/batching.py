@@ -11,7 +11,7 @@ from pipeline.data.ragged import Ragged
 from pipeline.data.splits import SEQUENCE_LENGTHS, ExampleRows, Split, row_hashes
 
 WINDOW_BATCHES = 64
-ORDER_STREAM, SUBSET_STREAM = 0, 1
+ORDER_STREAM, SUBSET_STREAM, TRANSFER_STREAM = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,14 @@ def collate(split: Split, ids: np.ndarray, pad_id: int) -> Batch:
     return Batch(rows, hashes, inputs, torch.from_numpy(rows.gather("label")))
 
 
-def subset(count: int, limit: int, data_seed: int) -> np.ndarray:
-    """Return sorted ids of `limit` of `count` examples, drawn with `data_seed`; all if limit is 0 or above count."""
+def subset(count: int, limit: int, data_seed: int, stream: int = SUBSET_STREAM) -> np.ndarray:
+    """Return sorted ids of `limit` of `count` examples, drawn with `data_seed`; all if limit is 0 or above count.
+
+    Draws of different streams are independent.
+    """
     if not 0 < limit < count:
         return np.arange(count)
-    return np.sort(np.random.default_rng([data_seed, SUBSET_STREAM]).permutation(count)[:limit])
+    return np.sort(np.random.default_rng([data_seed, stream]).permutation(count)[:limit])
 
 
 @dataclass(frozen=True, eq=False)

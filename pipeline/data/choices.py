@@ -1,5 +1,6 @@
 """Rows of multiple-choice tasks: the choices of each question, and which one is right."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
@@ -7,12 +8,13 @@ from typing import Self
 import numpy as np
 
 from pipeline.data.answers import Answers, Choices, check_first_number
-from pipeline.data.cells import LabelledTexts
+from pipeline.data.cells import Cell, LabelledTexts
 from pipeline.data.kinds.multiple_choice import MOST_CHOICES, choice_names
 from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.rows import RawSplit, SplitRows
 from pipeline.data.tasks import TASKS, TEST, TRAIN, role_of
 from pipeline.errors import BadRows, one_line
+from pipeline.system.progress import note
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,7 @@ def choice_rows(
     `renames` is what --rename-labels did to the answers; numbers `accepted` with --yes are not doubted.
     """
     choices = {name: _choices(part, blank=task in TASKS) for name, part in raw.items()}
-    size = len(next(iter(choices.values()))[0].texts)
-    for name, part in raw.items():
-        _check_size(part, choices[name], size)
+    size = _common_size(raw, choices, published=task in TASKS)
     answered = {
         name: np.flatnonzero(part.has_label) if name == TRAIN and task not in TASKS else np.arange(len(part))
         for name, part in raw.items()
@@ -77,13 +77,39 @@ def choice_rows(
 
 def unanswered_rows(raw: RawSplit, task: str, size: int) -> ChoiceRows:
     """Return questions with `size` choices each, whose answers are not known. Raises `BadRows`."""
-    choices = _choices(raw, blank=task in TASKS)
-    _check_size(raw, choices, size)
+    choices, faults = _choices(raw, blank=task in TASKS), raw.faults()
+    for row, of_row in enumerate(choices):
+        if (count := len(of_row.texts)) != size:
+            faults.add("size", *raw.place(row), f"has {count} choices, and the task has {size}", "Remove this row")
+    faults.check()
     return ChoiceRows(raw.texts, np.full(len(raw), UNLABELLED, np.int64), False, _by_place(choices), raw)
 
 
 def _by_place(choices: list[Choices]) -> tuple[list[str], ...]:
     return tuple(list(column) for column in zip(*(row.texts for row in choices), strict=True))
+
+
+def with_choices(raw: RawSplit, count: int, name: str) -> RawSplit:
+    """Return the questions that have `count` choices, none of them empty; note how many others are left out.
+
+    Raises `BadRows` if no question is left.
+    """
+    kept = [_number(cells) in (count, None) for cells in raw.choices]
+    if not any(kept):
+        place = one_line(raw.places[0][0])
+        raise BadRows(f"{place}: none of its questions has {count} choices. Give another --num-choices")
+    if (left_out := kept.count(False)) == 0:
+        return raw
+    note(f"{name}: {left_out:,} of {len(raw):,} questions left out, which do not have {count} choices")
+    return raw.taken(np.flatnonzero(kept))
+
+
+def _number(cells: tuple[Cell, ...]) -> int | None:
+    """Return the number of choices, 0 if one is empty; None for a cell that is not a list."""
+    choices = cells[0] if len(cells) == 1 else list(cells)
+    if not isinstance(choices, list):
+        return None
+    return len(choices) if all(isinstance(text, str) and text.strip() for text in choices) else 0
 
 
 def _choices(raw: RawSplit, blank: bool) -> list[Choices]:
@@ -96,7 +122,8 @@ def _choices(raw: RawSplit, blank: bool) -> list[Choices]:
             advice = "Write them as a list, or name a column for each with --choices-columns A,B,…"
             faults.add("list", *raw.place(row), fact, advice)
         elif any(not isinstance(text, str) or not (text.strip() or blank) for text in choices):
-            faults.add("blank choice", *raw.place(row), "one of its choices is empty", "Fill it in, or remove the row")
+            advice = f"Fill it in, or leave such questions out with --num-choices {len(choices)}"
+            faults.add("blank choice", *raw.place(row), "one of its choices is empty", advice)
         else:
             labels = choices.labels if isinstance(choices, LabelledTexts) else []
             texts = tuple(str(text) for text in choices)
@@ -105,14 +132,20 @@ def _choices(raw: RawSplit, blank: bool) -> list[Choices]:
     return rows
 
 
-def _check_size(raw: RawSplit, choices: list[Choices], size: int) -> None:
-    """Raise `BadRows` unless every row has `size` choices."""
-    faults = raw.faults()
-    for row, of_row in enumerate(choices):
-        if (count := len(of_row.texts)) != size:
-            fact = f"has {count} choices, and the first training row has {size}"
-            faults.add("size", *raw.place(row), fact, "Give every row as many, or remove the row")
+def _common_size(raw: Mapping[str, RawSplit], choices: Mapping[str, list[Choices]], published: bool) -> int:
+    """Return the number of choices of every row. Raises `BadRows` for rows with another number than most have."""
+    counts = Counter(len(row.texts) for rows in choices.values() for row in rows)
+    size = counts.most_common(1)[0][0]
+    first = next(iter(raw.values()))
+    advice = "Use the official file" if published else f"To leave such questions out, add --num-choices {size}"
+    faults = first.faults()
+    for name, part in raw.items():
+        for row, of_row in enumerate(choices[name]):
+            if (count := len(of_row.texts)) != size:
+                fact = f"has {count} choices, not {size} as {counts[size]:,} of {counts.total():,} rows"
+                faults.add("size", *part.place(row), fact, advice)
     faults.check()
     if not 2 <= size <= MOST_CHOICES:
-        place, number = raw.place(0)
-        raise BadRows(f"{one_line(place)} {raw.unit} {number}: has {size} choices. Give 2 to {MOST_CHOICES}")
+        place, number = first.place(0)
+        raise BadRows(f"{one_line(place)} {first.unit} {number}: has {size} choices. Give 2 to {MOST_CHOICES}")
+    return size

@@ -1,5 +1,6 @@
 """Columns of row files: finding those that options name among all others, whatever these hold."""
 
+import csv
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pipeline.errors import BadRows, one_line
 
 NAMED_COLUMNS = 10  # in a message
 LONGEST_NAME = 40  # characters of a column's name in a message
+LONGEST_KEPT = 1000  # characters of a name that can be given with an option
 SEARCHED = 100_000  # columns among which similar names are looked for
 
 
@@ -30,9 +32,9 @@ class Wanted:
     def positions(self, place: str, header: Sequence[str]) -> list[int | None]:
         """Return where each column is in a header. Raises `BadRows` for one that is missing or there twice.
 
-        White space around a name of the header does not count, unless an option has it too.
+        Other white space in a name of the header, as line ends, does not count, unless an option has it too.
         """
-        header = [name if name in self.names else name.strip() for name in header]
+        header = [name if name in self.names else typed_name(name) for name in header]
         self.check(place, header)
         for name in self.names:
             if header.count(name) > 1:
@@ -45,10 +47,25 @@ class Wanted:
             if name not in header:
                 options = "--choices-columns" if name in self.choices else self.text_options
                 advice = f"Name one of these with {options}"
+                if any("," in column for column in header[:SEARCHED]):
+                    advice += """, one with a comma in double quotes: '"A, B",C'"""
                 advice = hint or ("Use the official file" if self.official else advice)
                 raise BadRows(
                     f"{name_of(place)}: has no column {one_line(repr(name))}; {_listed(name, header)}. {advice}"
                 )
+
+
+def parse_columns(option: str) -> tuple[str, ...]:
+    """Return the names of columns in an option: A,B; a name with a comma is in double quotes."""
+    try:
+        return tuple(next(csv.reader([option], strict=True), ()) if '"' in option else option.split(","))
+    except csv.Error:  # the quotes are part of a name
+        return tuple(option.split(","))
+
+
+def typed_name(name: str) -> str:
+    """Return the name of a column as messages have it, so that it can be typed: on one line."""
+    return one_line(name, LONGEST_KEPT)
 
 
 def _listed(name: str, header: Sequence[str]) -> str:

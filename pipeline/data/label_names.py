@@ -71,24 +71,27 @@ def rename_option(renames: Mapping[str, str | None]) -> str:
 
 def parse_json_names(option: str, text: str) -> dict[str, str | None] | list[str | None]:
     """Return the names in a JSON object or list; numbers are names too. Raises `BadOption` for anything else."""
+
+    def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise BadOption(f"{option} names {quoted(repeated)} twice. Name it once")
+        return dict(pairs)
+
     try:
-        value = json.loads(text, object_pairs_hook=_without_repetition)
-        names = list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, list) else None
-        if names is None or any(isinstance(name, list | dict) for name in names):
-            raise ValueError("it is not an object or a list of names")
+        value = json.loads(text, object_pairs_hook=without_repetition)
+    except RecursionError as error:
+        raise BadOption(f"{option} {quoted(text)} is nested too deeply. Give one object or list of names") from error
+    except ValueError as error:
+        raise BadOption(f"{option} {quoted(text)} is not JSON ({one_line(error)}). Put it in quotes") from error
+    names = list(value.values()) if isinstance(value, dict) else value
+    try:
+        if not isinstance(names, list) or any(isinstance(name, list | dict) or name != name for name in names):
+            raise ValueError("holds something else")
         texts = [name if name is None else str(spelled(name)) for name in names]
-    except (ValueError, RecursionError) as error:
-        raise BadOption(
-            f"{option} {quoted(text)} is not JSON of names ({one_line(error)}). Put it in quotes"
-        ) from error
+    except ValueError as error:
+        raise BadOption(f"{option} {quoted(text)} does not hold names alone. Write them in double quotes") from error
     return dict(zip(value, texts, strict=True)) if isinstance(value, dict) else texts
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("a name is repeated")
-    return dict(pairs)
 
 
 def parse_renames(text: str | None) -> Mapping[str, str | None]:
@@ -99,7 +102,15 @@ def parse_renames(text: str | None) -> Mapping[str, str | None]:
     if text is None:
         return {}
     renames = parse_json_names("--rename-labels", text)
-    if not isinstance(renames, dict) or not renames or "" in renames.values():
+    if isinstance(renames, dict) and (
+        unnamed := [name for name, new in renames.items() if new is not None and not new.strip()]
+    ):
+        proposal = rename_option({name: None if name in unnamed else new for name, new in renames.items()})
+        raise BadOption(
+            f"--rename-labels gives {quoted(unnamed[0])} an empty name. Give it a name, or leave its rows out with "
+            f"null: {proposal or 'null without quotes'}"
+        )
+    if not isinstance(renames, dict) or not renames:
         example = json_word({"pos ": "pos", "-": None})
         raise BadOption(f"--rename-labels takes a JSON object of names, null to leave rows out. For example: {example}")
     return renames

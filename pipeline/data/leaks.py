@@ -93,6 +93,11 @@ class Leaks:
             self.named.append(f"{place()} = {known}")
         return True
 
+    def among(self, part: PlacedTexts) -> np.ndarray:
+        """Count these rows, and return which of them are leaks: bool [n]."""
+        rows = enumerate(zip(*part.texts, strict=True))
+        return np.array([self.has(texts, partial(part.place, row)) for row, texts in rows], bool)
+
     def note(self, name: str, advice: str) -> None:
         """Say how many rows of the split called `name` are leaks, if any are, and what becomes of them."""
         if self.count:
@@ -113,9 +118,7 @@ def without_leaks(train: R, splits: Mapping[str, Rows], drop: bool) -> tuple[R, 
     Raises `BadRows` if no row is left.
     """
     leaks = Leaks(HeldOut.from_splits(splits))
-    part = train.placed_texts(TRAIN)
-    rows = enumerate(zip(*part.texts, strict=True))
-    is_leak = np.array([leaks.has(texts, partial(part.place, row)) for row, texts in rows], bool)
+    is_leak = leaks.among(train.placed_texts(TRAIN))
     leaks.note(TRAIN, "They are left out" if drop else "Leave them out with --drop-leaks")
     if not drop or not leaks.count:
         return train, leaks

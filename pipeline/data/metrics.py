@@ -1,5 +1,6 @@
 """The metrics of predictions. Higher is better, and a value that is not finite counts as 0."""
 
+import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.data.task_kinds import TaskKind
+from pipeline.errors import one_line
 
+SHORT_NAMES = {"mcc": "matthewscorrelation", "acc": "accuracy", "ap": "averageprecision", "f1score": "f1"}
+SHORT_NAMES |= {"f1macro": "macrof1", "f1micro": "microf1", "pearsonr": "pearson", "spearmanr": "spearman"}
 OF_CLASS = ("f1", "average_precision")  # can be of one class, as f1:CLASS
 
 
@@ -56,9 +60,28 @@ def check_metric(kind: TaskKind, classes: Sequence[str], name: str) -> None:
         return
     possible = ", ".join((*ordinary, *(f"{metric}:CLASS" for metric in OF_CLASS if kind.has_classes)))
     if kind.has_classes and metric in OF_CLASS:
-        problem = f"there is no class {of_class!r}" if colon else f"{metric} is of one class"
-        raise ValueError(f"{problem}. Use one of {possible}, where CLASS is one of {', '.join(classes[:10])}")
-    raise ValueError(f"{name} does not fit a {kind.title} task. Use one of {possible}")
+        problem = f"there is no class {one_line(of_class, 40)!r}" if colon else f"{metric} is of one class"
+        same = [f"{metric}:{c}" for c in classes if c.casefold() == of_class.strip().casefold()]
+        advice = f"Use {same[0]}; or one of" if same else "Use one of"
+        raise ValueError(f"{problem}. {advice} {possible}, where CLASS is one of {', '.join(classes[:10])}")
+    if metric in METRICS:
+        raise ValueError(f"{one_line(name, 40)} does not fit a {kind.title} task. Use one of {possible}")
+    meant = _nearest(name, [*ordinary, *(f"{metric}:{c}" for metric in OF_CLASS if kind.has_classes for c in classes)])
+    advice = f"Use {meant}; or one of" if meant else "Use one of"
+    raise ValueError(f"there is no metric {one_line(name, 40)!r}. {advice} {possible}")
+
+
+def _nearest(name: str, metrics: Sequence[str]) -> str | None:
+    """Return the metric that was meant by another spelling or a short name, None if that is not certain."""
+
+    def key(name: str) -> str:
+        metric, colon, of_class = name.casefold().partition(":")
+        letters = "".join(filter(str.isalnum, metric))
+        return SHORT_NAMES.get(letters, letters) + colon + of_class.strip()
+
+    keys = {key(metric): metric for metric in reversed(metrics)}
+    nearest = difflib.get_close_matches(key(name), keys, 1, cutoff=0.75)
+    return keys[nearest[0]] if nearest else None
 
 
 def _value(name: str, predictions: np.ndarray, logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> float:

@@ -1,13 +1,12 @@
 """The user's own rows: files, or a data set of the library `datasets`."""
 
-import re
 from collections.abc import Callable
 
 from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
-from pipeline.data.choices import choice_rows
-from pipeline.data.columns import Wanted
-from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset
+from pipeline.data.choices import choice_rows, with_choices
+from pipeline.data.columns import Wanted, parse_columns
+from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset, split_of
 from pipeline.data.dev_rows import with_dev
 from pipeline.data.label_cells import check_cells
 from pipeline.data.label_columns import fitted, kind_of_rows, own_task, split_rows
@@ -20,8 +19,6 @@ from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE
 from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
-
-_DEV_NAME = re.compile(r"(validation|valid|val|dev)(?=_|$)")
 
 
 def own_rows(
@@ -44,6 +41,8 @@ def own_rows(
     if classes is None and not (config.yes or config.regression or choices):
         check_cells(raw, label, config.label_separator)
     raw = renamed(raw, config.rename_labels, config.label_separator)
+    if config.num_choices:
+        raw = {name: with_choices(part, config.num_choices, name) for name, part in raw.items()}
     several = not choices and kind_of_rows(config, raw[TRAIN].labels) is MULTI_LABEL
     raw = {
         name: with_missing(part, config.unlabelled_label, blank=name == TRAIN and not several)
@@ -86,7 +85,7 @@ def _text_columns(config: RowsConfig) -> tuple[str, ...]:
         raise BadOption(f"--task {config.task!r} names directories: use letters, digits, '.', '_' and '-'")
     if not config.text_columns or not config.label_column:
         raise BadOption("your own rows need --text-columns A (or A,B) and --label-column C")
-    columns = tuple(config.text_columns.split(","))
+    columns = parse_columns(config.text_columns)
     if len(columns) > 2 or len(set(columns)) < len(columns) or "" in columns:
         raise BadOption(f"--text-columns takes one column or two different ones as A,B, not {config.text_columns!r}")
     if config.label_column in columns:
@@ -96,13 +95,15 @@ def _text_columns(config: RowsConfig) -> tuple[str, ...]:
 
 def _choices_columns(config: RowsConfig) -> tuple[str, ...]:
     """Return the columns of the choices: one of lists, or one for each choice; none for another kind of task."""
-    columns = tuple(config.choices_columns.split(",")) if config.choices_columns else ()
-    taken = (*str(config.text_columns).split(","), str(config.label_column))
+    columns = parse_columns(config.choices_columns) if config.choices_columns else ()
+    taken = (*parse_columns(str(config.text_columns)), str(config.label_column))
     if "" in columns or len({*columns, *taken}) < len(columns) + len(taken):
         raise BadOption(
             "--choices-columns takes one column of lists, or the column of each choice as A,B,…, other than the "
             f"columns of texts and labels, not {config.choices_columns!r}"
         )
+    if config.num_choices and not columns:
+        raise BadOption("--num-choices belongs to questions with choices: give --choices-columns as well")
     if columns and (config.regression or config.label_separator):
         option = "--regression" if config.regression else "--label-separator"
         raise BadOption(f"--choices-columns is for one right choice per row: leave {option} out")
@@ -124,7 +125,7 @@ def _file_rows(
 def dataset_rows(name: str, columns: tuple[str, ...], label: str, choices: tuple[str, ...] = ()) -> dict[str, RawSplit]:
     """Return the splits train, dev… and test… of a data set; others are passed over with a note."""
     parts = load_dataset(name)
-    named = {_DEV_NAME.sub(DEV, split): (split, data) for split, data in parts.items()}
+    named = {split_of(split): (split, data) for split, data in parts.items()}
     roles = {split: role_of(split) for split in named}
     if TRAIN not in named:
         raise BadRows(

@@ -77,10 +77,14 @@ class TaskRows:
     origin: str
     leaks: Leaks = field(default_factory=Leaks)
     transfer: RowStream | None = None
+    transfer_leaks: int = 0  # of training rows that became the transfer split
 
     def leak_counts(self) -> dict[str, int]:
         """Return the number of leaks among the training rows, and among those of the transfer split once it is read."""
-        return {TRAIN: self.leaks.count} | ({TRANSFER: self.transfer.leaks} if self.transfer else {})
+        if self.transfer:
+            return {TRAIN: self.leaks.count, TRANSFER: self.transfer.leaks}
+        train = {TRAIN: self.leaks.count - self.transfer_leaks}
+        return train | ({TRANSFER: self.transfer_leaks} if TRANSFER in self.splits else {})
 
     def labelled(self) -> "TaskRows":
         """Return the rows without those training rows that do not have a label. Raises `BadRows` if none has."""
@@ -96,6 +100,19 @@ class TaskRows:
     def texts(self) -> int:
         """The number of texts that a tokenizer gets for an input: 1, or 2 for pairs."""
         return max(len(part.inputs(0, 1)) for part in self.splits.values())
+
+
+def without_transfer_leaks(rows: TaskRows) -> TaskRows:
+    """Return the rows without the leaks in a transfer split that was made of training rows."""
+    if TRANSFER not in rows.splits:
+        return rows
+    leaks, part = Leaks(rows.leaks.held_out), rows.splits[TRANSFER]
+    is_leak = leaks.among(part.placed_texts(TRANSFER))
+    leaks.note(TRANSFER, "They are left out")
+    splits = {name: split for name, split in rows.splits.items() if name != TRANSFER or not is_leak.all()}
+    if leaks.count and TRANSFER in splits:
+        splits[TRANSFER] = part.taken(np.flatnonzero(~is_leak))
+    return replace(rows, splits=splits, transfer_leaks=leaks.count)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,13 @@ import numpy as np
 
 from pipeline.config.options import option_name
 from pipeline.config.rows import CacheRowsConfig, RowsConfig
+from pipeline.data.few_labels import with_few_labels
 from pipeline.data.glue_files import glue_rows
 from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.leaks import without_leaks
 from pipeline.data.own_rows import own_rows
 from pipeline.data.race import race_rows
-from pipeline.data.rows import SplitRows, TaskRows
+from pipeline.data.rows import SplitRows, TaskRows, without_transfer_leaks
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, TRAIN, Task, find_task
 from pipeline.data.transfer_rows import transfer_rows
@@ -28,6 +29,7 @@ OWN_OPTIONS = (
     "dev_fraction",
     "text_columns",
     "choices_columns",
+    "num_choices",
     "label_column",
     "regression",
     "label_separator",
@@ -55,6 +57,8 @@ def load_rows(
     rows = _rows(config, classes, teachers)
     if isinstance(config, CacheRowsConfig):
         rows = replace(rows, transfer=transfer_rows(config, rows))
+    if config.labels_per_class:
+        rows = without_transfer_leaks(with_few_labels(rows, config.labels_per_class, config.label_seed))
     if config.metric is None:
         return rows
     metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels).judged_by(config.metric)

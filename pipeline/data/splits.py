@@ -62,6 +62,15 @@ class Split:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
+    @property
+    def parts(self) -> "tuple[Split, ...]":
+        """The splits that its examples are from: itself, or those that were joined."""
+        return (self,)
+
+    def place(self, example: int) -> str:
+        """Return where an example is, in words."""
+        return f"split {self.name}, example {example}"
+
     @cached_property
     def sequences(self) -> int:
         """S, the number of inputs that an example has: 1, or that of the choices of a question."""
@@ -222,7 +231,7 @@ class ExampleRows:
         for example, stored, digest, expected in zip(self.ids, stored_ids, stored_hashes, hashes, strict=True):
             if example != stored or digest.tobytes() != expected:
                 raise BadCache(
-                    f"split {self.split.name}, example {example}: the stored row belongs to other tokens "
+                    f"{self.split.place(example)}: the stored row belongs to other tokens "
                     f"(example_id {stored}, row_hash {digest.tobytes().hex()}, expected {expected.hex()}). "
                     f"The cache is damaged: see {shell_line('cache', 'verify', '--help')}"
                 )

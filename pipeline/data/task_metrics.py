@@ -35,7 +35,7 @@ class TaskMetrics:
         try:
             check_metric(self.kind, self.classes, name)
         except ValueError as error:
-            raise BadOption(f"--metric: {one_line(error)}") from error
+            raise BadOption(f"--metric: {one_line(error, 400)}") from error
         return replace(self, names=tuple(dict.fromkeys((name, *self.names))))
 
     def of_model(self, config: Any) -> "TaskMetrics":
@@ -47,10 +47,9 @@ class TaskMetrics:
         return replace(self, kind=self.kind.tuned(logits, labels))
 
     def measure(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Return each metric of the predictions of these logits [n, C], where there is a label."""
-        has_label = self.kind.has_label(labels)
-        if not has_label.all():
-            logits, labels = logits[has_label], labels[has_label]
+        """Return each metric of the predictions of these logits [n, C]."""
+        if not (labelled := self.kind.has_label(labels)).all():
+            logits, labels = logits[labelled], labels[labelled]
         return measure(self.kind, self.names, logits, labels, self.classes)
 
     def measure_splits(

@@ -2,13 +2,14 @@
 
 Shapes: logits z_s, z_t [B, C]; labels y [B]; [CLS] vectors h_s, h_t [B·S, K, H] of the matched layers, where an example
 is S sequences (1, or the choices of a question). Everything is computed in float32. `reduction` is "reference" (the
-authors' code) or "paper" (the equations); docs/method.md has both.
+authors' code), "batchmean" (KD as most programs have it) or "paper" (the equations); docs/method.md has all three.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -42,6 +43,39 @@ def patience_loss(by_layer: Tensor, reduction: str) -> Tensor:
     return by_layer.sum() if reduction == "paper" else by_layer.mean()
 
 
+@dataclass(frozen=True, eq=False)
+class LabelledExamples:
+    """The examples of a batch that have a label: their `places`, int64 [b], None where all of them have one.
+
+    `scale` is the batch's share of the labels of an optimizer step over its share of the examples: times that, the
+    means over the labels of each batch add up to the mean over those of the step. 1 where every example has a label.
+    """
+
+    places: Tensor | None = None
+    scale: float = 1.0
+
+    @classmethod
+    def of_batch(cls, has_label: np.ndarray, labels: int, weight: float, device: torch.device) -> "LabelledExamples":
+        """Return those of a batch, by whether each has a label: bool [B].
+
+        `labels` is the number of labels in the optimizer step, `weight` the batch's share of its examples.
+        """
+        count = int(has_label.sum())
+        if not count:
+            return cls(scale=0.0)
+        scale = count / labels / weight if weight else 1.0
+        if count == len(has_label):
+            return cls(scale=scale)
+        return cls(torch.from_numpy(np.flatnonzero(has_label)).to(device, non_blocking=True), scale)
+
+    def select(self, values: Tensor) -> Tensor:
+        """Return the values [b, …] of these examples, of values [B, …]."""
+        return values if self.places is None else values.index_select(0, self.places)
+
+
+ALL_LABELLED = LabelledExamples()
+
+
 @dataclass(frozen=True)
 class LossInputs:
     """Everything that a loss term may read for one batch."""
@@ -49,6 +83,7 @@ class LossInputs:
     kind: TaskKind
     logits: Tensor  # of the student, [B, C]
     labels: Tensor  # [B]
+    labelled: LabelledExamples
     cls: Tensor | None  # of student layers 1..K, [B·S, K, H]; None where no term matches layers
     targets: Targets
     layers: tuple[int, ...]  # teacher layers matched by student layers 1..K
@@ -67,6 +102,7 @@ class LossTerm(Protocol):
     key: str  # of its value in log.jsonl
     numbers: tuple[str, ...]  # options of train-student that are numbers of this term, its weight first
     by_layer: bool  # whether its value is made of one value for each matched layer, which are logged too
+    needs_labels: bool  # whether it has nothing to say about an example without a label
 
     def options(self, kind: TaskKind) -> tuple[str, ...]:
         """Return the options of train-student that mean something to it."""
@@ -86,9 +122,9 @@ class LossTerm(Protocol):
 
 
 class LabelTerm:
-    """The loss against the labels; its weight is what alpha leaves."""
+    """The loss against the labels of the examples that have one; its weight is what alpha leaves."""
 
-    key, by_layer = "ce", False
+    key, by_layer, needs_labels = "ce", False, True
     numbers: tuple[str, ...] = ()
 
     def options(self, kind: TaskKind) -> tuple[str, ...]:
@@ -104,14 +140,44 @@ class LabelTerm:
         return 1 - numbers.get("alpha", 0.0)
 
     def value(self, inputs: LossInputs, numbers: Numbers) -> tuple[Tensor, Tensor | None]:
-        """Return CE, or what the kind of task has in its place."""
-        return inputs.kind.label_loss(inputs.logits, inputs.labels), None
+        """Return CE, or what the kind of task has in its place; 0 without labels."""
+        labelled = inputs.labelled
+        if not labelled.scale:
+            return inputs.logits.new_zeros((), dtype=torch.float32), None
+        loss = inputs.kind.label_loss(labelled.select(inputs.logits), labelled.select(inputs.labels))
+        return loss * labelled.scale, None
+
+
+class PseudoLabelTerm:
+    """The loss against hard labels: those of the rows, and the teacher's predictions where a row does not have one."""
+
+    key, by_layer, needs_labels = "pseudo", False, False
+    numbers: tuple[str, ...] = ()
+
+    def options(self, kind: TaskKind) -> tuple[str, ...]:
+        """Return none."""
+        return ()
+
+    def columns(self, layers: Sequence[int]) -> tuple[str, ...]:
+        """Return the logits, from which predictions are made."""
+        return (LOGITS,)
+
+    def weight(self, numbers: Numbers) -> Any:
+        """Return 1."""
+        return 1.0
+
+    def value(self, inputs: LossInputs, numbers: Numbers) -> tuple[Tensor, Tensor | None]:
+        """Return the label loss."""
+        y = inputs.labels
+        predicted = torch.from_numpy(inputs.kind.predictions(inputs.targets[LOGITS].cpu().numpy())).to(y)
+        has_label = inputs.kind.has_label(y).reshape(-1, *[1] * (y.ndim - 1))
+        return inputs.kind.label_loss(inputs.logits, torch.where(has_label, y, predicted)), None
 
 
 class LogitTerm:
     """KD: the loss against the teacher's logits."""
 
-    key, by_layer = "kd", False
+    key, by_layer, needs_labels = "kd", False, False
     numbers: tuple[str, ...] = ("alpha", "temperature")
 
     def options(self, kind: TaskKind) -> tuple[str, ...]:
@@ -135,7 +201,7 @@ class LogitTerm:
 class PatienceTerm:
     """PT: the distance of the normalised [CLS] vectors at the matched layers."""
 
-    key, by_layer = "pt", True
+    key, by_layer, needs_labels = "pt", True, False
     numbers: tuple[str, ...] = ("beta",)
 
     def options(self, kind: TaskKind) -> tuple[str, ...]:
@@ -158,7 +224,12 @@ class PatienceTerm:
 
 
 # Name in a method's `terms` -> term. The loss is summed in the order of the method.
-LOSS_TERMS: Mapping[str, LossTerm] = {"label": LabelTerm(), "logit": LogitTerm(), "patience": PatienceTerm()}
+LOSS_TERMS: Mapping[str, LossTerm] = {
+    "label": LabelTerm(),
+    "logit": LogitTerm(),
+    "patience": PatienceTerm(),
+    "pseudo-label": PseudoLabelTerm(),
+}
 
 
 @dataclass(frozen=True)
@@ -187,19 +258,31 @@ class Objective:
         return tuple(names)
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether a term that needs labels has a weight other than 0."""
+        terms, numbers = map(LOSS_TERMS.__getitem__, self.terms), dict(self.numbers)
+        return any(term.needs_labels and term.weight(numbers) for term in terms)
+
+    @property
     def form(self) -> "Objective":
         """The objective without its numbers: objectives of one form are computed in one call."""
         return replace(self, numbers=())
 
     def __call__(
-        self, z_s: Tensor, y: Tensor, h_s: Tensor | None, targets: Targets, numbers: Numbers | None = None
+        self,
+        z_s: Tensor,
+        y: Tensor,
+        h_s: Tensor | None,
+        targets: Targets,
+        numbers: Numbers | None = None,
+        labelled: LabelledExamples = ALL_LABELLED,
     ) -> Tensor:
         """Return the values called `names`, float32, differentiable in the first, the loss.
 
         z_s [B, C], y [B], h_s [B·S, K, H]; `numbers` replace those of the objective.
         """
         values = dict(self.numbers) if numbers is None else numbers
-        inputs = LossInputs(self.kind, z_s, y, h_s, targets, self.layers, self.reduction)
+        inputs = LossInputs(self.kind, z_s, y, labelled, h_s, targets, self.layers, self.reduction)
         loss: Any = 0.0
         parts: list[Tensor] = []
         for term in map(LOSS_TERMS.__getitem__, self.terms):

@@ -5,16 +5,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import load_student
 from pipeline.config.methods import Method
-from pipeline.config.options import default_of, marked
+from pipeline.config.options import default_of, marked, values_of
 from pipeline.config.training import TrainStudentConfig
+from pipeline.data.joined_split import join_splits
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TASK_KINDS, TaskKind, check_class_weights, weighted
 from pipeline.data.task_metrics import TaskMetrics
-from pipeline.data.tasks import TRAIN, head_of
+from pipeline.data.tasks import TRAIN, TRANSFER, head_of
+from pipeline.data.training_set import TrainingSet, draw_training_set, labels_of
 from pipeline.distillation.layer_map import resolve_layer_map, student_depth
 from pipeline.distillation.losses import LOSS_TERMS, Objective, objective_of
 from pipeline.errors import BadCache, BadModel, BadOption, shell_line
@@ -66,11 +70,12 @@ class StudentRecipe:
         names = marked(TrainStudentConfig, "alike_in_pack")
         return {name: self.options.get(name, getattr(self.config, name)) for name in names}
 
-    def weighted(self, train: Split, num_logits: int) -> "StudentRecipe":
+    def weighted(self, cache: Cache) -> "StudentRecipe":
         """Return the recipe with the class weights that follow from the training labels, read if it has any."""
         if self.config.class_weights == "none":
             return self
-        return replace(self, kind=weighted(self.kind, self.config.class_weights, train.labels, num_logits))
+        labels, classes = training_labels(cache), cache.manifest.model.classes
+        return replace(self, kind=weighted(self.kind, self.config.class_weights, labels, classes))
 
     @property
     def objective(self) -> Objective:
@@ -91,7 +96,9 @@ def resolve_recipe(config: TrainStudentConfig, manifest: Manifest) -> StudentRec
     layers = config.teacher_layers
     method, matched = resolve_layer_map(config.method, layers, depth, manifest.model.depth, manifest.layers)
     check_class_weights(manifest.kind, config.class_weights)
-    unused = not_applicable(method, manifest.kind)
+    unused = list(not_applicable(method, manifest.kind))
+    if not any(LOSS_TERMS[term].columns(matched) for term in method.terms):
+        unused.append("max_transfer_examples")  # labels alone are read, and these examples do not have any
     return StudentRecipe(
         config=replace(config, **{name: default_of(TrainStudentConfig, name) for name in unused}),
         method=method,
@@ -113,21 +120,63 @@ def not_applicable(method: Method, kind: TaskKind) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(every) if name not in applicable)
 
 
-def training_split(cache: Cache) -> Split:
-    """Return the split that students train on. Raises `BadCache` for a cache without a labelled one."""
-    train = cache.splits.get(TRAIN)
-    if train is None or not train.labelled:
-        raise BadCache(f"{cache.location} does not have a labelled training split. Cache one with --train-file")
-    return train
+def training_splits(cache: Cache, objective: Objective) -> list[str]:
+    """Return the splits that students are trained on: those with labels alone, where there is no teacher to learn from.
+
+    Raises `BadCache` for a cache without any.
+    """
+    names = [name for name in (TRAIN, TRANSFER) if name in cache.splits]
+    if not names:
+        raise BadCache(f"{cache.location} does not have examples to train on. Cache some with --train-file")
+    return [name for name in names if objective.columns or cache.splits[name].labelled] or names
 
 
-def check_identity(config: TrainStudentConfig, identity: str) -> None:
+def training_split(cache: Cache, objective: Objective) -> Split:
+    """Return the examples of the `training_splits` as one split."""
+    return join_splits([cache.splits[name] for name in training_splits(cache, objective)])
+
+
+def training_labels(cache: Cache) -> np.ndarray:
+    """Return the labels of the training rows that have one, [n]."""
+    kind = cache.manifest.kind
+    if (train := cache.splits.get(TRAIN)) is not None and train.labelled:
+        return labels_of(train, kind)
+    return kind.without_labels(0, cache.manifest.model.classes)
+
+
+def training_set(recipe: StudentRecipe, split: Split) -> TrainingSet:
+    """Return the examples of a `training_split` that a student is trained on."""
+    config = recipe.config
+    limits = config.max_train_examples, config.max_transfer_examples
+    labelled_only = not recipe.objective.columns
+    return draw_training_set(split, recipe.kind, config.data_seed, *limits, labelled_only=labelled_only)
+
+
+def check_labels(recipe: StudentRecipe, examples: TrainingSet, cache: Cache) -> None:
+    """Raise `BadOption` for a loss on labels where none of the examples has one."""
+    if not recipe.objective.needs_labels or examples.labelled:
+        return
+    config = recipe.config
+    if labels_alone := not recipe.objective.columns:
+        share = f"--method {config.method} learns from nothing else"
+    else:
+        share = f"--alpha {config.alpha:g} leaves them {1 - config.alpha:g} of the loss"
+    way_on = "--method kd --alpha 1" if labels_alone else "--alpha 1"
+    raise BadOption(
+        f"none of the examples to train on in {cache.location} has a label, and {share}. To learn from the teacher "
+        f"alone, use {way_on}"
+    )
+
+
+def check_identity(config: TrainStudentConfig, cache: Cache) -> None:
     """Raise `BadCache` unless the cache has the identity that --expect-identity names."""
-    expected = config.expect_identity
+    expected, identity = config.expect_identity, cache.identity
     if expected is not None and (len(expected) < 12 or not identity.startswith(expected.lower())):
+        location, *more = values_of(config.cache)
+        has = f"{cache.location} together have" if more else f"{location} has"
         raise BadCache(
-            f"{config.cache} has the identity {identity}, not {expected or 'an empty one'} (12 digits or more). "
-            f"See what it is: {shell_line('cache', 'info', config.cache)}"
+            f"{has} the identity {identity}, not {expected or 'an empty one'} (12 digits or more). "
+            f"See what it is: {shell_line('cache', 'info', location)}"
         )
 
 
@@ -153,7 +202,7 @@ def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRe
         )
     head = head_of(recipe.kind, cache.manifest.task.labels)
     model: Any = load_classifier(name, head=head, layers=recipe.depth)
-    if (first := recipe.kind.first_logits(training_split(cache).labels)) is not None:
+    if (first := recipe.kind.first_logits(training_labels(cache))) is not None:
         start_head(model, first)
     check_vocabulary(init, tokenizer, model)
     longest, limit = max(int(split.lengths.max(initial=0)) for split in cache.splits.values()), position_limit(model)

@@ -3,7 +3,6 @@
 Weights are float32, code of a checkpoint is never run, and the errors of transformers become one line.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +14,10 @@ from torch import nn
 
 from pipeline.errors import BadModel, HubUnreachable, MissingExtra, one_line, shell_line
 from pipeline.models.encoders import cut_config, depth_of, is_multiple_choice
-from pipeline.models.probe import check_encoder, first_layers_equal
+from pipeline.models.model_checks import check_once, check_saves
+from pipeline.models.probe import first_layers_equal
 from pipeline.models.tokenizer import check_tokenizer
-from pipeline.system.hub import reachable
+from pipeline.system.hub import looks_like_path, no_such_directory, reachable
 from pipeline.system.optional_packages import package_directory
 from pipeline.system.progress import note
 from pipeline.system.system_errors import raise_if_of_system
@@ -43,6 +43,8 @@ def locate(name: str) -> str:
         return str(path / "model")
     if path.is_dir() and not (path / "config.json").is_file():
         raise BadModel(f"{name} holds no model (no config.json, no finished run.json). Give another directory")
+    if looks_like_path(name) and not path.exists():
+        raise BadModel(no_such_directory(name))
     return name
 
 
@@ -125,8 +127,13 @@ class Head:
         else:
             config.num_labels = self.num_logits
         config.problem_type = self.problem_type or None
-        for name, value in self.settings.items():
-            setattr(config, name, value)
+        write_settings(config, self.settings)
+
+
+def write_settings(config: Any, settings: Mapping[str, float]) -> None:
+    """Put the settings of a kind of task, as a threshold, into the configuration of a model."""
+    for name, value in settings.items():
+        setattr(config, name, value)
 
 
 def load_classifier(
@@ -168,8 +175,7 @@ def load_classifier(
     _check_complete(name, model, loaded, new_head=head is not None)
     if multiple_choice or is_multiple_choice(model.config):  # by this name its configuration is known
         model.config.architectures = [type(model).__name__]
-    check_encoder(model)
-    check_saves(model)
+    check_once(model)
     if layers is None or layers >= depth:
         return model
     with torch.random.fork_rng(devices=[]):
@@ -204,27 +210,6 @@ def check_cuts(model: Any) -> None:
                 f"warning: the first {layers} layers of this {model.config.model_type} alone do not compute what they "
                 "do among all: start students of that depth from another checkpoint, with --init"
             )
-
-
-def check_saves(model: Any) -> None:
-    """Raise `BadModel` unless the configuration of a model is valid, and is the same after saving and loading."""
-    transformers = _quiet()
-    kind, depth = model.config.model_type, model.config.num_hidden_layers
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            model.config.save_pretrained(directory)
-            loaded = transformers.AutoConfig.from_pretrained(directory)
-        with torch.device("meta"):
-            copy = type(model)(loaded)
-        shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (model, copy)]
-        if shapes[0] != shapes[1]:
-            raise ValueError("it has other weights once loaded")
-    except Exception as error:  # each configuration has its own kind of refusal
-        raise_if_of_system(error)
-        raise BadModel(
-            f"a {kind} of {depth} layers cannot be saved ({one_line(error, 160)}). Use another number of layers, or "
-            "another encoder"
-        ) from error
 
 
 def _auto_class(transformers: Any, multiple_choice: bool) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pipeline.config.rows import SHORTEST_INPUT
 from pipeline.errors import BadModel, BadOption, one_line
 from pipeline.models.tokenizer import note_lower_casing
 
@@ -86,8 +87,13 @@ def position_limit(model: Any) -> int:
 
 
 def check_max_length(max_length: int, tokenizer: Any, model: Any) -> None:
-    """Raise `BadOption` for inputs longer than the model has positions for."""
+    """Raise `BadOption` for inputs longer than the model has positions for, `BadModel` if it has almost none."""
     limit = min(position_limit(model), tokenizer.model_max_length)
+    if limit < SHORTEST_INPUT:
+        raise BadModel(
+            f"{model.config.model_type}: this model, or its tokenizer (model_max_length), takes {limit} tokens at "
+            f"most, and an input can have {SHORTEST_INPUT}. Use another model"
+        )
     if limit < _UNSET and max_length > limit:
         sparse = getattr(model.config, "attention_type", None) == "block_sparse"
         more = '; for more, set "attention_type": "original_full" in its config.json' if sparse else ""

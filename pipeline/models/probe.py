@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import BadModel, DistillError, one_line
+from pipeline.errors import BadModel, one_line
 from pipeline.models.encoders import cls_vectors, depth_of, is_multiple_choice, layer_outputs
 from pipeline.models.inputs import position_limit
-from pipeline.system.system_errors import raise_if_of_system
+from pipeline.system.system_errors import refusing
 
 TOLERANCE = 1e-5  # relative, in float32
 # Of [CLS] of a padded text, relative: a convolution (ConvBERT) reaches a little into the padding.
@@ -111,16 +111,15 @@ def first_layers_equal(cut: Any, uncut: Any) -> bool:
 @contextmanager
 def running(model: Any) -> Iterator[None]:
     """Raise `BadModel` with the reason where a model fails on its inputs; errors of the system stay what they are."""
-    try:
-        yield
-    except DistillError:
-        raise
-    except Exception as error:  # each architecture has its own demands
-        raise_if_of_system(error)
-        raise BadModel(
+
+    def failed(error: Exception) -> BadModel:
+        return BadModel(
             f"this {model.config.model_type} cannot be run ({type(error).__name__}: {one_line(error, 160)}). "
             "Use another encoder, or another --max-length"
-        ) from error
+        )
+
+    with refusing(failed):
+        yield
 
 
 def check_encoder(model: Any) -> None:
@@ -144,10 +143,10 @@ def check_encoder(model: Any) -> None:
             )
     last = outputs[-1][:2, 0]
     if torch.equal(last[0], last[1]):
-        raise BadModel(
-            f"{kind} cannot be distilled: its first position does not see the text after it, as in a decoder. "
-            "Use a BERT-like encoder (docs/encoders.md)"
-        )
+        reason = "its first position does not see the text after it, as in a decoder"
+        if _is_without_attention(model, batch, outputs[-1][0, tokens - 1]):
+            reason = "no position sees another, as where the kernel of its attention (MRA's, for CUDA) is missing"
+        raise BadModel(f"{kind} cannot be distilled: {reason}. Use a BERT-like encoder (docs/encoders.md)")
     shortest = batch["input_ids"][..., -1:, : int(batch["attention_mask"].flatten(0, -2)[-1].sum())]
     with running(model), evaluation(model), torch.inference_mode(), cls_vectors(model, layers) as alone:
         model(input_ids=shortest, attention_mask=torch.ones_like(shortest))
@@ -157,3 +156,13 @@ def check_encoder(model: Any) -> None:
             f"{kind} cannot be distilled: its outputs depend on the padding of a batch. Use a BERT-like encoder "
             "(docs/encoders.md)"
         )
+
+
+def _is_without_attention(model: Any, batch: dict[str, Tensor], end: Tensor) -> bool:
+    """Return whether the output at the end of the first text is `end` [H] with another first token, too."""
+    ids = batch["input_ids"].clone()
+    ids[..., 0, 0] = ids[..., 1, 1]
+    last_layer = layer_outputs(model, [depth_of(model.config)], lambda output: output[0, ids.shape[-1] - 1])
+    with running(model), evaluation(model), torch.inference_mode(), last_layer as outputs:
+        model(**batch | {"input_ids": ids})
+    return torch.equal(outputs[0], end)

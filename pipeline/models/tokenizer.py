@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.errors import BadModel, one_line
 from pipeline.system.digests import tokenizer_digest
 from pipeline.system.progress import note
-from pipeline.system.system_errors import raise_if_of_system
+from pipeline.system.system_errors import refusing
 
 UNREACHABLE_SHARE = 0.05  # of a vocabulary's words: from here on it was made for text with capitals
 _PROBES = (
@@ -33,14 +33,15 @@ def check_tokenizer(name: str, tokenizer: Any) -> None:
     parts = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     if parts.get("type") == "BPE" and not parts.get("merges") and any(len(word) > 2 for word in words):
         raise BadModel(f"{name} has a vocabulary without merges (no merges.txt). Save its whole tokenizer there")
-    try:
+
+    def unreadable(error: Exception) -> BadModel:
+        reason = one_line(error, 160)
+        return BadModel(
+            f"{name}: its tokenizer cannot read a text ({reason}). Save the one that the model was trained with there"
+        )
+
+    with refusing(unreadable):
         first, *_ = [tokenizer(text)["input_ids"][:1] for text in _PROBES]
-    except Exception as error:  # of the tokenizers package, which raises bare exceptions
-        raise_if_of_system(error)
-        raise BadModel(
-            f"{name}: its tokenizer cannot read a text ({one_line(error, 160)}). Save the one that the model was "
-            "trained with there"
-        ) from error
     if tokenizer.cls_token_id is None or first != [tokenizer.cls_token_id]:
         raise BadModel(f"{name}: its inputs do not begin with a [CLS] token, so there is no [CLS] vector to distil")
     if tokenizer.pad_token_id is None:
@@ -84,16 +85,15 @@ def check_tokenizer_saves(name: str, tokenizer: Any, config: Any) -> None:
     """Raise `BadModel` unless a tokenizer, saved beside a model's configuration and loaded again, is the same."""
     from transformers import AutoTokenizer
 
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            config.save_pretrained(directory)
-            tokenizer.save_pretrained(directory)
-            loaded = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        if not same_tokens(tokenizer, loaded):
-            raise ValueError("it makes other tokens once loaded")
-    except Exception as error:  # each tokenizer has its own kind of refusal
-        raise_if_of_system(error)
-        raise BadModel(
+    def unsaved(error: Exception) -> BadModel:
+        return BadModel(
             f"the tokenizer of {name} cannot be saved ({one_line(error, 160)}). Save it with AutoTokenizer first, and "
             "name that directory"
-        ) from error
+        )
+
+    with refusing(unsaved), tempfile.TemporaryDirectory() as directory:
+        config.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+        loaded = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        if not same_tokens(tokenizer, loaded):
+            raise ValueError("it makes other tokens once loaded")

@@ -7,8 +7,10 @@ permission, too little memory, a package that cannot be imported: sound files me
 import errno
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from pipeline.errors import one_line
+from pipeline.errors import DistillError, one_line
 
 # a file that is absent, is not a file, or ends before its format says
 _OF_THE_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL)
@@ -77,6 +79,21 @@ def raise_if_of_system(error: BaseException) -> None:
         name = _named(error) if isinstance(error, FileNotFoundError) else None
         raise OSError(number, os.strerror(number), name) from error
     raise error
+
+
+@contextmanager
+def refusing(refusal: Callable[[Exception], DistillError]) -> Iterator[None]:
+    """Raise what `refusal` makes of an error of a library; errors of the system and of this program stay as they are.
+
+    For code of others that may raise anything, as each architecture has its own demands.
+    """
+    try:
+        yield
+    except DistillError:
+        raise
+    except Exception as error:
+        raise_if_of_system(error)
+        raise refusal(error) from error
 
 
 def advice(error: BaseException) -> str | None:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pipeline.data.label_names import SHOWN, json_word, listed, names_word, parse_json_names, spelling
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import TASKS, Task
 from pipeline.errors import BadModel, BadOption, one_line
 from pipeline.system.progress import note
 
-MAP_GAIN = 0.10  # of accuracy, from which another order of the labels is named
+MAP_GAIN = (
+    0.10  # of accuracy, or of the metric that judges several labels, from which another order of the labels is named
+)
 _NUMBER = re.compile(r"[^0-9]*([0-9]+)[^0-9]*")  # LABEL_1, "1 star"
 # Names of one meaning, the least first
 _SCALES = (
@@ -116,6 +119,26 @@ def _by_meaning(outputs: Sequence[str], labels: Sequence[str]) -> tuple[str, ...
         if ours and theirs:
             return tuple(spelled[ours[theirs.index(name)]] for name in names)
     return None
+
+
+def better_order_of_several(
+    metrics: TaskMetrics, logits: np.ndarray, labels: np.ndarray
+) -> tuple[tuple[str, ...], float] | None:
+    """Return the order of class names by which each class goes with its own logit best, and the score with it.
+
+    For labels [n, C] of several classes: the order has the largest sum of correlations between logits and labels. None
+    unless it scores 10 points more than the present order, by the metric that judges, and is of use with it.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    deviations = [values - values.mean(0) for values in (logits.astype(np.float64), labels.astype(np.float64))]
+    scaled = [values / np.maximum(np.linalg.norm(values, axis=0), 1e-12) for values in deviations]
+    meant = linear_sum_assignment(scaled[0].T @ scaled[1], maximize=True)[1]  # of each output, the label
+    mapped = logits[:, np.argsort(meant)]
+    score = metrics.score(mapped, labels)
+    if score - metrics.score(logits, labels) < MAP_GAIN or metrics.weakness(mapped, labels):
+        return None
+    return tuple(metrics.classes[label] for label in meant), score
 
 
 def better_order(names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> tuple[tuple[str, ...], float] | None:

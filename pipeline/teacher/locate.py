@@ -103,7 +103,7 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
         return locate(teacher)
     if (default / RUN).is_file():
         return locate(str(default))
-    columns = ("text_columns", "choices_columns", "label_column", "rename_labels")
+    columns = ("text_columns", "choices_columns", "num_choices", "label_column", "rename_labels")
     names = [name for name in (*ROW_PATHS, "dev_fraction", *columns) if name not in ("test_file", "unlabelled_file")]
     options = {name: getattr(rows, name) for name in names}
     if task.hub and not rows.data_dir:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import Task
 from pipeline.errors import BadCache, BadModel, BadOption, BadRows, one_line
 from pipeline.system.formatting import size
-from pipeline.teacher.label_order import better_order
+from pipeline.teacher.label_order import better_order, better_order_of_several
 
 MAX_SHARDS = 10_000  # so that the manifest stays readable
 SHARD_OVERHEAD = 16_384  # bytes of container around a shard's columns
@@ -89,20 +90,25 @@ def check_shards(count: int) -> None:
 def check_teacher(task: Task, split: str, logits: np.ndarray, labels: np.ndarray) -> None:
     """Raise `BadModel` for a teacher that does no better on a dev split than the best constant prediction.
 
-    Where its classes in another order would make its accuracy better by 10 points, the message names the order. A split
-    with only one label does not decide anything.
+    Where its classes in another order would make its accuracy better by 10 points (of several labels: the metric that
+    judges), the message names the order. A split with only one label does not decide anything.
     """
     if (labels == labels[0]).all():
         return
-    weakness = TaskMetrics(task.kind, task.metrics, task.labels).weakness(logits, labels)
+    metrics = TaskMetrics(task.kind, task.metrics, task.labels)
+    weakness = metrics.weakness(logits, labels)
     fact = f"on {split} the teacher's {weakness}"
-    order = better_order(task.labels, logits, labels) if task.kind.has_classes and labels.ndim == 1 else None
+    compared, order = metrics, None
+    if task.kind.has_classes and labels.ndim == 2:
+        order = better_order_of_several(metrics, logits, labels)
+    elif task.kind.has_classes:
+        compared, order = replace(metrics, names=("accuracy",)), better_order(task.labels, logits, labels)
     if order is not None:
-        names, accuracy = order
-        present = f"on {split} the teacher's accuracy is {(logits.argmax(1) == labels).mean():.3f}"
+        names, score = order
+        present = f"on {split} the teacher's {compared.judge} is {compared.score(logits, labels):.3f}"
         raise BadModel(
-            f"{fact if weakness else present}. With its classes in another order its accuracy is {accuracy:.3f}: add "
-            f"--label-map {names_word(names)}"
+            f"{fact if weakness else present}. With its classes in another order its {compared.judge} is {score:.3f}: "
+            f"add --label-map {names_word(names)}"
         )
     if weakness is not None:
         raise BadModel(f"{fact}. Check --teacher, train it longer, or cache it anyway with --allow-weak-teacher")

@@ -16,8 +16,9 @@ from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import Batch, by_length, collate
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TaskKind
-from pipeline.distillation.losses import Objective, Targets
+from pipeline.distillation.losses import ALL_LABELLED, LabelledExamples, Objective, Targets
 from pipeline.models.accelerator import prepare_for_cls
+from pipeline.models.checkpoints import write_settings
 from pipeline.models.encoders import cls_vectors
 from pipeline.models.probe import running
 
@@ -47,6 +48,7 @@ class Part:
     batch: Batch
     targets: Targets
     weight: float
+    labelled: LabelledExamples = ALL_LABELLED
 
 
 class EncoderLearner:
@@ -102,7 +104,7 @@ class EncoderLearner:
         with running(self.bare), cls_vectors(self.bare, matched) as vectors:
             logits = self.model(**batch.inputs).logits
         h_s = torch.stack([cls.float() for cls in vectors], dim=1) if matched else None
-        terms = self.objective(logits, batch.labels, h_s, part.targets)
+        terms = self.objective(logits, batch.labels, h_s, part.targets, labelled=part.labelled)
         # Gradients are averaged over the processes: times their number makes them a sum of shares.
         self.accelerator.backward(terms[0] * (part.weight * self.accelerator.num_processes))
         return terms.detach() * part.weight
@@ -113,8 +115,7 @@ class EncoderLearner:
 
     def configure(self, kind: TaskKind) -> None:
         """Put the settings of its predictions, as a threshold, into the model's configuration."""
-        for name, value in kind.settings.items():
-            setattr(self.bare.config, name, value)
+        write_settings(self.bare.config, kind.settings)
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the model's weights on the CPU."""

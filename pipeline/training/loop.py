@@ -17,13 +17,14 @@ from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import collate
 from pipeline.data.splits import Split
 from pipeline.data.task_metrics import TaskMetrics
-from pipeline.distillation.losses import LOSS
+from pipeline.data.training_set import TrainingSet, draw_training_set
+from pipeline.distillation.losses import LOSS, LabelledExamples
 from pipeline.distillation.targets import TargetSource
 from pipeline.errors import BadOption, BadRun, DistillError, TrainingDiverged
 from pipeline.system.interrupts import StopRequest, stop_requests
 from pipeline.system.progress import bar, note
 from pipeline.training.learner import EncoderLearner, Part
-from pipeline.training.pack import STEPS, PackLearner, check_alike
+from pipeline.training.pack import EXAMPLES, STEPS, PackLearner, check_alike
 from pipeline.training.pack_member import MemberResult, PackMember, Schedule
 from pipeline.training.run_directory import RunDirectory
 from pipeline.training.training_state import PausedTraining, Progress, TrainingResult
@@ -44,7 +45,10 @@ class Check(Protocol):
 
 
 class Training:
-    """One training of `learner` on `split`, evaluated on `dev` (None: without evaluation the last weights are kept)."""
+    """One training of `learner` on `split`, evaluated on `dev` (None: without evaluation the last weights are kept).
+
+    An objective that reads no targets is trained on the examples with labels alone.
+    """
 
     def __init__(
         self,
@@ -60,10 +64,13 @@ class Training:
         check: Check | None = None,
         watch: Callable[[Progress], None] | None = None,
     ):
-        schedule = Schedule.of_training(config, split.lengths)
+        objective = learner.objective
+        limits = config.data_seed, config.max_train_examples
+        examples = draw_training_set(split, objective.kind, *limits, labelled_only=not objective.columns)
+        schedule = Schedule.of_training(config, examples)
         member = PackMember(learner, schedule, config, run, metrics)
         watch_all = (lambda _place, progress: watch(progress)) if watch else None
-        self.pack = PackTraining({0: member}, split, targets, dev, accelerator, description, check, watch_all)
+        self.pack = PackTraining({0: member}, examples, targets, dev, accelerator, description, check, watch_all)
 
     def train(self, until: int | None = None) -> TrainingResult | PausedTraining:
         """Train to the end; or, where that is less, to step `until`, with a checkpoint and an evaluation there.
@@ -77,7 +84,7 @@ class Training:
 
 
 class PackTraining:
-    """The training of `members` on the same batches of `split`, as one model wherever they are at the same step.
+    """The training of `members` on the same batches of `examples`, as one model wherever they are at the same step.
 
     Those that are behind train first, until they reach the next ones. A member leaves when it is finished, when its
     early stop fires, or when it fails; the others go on without it. The keys of `members` are their places, any
@@ -87,7 +94,7 @@ class PackTraining:
     def __init__(
         self,
         members: Mapping[int, PackMember],
-        split: Split,
+        examples: TrainingSet,
         targets: TargetSource,
         dev: Split | None,
         accelerator: Any,
@@ -95,9 +102,10 @@ class PackTraining:
         check: Check | None = None,
         watch: Callable[[int, Progress], None] | None = None,
     ):
-        check_alike([{**member.shared_options, STEPS: member.schedule.total} for member in members.values()])
+        schedules = [(member, member.schedule) for member in members.values()]
+        check_alike([{**m.shared_options, EXAMPLES: len(s.order.ids), STEPS: s.total} for m, s in schedules])
         self.going = dict(members)  # those that have not left
-        self.split, self.targets, self.dev = split, targets, dev
+        self.examples, self.targets, self.dev = examples, targets, dev
         self.accelerator, self.description, self.check, self.watch = accelerator, description, check, watch
         first = next(iter(members.values()))
         self.schedule, self.config = first.schedule, first.config
@@ -183,21 +191,24 @@ class PackTraining:
         return self.schedule.examples_before(step, self.config.grad_accumulation)
 
     def _parts(self, step: int) -> list[Part]:
-        """Return this process's share of each batch of a step, with its targets."""
+        """Return this process's share of each batch of a step, with its targets and labelled examples."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         batches = self._batches(step)
         if step + AHEAD < self.total:
             for ids in self._batches(step + AHEAD):
                 self.targets.prefetch(ids, self.pack.columns)
         examples = sum(len(ids) for ids in batches)
+        labels = sum(int(self.examples.has_label[ids].sum()) for ids in batches)
         parts = []
         for ids in batches:
             share = ids[rank::world]
             # A process without a share still takes part in the exchange of gradients, with weight 0.
-            batch = collate(self.split, share if len(share) else ids[:1], self.pack.pad_id)
-            batch = batch.to(self.accelerator.device)
+            batch = collate(self.examples.split, share if len(share) else ids[:1], self.pack.pad_id)
+            batch, weight = batch.to(self.accelerator.device), len(share) / examples
+            has_label = self.examples.has_label[batch.rows.ids]
+            labelled = LabelledExamples.of_batch(has_label, labels, weight, self.accelerator.device)
             targets = self.targets.for_batch(batch, self.pack.columns)
-            parts.append(Part(batch, targets, len(share) / examples))
+            parts.append(Part(batch, targets, weight, labelled))
         return parts
 
     def _flush(self) -> float:

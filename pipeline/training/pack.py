@@ -25,17 +25,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pipeline.config.options import option_name
 from pipeline.data.batching import Batch
 from pipeline.data.splits import Split
-from pipeline.distillation.losses import Objective, Targets
+from pipeline.distillation.losses import Objective
 from pipeline.errors import BadOption
 from pipeline.models.encoders import cls_vectors
 from pipeline.models.probe import evaluation, probe_batch
 from pipeline.system.digests import config_digest
-from pipeline.system.system_errors import raise_if_of_system
+from pipeline.system.system_errors import refusing
 from pipeline.training.learner import EncoderLearner, Part, outputs, seed_everything
 
 PROBE_TOLERANCE = 1e-4  # of the logits of a pack, in float32
 _proved: set[str] = set()  # digests of the configurations that can be packed
-STEPS = "steps"  # of a whole training: in common too, but not an option
+STEPS, EXAMPLES = "steps", "examples"  # of a whole training, and in an epoch: in common too, but not options
 
 
 def check_alike(students: Sequence[Mapping[str, Any]]) -> None:
@@ -46,7 +46,7 @@ def check_alike(students: Sequence[Mapping[str, Any]]) -> None:
             listed = " and ".join(map(str, sorted(values, key=str)))
             raise BadOption(
                 "students of a pack have data, shape and schedule in common, and these have "
-                f"{option_name(name) if name != STEPS else name} {listed}. Train them apart"
+                f"{name if name in (STEPS, EXAMPLES) else option_name(name)} {listed}. Train them apart"
             )
 
 
@@ -121,7 +121,8 @@ class PackLearner:
         if (digest := config_digest(bare.config)) in _proved:
             return
         inputs = probe_batch(bare)
-        try:
+        refusal = f"students of type {bare.config.model_type} cannot be trained as a pack. Train them apart: --pack 1"
+        with refusing(lambda error: BadOption(refusal)):  # as where vmap has no rules for an architecture
             with evaluation(self.model), torch.inference_mode():
                 logits, _ = self._outputs(inputs)
                 self.model.train()
@@ -129,12 +130,6 @@ class PackLearner:
             with evaluation(bare), torch.inference_mode():
                 alone = bare(**inputs).logits.float()
             torch.testing.assert_close(logits[0], alone, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE)
-        except Exception as error:  # an architecture that vmap has no rules for may raise anything
-            raise_if_of_system(error)
-            kind = bare.config.model_type
-            raise BadOption(
-                f"students of type {kind} cannot be trained as a pack. Train them apart: --pack 1"
-            ) from error
         _proved.add(digest)
 
     def _forward(self, batch: Batch, layers: int = 0) -> tuple[Tensor, list[Tensor]]:
@@ -159,7 +154,7 @@ class PackLearner:
         logits, vectors = self._forward(part.batch, matched)
         values: dict[int, Tensor] = {}
         for group in self.groups:
-            values |= group.values(logits, vectors, part.batch.labels, part.targets)
+            values |= group.values(logits, vectors, part)
         in_order = [values[place] for place in range(len(self.learners))]
         # No loss depends on another student's parameters: the gradient of the sum contains that of each.
         self.accelerator.backward(torch.stack([student[0] for student in in_order]).sum() * part.weight)
@@ -182,13 +177,13 @@ class _Group:
     index: Tensor  # the same, on the device: int64 [p]
     numbers: dict[str, Tensor]  # option -> float32 [p]
 
-    def values(self, logits: Tensor, vectors: list[Tensor], y: Tensor, targets: Targets) -> dict[int, Tensor]:
-        """Return place -> values of the objective, from the outputs of all students of the pack."""
+    def values(self, logits: Tensor, vectors: list[Tensor], part: Part) -> dict[int, Tensor]:
+        """Return place -> values of the objective, from the outputs of all students of the pack for a part."""
         matched = len(self.objective.layers)
         cls = torch.stack(vectors[:matched], dim=2) if matched else logits.new_zeros(len(logits), 0)
 
         def values(z_s: Tensor, h_s: Tensor, numbers: dict[str, Tensor]) -> Tensor:
-            return self.objective(z_s, y, h_s, targets, numbers)
+            return self.objective(z_s, part.batch.labels, h_s, part.targets, numbers, part.labelled)
 
         students = logits.index_select(0, self.index), cls.index_select(0, self.index), self.numbers
         return dict(zip(self.places, vmap(values)(*students).unbind(), strict=True))

@@ -12,9 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from pipeline.config.shared import TrainingConfig
-from pipeline.data.batching import BatchOrder, subset
+from pipeline.data.batching import BatchOrder
 from pipeline.data.splits import Split
 from pipeline.data.task_metrics import TaskMetrics
+from pipeline.data.training_set import TrainingSet
 from pipeline.distillation.losses import LOSS, as_record
 from pipeline.errors import BadRun, DistillError, Interrupted, TrainingDiverged
 from pipeline.training.learner import GRAD_NORM, EncoderLearner, learning_rate
@@ -33,10 +34,10 @@ class Schedule:
     total: int
 
     @classmethod
-    def of_training(cls, config: TrainingConfig, lengths: np.ndarray) -> "Schedule":
-        """Return the schedule of a training on a split whose examples have these lengths."""
-        ids = subset(len(lengths), config.max_train_examples, config.data_seed)
-        order = BatchOrder(ids, lengths[ids], config.batch_size, config.data_seed)
+    def of_training(cls, config: TrainingConfig, examples: TrainingSet) -> "Schedule":
+        """Return the schedule of a training on these examples."""
+        lengths = examples.split.lengths[examples.ids]
+        order = BatchOrder(examples.ids, lengths, config.batch_size, config.data_seed)
         steps_per_epoch = math.ceil(order.batches_per_epoch / config.grad_accumulation)
         total = max(1, math.ceil(config.epochs * steps_per_epoch - 1e-9))
         return cls(order, steps_per_epoch, min(total, config.max_steps) if config.max_steps else total)

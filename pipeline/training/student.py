@@ -1,27 +1,32 @@
 """The training of students from a cache: alone, in a pack, to the end or up to a step."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.cache.format.columns import LOGITS
-from pipeline.cache.open import open_cache
+from pipeline.cache.open import open_caches
 from pipeline.cache.reader import Cache
 from pipeline.cache.teacher_files import copy_tokenizer
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Split, selection_split
-from pipeline.data.tasks import DEV, TRAIN, role_of
+from pipeline.data.tasks import DEV, role_of
+from pipeline.data.training_set import TrainingSet
 from pipeline.distillation.recipe import (
     StudentRecipe,
     check_identity,
+    check_labels,
     initial_student,
     resolve_recipe,
+    training_set,
     training_split,
+    training_splits,
 )
 from pipeline.distillation.targets import CachedTargets
+from pipeline.distillation.unsure_teacher import unsure_teacher
 from pipeline.errors import BadOption, BadRun, DistillError
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.encoders import parameter_count
@@ -52,6 +57,8 @@ class StudentResult:
     method: str
     student_layers: int
     teacher_layers: list[int]
+    labelled_examples: int | None = None  # that it was trained on; None in runs of version 0.1
+    unlabelled_examples: int | None = None
 
 
 def advance(
@@ -81,9 +88,9 @@ def advance_pack(
     pack_data = open_pack_data(configs)
     results: dict[int, StudentResult | PausedTraining | DistillError] = {}
     students: dict[int, _Student] = {}
-    for place, recipe in enumerate(pack_data.recipes):
+    for place in range(len(configs)):
         try:
-            student = _student(recipe, pack_data)
+            student = _student(place, pack_data)
             if (finished := student.run.finished(StudentResult)) is None:
                 students[place] = student
             else:
@@ -91,9 +98,19 @@ def advance_pack(
                 results[place] = finished
         except DistillError as error:
             results[place] = error
+    if students and watch is None:
+        for line in remarks(pack_data.recipes, pack_data.examples, pack_data.cache):
+            note(line)
     if students:
         results |= _train(students, pack_data, started, until, watch)
     return [results[place] for place in range(len(configs))]
+
+
+def remarks(recipes: Iterable[StudentRecipe], examples: Iterable[TrainingSet], cache: Cache) -> list[str]:
+    """Return what a user should know before these students of a cache are trained."""
+    pairs = zip(recipes, examples, strict=True)
+    unsure = (unsure_teacher(recipe.objective, chosen) for recipe, chosen in pairs)
+    return [*cache.remarks, *dict.fromkeys(line for line in unsure if line)]
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,7 @@ class PackData:
     recipes: list[StudentRecipe]
     cache: Cache
     train: Split
+    examples: list[TrainingSet]  # of `train`, of each recipe
     dev: dict[str, Split]
     selection: Split | None  # the dev split on which they are evaluated
     check: Any  # of what they read, in the background
@@ -112,24 +130,29 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     """Open the cache of a pack. Raises a `DistillError` for a cache that cannot be used by one of the students."""
     first = configs[0]
     check_alike([{"cache": config.cache} for config in configs])
-    cache = open_cache(first.cache, Path(first.store) if first.store else None, first.store_bytes)
+    cache = open_caches(first.cache, Path(first.store) if first.store else None, first.store_bytes)
     for config in configs:
-        check_identity(config, cache.manifest.identity)
-    train = training_split(cache)
-    recipes = [resolve_recipe(config, cache.manifest) for config in configs]
+        check_identity(config, cache)
+    recipes = [resolve_recipe(config, cache.manifest).starting_from(cache.run_inputs) for config in configs]
     check_alike([recipe.alike_in_pack for recipe in recipes])
+    objective = max((recipe.objective for recipe in recipes), key=lambda objective: len(objective.columns))
+    train = training_split(cache, objective)
     dev = {name: split for name, split in cache.splits.items() if role_of(name) == DEV}
     selection = selection_split(dev)
     if selection is None and any(config.select == "best" for config in configs):
         raise BadOption(
-            f"--select best needs a labelled dev split, and {first.cache} does not have one. Use --select last"
+            f"--select best needs a labelled dev split, and {cache.location} does not have one. Use --select last"
         )
     targets = {column for recipe in recipes for column in recipe.objective.columns}
-    columns = {TRAIN: [*cache.input_columns, *sorted(targets)]} | {name: [*cache.input_columns, LOGITS] for name in dev}
+    columns = {name: [*cache.input_columns, *sorted(targets)] for name in training_splits(cache, objective)}
+    columns |= {name: [*cache.input_columns, LOGITS] for name in dev}
     check = cache.check_in_background(columns)
     cache.check_teacher(recipes[0].depth)
-    recipes = [recipe.weighted(train, cache.manifest.model.classes) for recipe in recipes]
-    return PackData(recipes, cache, train, dev, dev[selection] if selection else None, check)
+    recipes = [recipe.weighted(cache) for recipe in recipes]
+    examples = [training_set(recipe, train) for recipe in recipes]
+    for recipe, chosen in zip(recipes, examples, strict=True):
+        check_labels(recipe, chosen, cache)
+    return PackData(recipes, cache, train, examples, dev, dev[selection] if selection else None, check)
 
 
 @dataclass(frozen=True)
@@ -137,6 +160,7 @@ class _Student:
     """A student before its training: its recipe, its first weights, and its directory."""
 
     recipe: StudentRecipe
+    examples: TrainingSet
     model: Any
     run: RunDirectory
 
@@ -144,17 +168,18 @@ class _Student:
         """Return it as a member of a pack."""
         manifest, config = pack_data.cache.manifest, self.recipe.config
         learner = EncoderLearner(self.model, self.recipe.objective, config, accelerator, manifest.model.pad_id)
-        schedule = Schedule.of_training(config, pack_data.train.lengths)
+        schedule = Schedule.of_training(config, self.examples)
         return PackMember(learner, schedule, config, self.run, self.recipe.metrics, self.recipe.alike_in_pack)
 
 
-def _student(recipe: StudentRecipe, pack_data: PackData) -> _Student:
+def _student(place: int, pack_data: PackData) -> _Student:
     """Return a student with its first weights. Raises a `DistillError` for a checkpoint that cannot be used."""
-    cache = pack_data.cache
+    cache, recipe = pack_data.cache, pack_data.recipes[place]
     seed_everything(recipe.config.seed)
     model, recipe = initial_student(recipe, cache)
     out = Path(recipe.config.out or recipe.default_out(cache.manifest.task.name))
-    return _Student(recipe, model, RunDirectory(out, "train-student", recipe.options, recipe.inputs))
+    run = RunDirectory(out, "train-student", recipe.options, recipe.inputs)
+    return _Student(recipe, pack_data.examples[place], model, run)
 
 
 def _train(
@@ -168,7 +193,7 @@ def _train(
     members = {place: student.member(pack_data, accelerator) for place, student in students.items()}
     targets, check = CachedTargets(pack_data.train), pack_data.check
     training = PackTraining(
-        members, pack_data.train, targets, pack_data.selection, accelerator, description, check, watch
+        members, first.examples, targets, pack_data.selection, accelerator, description, check, watch
     )
     results: dict[int, StudentResult | PausedTraining | DistillError] = {}
     with ExitStack() as everything:
@@ -213,10 +238,12 @@ def _complete(
         agreement,
         parameter_count(learner.bare),
         round(trained.examples_per_second, 1),
-        manifest.identity,
+        pack_data.cache.identity,
         recipe.method.name,
         recipe.depth,
         list(recipe.layers),
+        student.examples.labelled,
+        student.examples.unlabelled,
     )
     segments = segment_rows(learner.bare) >= manifest.model.token_types
     student.run.complete(

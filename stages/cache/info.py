@@ -14,6 +14,7 @@ from pipeline.config.cache import CacheInfoConfig
 from pipeline.data.splits import SEQUENCE_LENGTHS, Split, selection_split
 from pipeline.data.task_kinds import TaskKind
 from pipeline.data.tasks import TRAIN
+from pipeline.data.training_set import has_label
 from pipeline.distillation.layer_probes import chunks, probe, probe_rows, variation
 from pipeline.errors import BadCache
 from pipeline.system.formatting import printable, size, spans, table
@@ -73,18 +74,18 @@ def run(config: CacheInfoConfig) -> InfoResult:
     manifest = cache.manifest
     train, dev = _probe_splits(cache)
     columns = [cls_column(layer) for layer in manifest.layers]
-    examples = min(config.probe_examples, len(train)) if train and train.labelled and dev else 0
+    ids = _probe_ids(train, manifest, config.probe_examples) if train and dev else np.zeros(0, np.int64)
     read = {train.name: columns} if train else {}
-    if dev and examples:
+    if dev and len(ids):
         read[dev.name] = ["logits", *columns]
     with cache.check_in_background(read) as verification:
         layers = []
         with bar(len(columns), "layers", "layer", show=bool(train)) as progress:
             for layer in manifest.layers:
-                layers.append(_layer(cache, layer, train, dev, examples))
+                layers.append(_layer(cache, layer, train, dev, ids))
                 verification.poll()
                 progress.update()
-        compared = _compared(manifest, dev, examples) if dev and examples else None
+        compared = _compared(manifest, dev, len(ids)) if dev and len(ids) else None
         verification.wait()
     result = _result(config.cache, manifest, layers, compared)
     _print(result, manifest.kind)
@@ -126,14 +127,19 @@ def _probe_splits(cache: Cache) -> tuple[Split | None, Split | None]:
     return filled.get(TRAIN), filled[chosen] if chosen else None
 
 
-def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, examples: int) -> LayerInfo:
-    """Measure one layer. Raises `BadCache` for values that are not finite."""
+def _probe_ids(train: Split, manifest: Manifest, count: int) -> np.ndarray:
+    """Return the ids of `count` examples with a label, all where there are not more."""
+    labelled = np.flatnonzero(has_label(train, manifest.kind))
+    return labelled[probe_rows(len(labelled), count)]
+
+
+def _layer(cache: Cache, layer: int, train: Split | None, dev: Split | None, ids: np.ndarray) -> LayerInfo:
+    """Measure one layer, its probe trained on the examples `ids`. Raises `BadCache` for values that are not finite."""
     column, manifest = cls_column(layer), cache.manifest
     score = None
     try:
         varies = variation(chunks(train, column, manifest.fields.sequences)) if train else None
-        if train and dev and examples:
-            ids = probe_rows(len(train), examples)
+        if train and dev and len(ids):
             vectors = dev.column(column)
             if not np.isfinite(vectors).all():
                 raise ValueError("values that are not finite")

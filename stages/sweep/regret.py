@@ -7,11 +7,12 @@ on the first half; its regret is how much less it scores on the second half than
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.cache.open import open_cache
+from pipeline.cache.open import open_caches
 from pipeline.config.options import command_line, option_name
 from pipeline.config.sweep import SweepRegretConfig
 from pipeline.data.splits import selection_split
@@ -69,12 +70,11 @@ def run(config: SweepRegretConfig) -> RegretResult:
     for name, sweep in compared.items():
         if set(sweep.caches.values()) != set(grid.caches.values()) or sweep.metric != grid.metric:
             raise BadOption(f"{name} is a sweep of another cache than {config.grid}. Compare sweeps of one cache")
-    location, *more = grid.caches
-    if more:
+    if len(grid.caches) > 1:
         raise BadOption(
             f"{config.grid} is a sweep of several caches, whose dev examples differ. Pass a sweep of one cache"
         )
-    cache = open_cache(location)
+    cache = open_caches(_locations(_done(grid)[0]))
     split = selection_split(cache.splits)
     assert split is not None  # else the grid could not have compared its trials
     metrics, labels = cache.manifest.task_metrics.judged_by(grid.metric), cache.splits[split].labels
@@ -156,6 +156,12 @@ def _logits(trial: TrialRecord, split: str) -> np.ndarray:
     if split not in predictions:
         raise BadRun(f"{trial.out} has no predictions on {split}. Train the run again")
     return predictions[split]
+
+
+def _locations(trial: TrialRecord) -> tuple[str, ...]:
+    """Return the caches that a trial's line names."""
+    words = shlex.split(trial.command)
+    return tuple(value for option, value in pairwise(words) if option == option_name("cache"))
 
 
 def _default(grid: SweepRecord) -> TrialRecord | None:

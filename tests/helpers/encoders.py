@@ -58,6 +58,7 @@ REFUSED = {
         transformers.FunnelConfig,
         dict(vocab_size=32, block_sizes=[2, 2], d_model=32, n_head=2, d_head=16, d_inner=64),
     ),
+    "mra": (transformers.MraConfig, SIZES | {"max_position_embeddings": 64}),
     "gpt2": (transformers.GPT2Config, dict(vocab_size=32, n_embd=32, n_layer=4, n_head=2, pad_token_id=0)),
 }
 WITH_TYPES = ("bert", "electra", "albert", "ernie", "megatron-bert", "rembert", "convbert", "big_bird")

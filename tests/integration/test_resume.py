@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from cli import main
 from tests.helpers.paths import CLI
 from tests.helpers.processes import start_cli
+from tests.helpers.transfer import with_transfer
 from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -88,8 +89,11 @@ def test_killed_again_and_again(tiny, tmp_path, uninterrupted, call, kills):
 
 
 def test_two_processes_train_the_same_student_as_one(tiny, tmp_path, call):
-    """`accelerate launch`: each process takes its share of every batch, and the step is that of the whole batch."""
-    base = ["train-student", "--cache", str(tiny.no_dropout)]
+    """`accelerate launch`: each process takes its share of every batch, and the step is that of the whole batch.
+
+    One example of five has a label.
+    """
+    base = ["train-student", "--cache", str(with_transfer(tiny.no_dropout, tmp_path / "cache", 1))]
     base += "--precision float32 --log-every 1 --max-steps 12 --eval-every 6 --grad-accumulation 2 --lr 1e-3".split()
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
     # --cpu would start one process whatever --num_processes says; the launcher for GPUs starts two on the CPU as well
@@ -107,9 +111,11 @@ def test_two_processes_train_the_same_student_as_one(tiny, tmp_path, call):
     def log(out):
         lines = [json.loads(line) for line in (tmp_path / out / "log.jsonl").read_text().splitlines()]
         steps = [line for line in lines if line["kind"] == "train"]
-        return [line["loss"] for line in steps], [line["grad_norm"] for line in steps], lines[-1]["metrics"]
+        values = ([line[name] for line in steps] for name in ("loss", "ce", "grad_norm"))
+        return *values, lines[-1]["metrics"]
 
-    (losses, norms, metrics), one = log("two"), log("one")
+    (losses, labels, norms, metrics), one = log("two"), log("one")
     assert len(losses) == 12 and losses == pytest.approx(one[0], rel=1e-4)
-    assert norms == pytest.approx(one[1], rel=1e-2)  # AdamW would hide a gradient of another size
-    assert metrics == one[2]
+    assert labels == pytest.approx(one[1], rel=1e-4)
+    assert norms == pytest.approx(one[2], rel=1e-2)  # AdamW would hide a gradient of another size
+    assert metrics == one[3]

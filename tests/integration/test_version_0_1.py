@@ -51,7 +51,8 @@ def test_finished_run_is_recognised_and_its_record_has_the_same_keys(workplace, 
     shutil.rmtree(RUN)
     assert call("train-student", "--cache", "data/toy", *OPTIONS).code == 0
     new, old = read_run(RUN), read_run(VERSION / "finished-run")
-    assert [*new] == [*old] and all([*new[key]] == [*old[key]] for key in ("config", "inputs", "environment", "result"))
+    assert [*new] == [*old] and all([*new[key]] == [*old[key]] for key in ("config", "inputs", "environment"))
+    assert [*new["result"]][: len(old["result"])] == [*old["result"]]  # what later versions add comes after it
 
 
 def test_cache_verifies_and_manifest_is_written_with_the_same_bytes(workplace, call):

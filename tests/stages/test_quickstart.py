@@ -46,12 +46,13 @@ def packaged(request, monkeypatch, tmp_path_factory):
 @pytest.mark.timeout(1200)
 def test_quickstart(call, in_directory, packaged):
     """The whole method on real sentences; the second call does nothing again."""
-    result = call("quickstart", "--examples", 200)
+    result = call("quickstart", "--labels", 20, "--examples", 100)
     assert result.code == 0, result.stderr
     rows = result.json["rows"]
     assert [row["model"] for row in rows] == ["teacher", "FT", "KD", "PKD-Skip", "PKD-Last"]
     assert [row["layers"] for row in rows] == [6, 3, 3, 3, 3]
     assert rows[0]["agreement"] == 1.0 and rows[0]["parameters"] == packaged.parameters
+    assert [(row["labelled_examples"], row["unlabelled_examples"]) for row in rows] == [(20, 0)] * 2 + [(20, 100)] * 3
     assert all(0.3 < row["accuracy"] < 1 and row["inference_examples_per_second"] > 0 for row in rows)
     printed = [line for line in result.stderr.splitlines() if line.startswith("$ python cli.py ")]
     assert [line.split()[3] for line in printed] == [
@@ -64,15 +65,18 @@ def test_quickstart(call, in_directory, packaged):
             typed = call(*shlex.split(line)[3:])
             assert typed.code == 0 and "complete" in typed.stderr
     out = Path(result.json["out"])
-    assert "| PKD-Skip | 3 |" in (out / "table.md").read_text() and (out / "table.md").read_text() in result.stdout
+    assert (
+        "| PKD-Skip | 3 | the teacher, on 120 sentences |" in (out / "table.md").read_text()
+        and (out / "table.md").read_text() in result.stdout
+    )
     assert json.loads((out / "table.json").read_text())["rows"] == rows
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/run.json")}
-    again = call("quickstart", "--examples", 200)
+    again = call("quickstart", "--labels", 20, "--examples", 100)
     assert again.json == result.json and "evaluate" not in again.stderr
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("*/run.json")}
-    killed_before_the_manifest(Path("data/quickstart-200"))
+    killed_before_the_manifest(Path("data/quickstart-20-labels-100"))
     (out / "table.json").unlink()
-    resumed = call("quickstart", "--examples", 200)  # makes no shard again: nobody timed the cache
+    resumed = call("quickstart", "--labels", 20, "--examples", 100)  # makes no shard again: nobody timed the cache
     assert resumed.code == 0, resumed.stderr
     assert resumed.json["cache_seconds"] is None and f"{packaged.sentences:,} sentences and wrote" in resumed.stdout
     assert [row["accuracy"] for row in resumed.json["rows"]] == [row["accuracy"] for row in rows]
@@ -106,4 +110,4 @@ def test_a_command_line_makes_its_configuration(options):
 
 
 def test_quickstart_covers_the_examples_of_the_issue():
-    assert QuickstartConfig().examples == 2500
+    assert (QuickstartConfig().labels, QuickstartConfig().examples) == (256, 2500)

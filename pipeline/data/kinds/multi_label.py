@@ -121,6 +121,11 @@ class MultiLabel(CommonAnswers):
             row[order[:count]] = 1
         return list(constants)
 
+    def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """Return the two probabilities of each class at T, [n · C, 2]."""
+        p = self.probabilities(logits.reshape(-1) / temperature)
+        return np.stack((p, 1 - p), axis=1)
+
     def linear_model(self) -> Any:
         """Return a logistic regression for each class."""
         from sklearn.linear_model import LogisticRegression
@@ -138,8 +143,8 @@ class MultiLabel(CommonAnswers):
     def logit_loss(self, z_s: "Tensor", z_t: "Tensor", temperature: Any, reduction: str) -> "Tensor":
         """Return the KD loss of each class as of two classes, softened by T: p = sigmoid(z_t / T), q of the student.
 
-        reference: T² · mean over B and C of KL(p ‖ q). paper: mean over B of the sum over C of −p log q −
-        (1 − p) log(1 − q).
+        reference: T² · mean over B and C of KL(p ‖ q); batchmean: T² · mean over B of their sum over C. paper: mean
+        over B of the sum over C of −p log q − (1 − p) log(1 − q).
         """
         from torch.nn import functional
 
@@ -148,5 +153,6 @@ class MultiLabel(CommonAnswers):
         p, not_p = log_p.exp(), log_not_p.exp()
         if reduction == "paper":
             return -(p * log_q + not_p * log_not_q).sum(-1).mean()
-        loss: Tensor = temperature**2 * (p * (log_p - log_q) + not_p * (log_not_p - log_not_q)).mean()
+        divergence = p * (log_p - log_q) + not_p * (log_not_p - log_not_q)
+        loss: Tensor = temperature**2 * (divergence.sum(-1) if reduction == "batchmean" else divergence).mean()
         return loss

@@ -80,6 +80,12 @@ class SingleLabel(CommonAnswers):
         counts = np.bincount(labels, minlength=num_logits)
         return np.argsort(-counts, kind="stable")[:MOST_CONSTANTS].tolist()
 
+    def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """Return softmax(z / T), [n, C]."""
+        from scipy.special import softmax
+
+        return softmax(logits.astype(np.float64) / temperature, axis=1)
+
     def linear_model(self) -> Any:
         """Return a logistic regression."""
         from sklearn.linear_model import LogisticRegression
@@ -98,7 +104,8 @@ class SingleLabel(CommonAnswers):
     def logit_loss(self, z_s: "Tensor", z_t: "Tensor", temperature: Any, reduction: str) -> "Tensor":
         """Return the KD loss between the distributions softened by T (Sun et al. 2019, equation 5).
 
-        reference: T² · mean over B and C of p_t (log p_t − log q). paper: mean over B of −Σ_c p_t log q.
+        reference: T² · mean over B and C of p_t (log p_t − log q); batchmean: T² · mean over B of their sum over C.
+        paper: mean over B of −Σ_c p_t log q.
         """
         from torch.nn import functional
 
@@ -106,5 +113,6 @@ class SingleLabel(CommonAnswers):
         log_p = functional.log_softmax(z_t.float() / temperature, dim=-1)
         if reduction == "paper":
             return -(log_p.exp() * log_q).sum(-1).mean()
-        loss: Tensor = temperature**2 * (log_p.exp() * (log_p - log_q)).mean()
+        divergence = log_p.exp() * (log_p - log_q)
+        loss: Tensor = temperature**2 * (divergence.sum(-1) if reduction == "batchmean" else divergence).mean()
         return loss

@@ -145,6 +145,10 @@ class TaskKind(Protocol):
         """Return how far from the labels predictions are that no metric of the kind can tell; None if they are not."""
         ...
 
+    def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray | None:
+        """Return the distributions that logits become at a temperature, [m, c]; None for a kind without any."""
+        ...
+
     def linear_model(self) -> Any:
         """Return a new scikit-learn estimator that predicts labels from features."""
         ...
@@ -227,6 +231,10 @@ class CommonAnswers:
     def from_stored(self, values: np.ndarray) -> np.ndarray:
         """Return the logits."""
         return values
+
+    def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray | None:
+        """Return None."""
+        return None
 
     def doubt(self, metrics: Mapping[str, float]) -> str | None:
         """Return None: a weak teacher is one that does no better than a constant prediction."""

@@ -65,7 +65,7 @@ def bayes(
     domains = distributions(space)
     shares = rungs(space.constants.get("warmup", 0.1))
     study.study.pruner = SuccessiveHalvingPruner(min_resource=rung((*shares, 1.0)[0]), reduction_factor=GROWTH)
-    batch = [trials.make({**space.constants, **earlier.params}) for earlier in _unfinished(study, retry_failed)]
+    batch = [trials.make(space.values(earlier.params)) for earlier in _unfinished(study, retry_failed)]
     while batch or _needs_more(study, count):
         while len(batch) < slots and _needs_more(study, count):
             trial = _propose(study, trials, space, domains, seed)
@@ -102,7 +102,7 @@ def _propose(study: Study, trials: Trials, space: Space, domains: Distributions,
     """
     proposal = study.ask(domains, seed)
     try:
-        trial = trials.make({**space.constants, **proposal.params})
+        trial = trials.make(space.values(proposal.params))
     except BadOption as error:
         note(f"a proposal is left out: {error}")
         study.study.tell(proposal.number, state=ENDS[FAILED])

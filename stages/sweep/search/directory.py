@@ -16,7 +16,7 @@ from pipeline.training.run_reader import read_curve
 from stages.sweep.execution.worker import ProgressUpdate
 from stages.sweep.search.record import FINISHED, RUNNING, SweepRecord, TrialRecord
 from stages.sweep.search.study import JOURNAL, Study, refuse_damage, state_of
-from stages.sweep.search.trials import varying
+from stages.sweep.search.trials import varying, with_defaults
 
 SWEEP, PROGRESS, PAGE = "sweep.json", "progress.json", "sweep.html"
 
@@ -113,7 +113,7 @@ class SweepDirectory:
         definition = self.definition()
         frozen = study.trials()
         trials = [frozen[number] for number in sorted(study.numbers.values())]
-        names = varying(trial.user_attrs["shown"] for trial in trials)
+        names = varying(with_defaults(trial.user_attrs["shown"]) for trial in trials)
         records = tuple(_record(trial, names, live.get(trial.user_attrs["key"])) for trial in trials)
         return SweepRecord(
             self.path.name,
@@ -130,6 +130,7 @@ class SweepDirectory:
 
 def _record(trial: FrozenTrial, names: list[str], update: ProgressUpdate | None) -> TrialRecord:
     attributes = trial.user_attrs
+    values = with_defaults(attributes["shown"])
     curve, step = read_curve(Path(attributes["out"]))
     state = state_of(trial, update is not None)
     score = trial.value if trial.value is not None else next(reversed(trial.intermediate_values.values()), None)
@@ -140,7 +141,7 @@ def _record(trial: FrozenTrial, names: list[str], update: ProgressUpdate | None)
     return TrialRecord(
         number=trial.number,
         state=state,
-        parameters={name: attributes["shown"].get(name) for name in names},
+        parameters={name: values.get(name) for name in names},
         method=attributes["method"],
         command=attributes["command"],
         out=attributes["out"],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.cache.reader import Cache
-from pipeline.data.tasks import TRAIN
+from pipeline.distillation.recipe import training_split
 from pipeline.system.formatting import duration, size, table
 from stages.sweep.search.packing import measure_pack
 from stages.sweep.search.trials import Trial, Trials, varying
@@ -40,7 +40,7 @@ def estimate(tried: Mapping[str, tuple[Trial, float]], trials: Trials, repeats: 
         kind = (*trial.batches, trial.recipe.method.name)
         if kind not in speeds:
             speeds[kind] = trial.config.batch_size / measure_pack(cache, trial.config, (1,))[1]
-        of_trial = repeats * trial.examples(0, trial.steps(share))
+        of_trial = repeats * trial.examples_in(0, trial.steps(share))
         examples += of_trial
         seconds += of_trial / speeds[kind]
         read += of_trial * row_bytes(trial, cache)
@@ -52,11 +52,10 @@ def estimate(tried: Mapping[str, tuple[Trial, float]], trials: Trials, repeats: 
 
 def row_bytes(trial: Trial, cache: Cache) -> float:
     """Return the mean number of bytes of a training example that a trial reads."""
-    types, split = cache.manifest.column_types(), cache.splits[TRAIN]
+    types, objective = cache.manifest.column_types(), trial.recipe.objective
+    split = training_split(cache, objective)
     return (
-        sum(types[name].bytes(1) for name in trial.recipe.objective.columns)
-        + ROW_BYTES
-        + TOKEN_BYTES * float(split.tokens.mean())
+        sum(types[name].bytes(1) for name in objective.columns) + ROW_BYTES + TOKEN_BYTES * float(split.tokens.mean())
     )
 
 

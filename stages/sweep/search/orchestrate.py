@@ -1,7 +1,7 @@
 """A complete sweep on an engine: from its space to its result and page."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.config.options import command_line
 from pipeline.config.sweep import SweepConfig
+from pipeline.distillation.unsure_teacher import unsure_teacher
 from pipeline.errors import BadRun, shell_line
 from pipeline.system.digests import json_digest
 from pipeline.system.interrupts import stop_requests
@@ -25,7 +26,7 @@ from stages.sweep.search.search import DIVERGED, Search
 from stages.sweep.search.space import Space, read_space
 from stages.sweep.search.strategies import STRATEGIES, make_plan
 from stages.sweep.search.study import Study
-from stages.sweep.search.trials import Trials
+from stages.sweep.search.trials import Trial, Trials
 from stages.sweep.search.waves import dry_run
 
 
@@ -62,8 +63,10 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         cost = estimate(tried, trials, plan.repeats)
         print(estimate_text([trial for trial, _ in tried.values()], cost))
         return cost
+    for line in _remarks(tried, trials):
+        note(line)
     definition = _definition(config, space, trials, metric, plan.repeats * len(tried))
-    directory = SweepDirectory(Path(config.out or _default_out(definition)))
+    directory = SweepDirectory(Path(config.out or _default_out(definition, trials.names)))
     with directory.claimed(definition):
         note(f"{directory.path}: see how far it is with: {shell_line('sweep', 'status', directory.path)}")
         study = Study(directory.path, write=True)
@@ -105,6 +108,14 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
     )
 
 
+def _remarks(tried: Mapping[str, tuple[Trial, float]], trials: Trials) -> list[str]:
+    """Return what a user should know before these trials are trained, each line once."""
+    lines = [line for cache in trials.caches.values() for line in cache.remarks]
+    targets = {(t.config.cache, t.config.temperature, t.recipe.method.name): t for t, _ in tried.values()}
+    unsure = (unsure_teacher(trial.recipe.objective, trial.examples) for trial in targets.values())
+    return [*lines, *dict.fromkeys(line for line in unsure if line)]
+
+
 def _best(record: SweepRecord, study: Study) -> dict[str, Any] | None:
     if record.best is None:
         return None
@@ -118,14 +129,14 @@ def _definition(config: SweepConfig, space: Space, trials: Trials, metric: str, 
         "strategy": config.strategy,
         **{name: getattr(config, name) for name in STRATEGIES[config.strategy].options},
         "space": space.as_json(),
-        "caches": {location: cache.manifest.identity for location, cache in trials.caches.items()},
+        "caches": {name: cache.identity for name, cache in trials.caches.items()},
         "metric": metric,
         "planned": planned,
         "command": command_line("sweep", config),
     }
 
 
-def _default_out(definition: Mapping[str, Any]) -> str:
-    caches = "-".join(sorted({Path(location).name for location in definition["caches"]}))
+def _default_out(definition: Mapping[str, Any], names: Iterable[str]) -> str:
+    caches = "-".join(sorted(names))
     digest = json_digest([definition.get(key) for key in ("strategy", "space", "caches", "trials", "seed")])[:8]
     return f"sweeps/{caches}-{definition['strategy']}-{digest}"

@@ -9,8 +9,8 @@ import torch
 from pipeline.cache.reader import Cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import collate
-from pipeline.data.tasks import TRAIN
-from pipeline.distillation.recipe import initial_student, resolve_recipe
+from pipeline.distillation.losses import LabelledExamples
+from pipeline.distillation.recipe import initial_student, resolve_recipe, training_set, training_split
 from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator, synchronized_clock
@@ -76,7 +76,8 @@ def measure_pack(
     each does not count.
     All of their students are in memory at once.
     """
-    recipe, split = resolve_recipe(config, cache.manifest), cache.splits[TRAIN]
+    recipe = resolve_recipe(config, cache.manifest)
+    split = training_split(cache, recipe.objective)
     accelerator, pad_id = make_accelerator(recipe.precision), cache.manifest.model.pad_id
     device = accelerator.device.type
 
@@ -85,12 +86,15 @@ def measure_pack(
         return EncoderLearner(model, recipe.objective, config, accelerator, pad_id)
 
     packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
-    targets, order = CachedTargets(split), Schedule.of_training(config, split.lengths).order
+    examples = training_set(recipe, split)
+    targets, order = CachedTargets(split), Schedule.of_training(config, examples).order
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for step in range(1 + steps):
         for size, pack in packs.items():
             started = synchronized_clock(device)
             batch = collate(split, order.batch(step), pad_id).to(accelerator.device)
-            pack.step([Part(batch, targets.for_batch(batch, pack.columns), 1.0)], step, 1 + steps)
+            has_label = examples.has_label[batch.rows.ids]
+            labelled = LabelledExamples.of_batch(has_label, int(has_label.sum()), 1.0, accelerator.device)
+            pack.step([Part(batch, targets.for_batch(batch, pack.columns), 1.0, labelled)], step, 1 + steps)
             seconds[size].append((synchronized_clock(device) - started) / size)
     return {size: statistics.median(measured[1:]) for size, measured in seconds.items()}

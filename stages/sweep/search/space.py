@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.options import check_value, value_type
+from pipeline.config.options import check_value, marked, shown, value_type
 from pipeline.config.training import TrainStudentConfig
 from pipeline.errors import BadOption, one_line
 
@@ -65,6 +65,11 @@ class Space:
                 for alternative in _combinations(block):
                     yield {**self.constants, **common, **alternative}
 
+    def values(self, proposed: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the constants, and the values that are shown as those of a proposal."""
+        by_text = {name: {shown(value): value for value in values} for name, values in self.choices.items()}
+        return {**self.constants, **{name: by_text.get(name, {}).get(v, v) for name, v in proposed.items()}}
+
     def as_json(self) -> dict[str, Any]:
         """Return the space as sweep.json holds it; `either` is left out if there are no alternatives."""
         blocks = [{name: list(values) for name, values in block.items()} for block in self.either]
@@ -81,7 +86,7 @@ def _combinations(choices: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, 
         yield dict(zip(choices, values, strict=True))
 
 
-def read_space(name: str, cache: str | None) -> Space:
+def read_space(name: str, cache: str | tuple[str, ...] | None) -> Space:
     """Return the space of the paper, or of a TOML file; `cache` is what all trials read unless the file names others.
 
     Raises `BadOption` for keys that train-student does not have and for values that it would refuse.
@@ -94,7 +99,7 @@ def read_space(name: str, cache: str | None) -> Space:
     if cache is not None:
         if named:
             raise BadOption(f"{name} names caches of its own. Leave out --cache, or the line in the file")
-        values = {"cache": cache, **values}
+        values = {"cache": [cache], **values}
     elif not named:
         hint = "" if name == PAPER else f", or a line cache = … in {name}"
         raise BadOption(f"no cache to train from: give --cache DIR{hint}")
@@ -149,6 +154,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _value(name: str, key: str, value: Any) -> Any:
     """Return one value of an option, in its type. Raises `BadOption` for one that train-student would refuse."""
     kind = value_type(TrainStudentConfig, key)
+    if key in marked(TrainStudentConfig, "repeatable") and isinstance(value, list | tuple) and len(value) > 1:
+        return tuple(_value(name, key, item) for item in value)
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:

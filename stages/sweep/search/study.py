@@ -16,6 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from pipeline.config.options import shown
 from pipeline.errors import BadRun, one_line
 from stages.sweep.search.record import FAILED, FINISHED, PAUSED, PRUNED, RUNNING, WAITING
 from stages.sweep.search.space import Range, Space
@@ -53,7 +54,7 @@ def _distribution(values: Range | Sequence[Any]) -> BaseDistribution:
         if values.integer:
             return IntDistribution(int(values.low), int(values.high), log=values.log)
         return FloatDistribution(values.low, values.high, log=values.log)
-    return CategoricalDistribution(values)
+    return CategoricalDistribution([shown(value) for value in values])
 
 
 def rung(share: float) -> int:

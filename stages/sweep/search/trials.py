@@ -7,13 +7,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.open import open_cache
+from pipeline.cache.open import open_caches
 from pipeline.cache.reader import Cache
-from pipeline.config.options import command_line
+from pipeline.config.options import command_line, default_of, marked, shown, values_of
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import TrainStudentConfig
-from pipeline.data.splits import selection_split
-from pipeline.distillation.recipe import StudentRecipe, initial_student, resolve_recipe, training_split
+from pipeline.data.splits import Split, selection_split
+from pipeline.data.training_set import TrainingSet
+from pipeline.distillation.recipe import (
+    StudentRecipe,
+    check_labels,
+    initial_student,
+    resolve_recipe,
+    training_set,
+    training_split,
+)
 from pipeline.errors import BadCache, BadOption
 from pipeline.training.loop import Schedule
 from pipeline.training.run_directory import RunDirectory
@@ -23,10 +31,11 @@ from pipeline.training.student import StudentResult
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One training: its recipe, the options that start it, and its length."""
+    """One training: its recipe, the options that start it, its examples, and its length."""
 
     recipe: StudentRecipe
     config: TrainStudentConfig  # --out and --resume included
+    examples: TrainingSet
     schedule: Schedule
     selection_split: str  # the dev split whose metric is its score
 
@@ -41,15 +50,21 @@ class Trial:
         return command_line("train-student", replace(self.config, resume=False))
 
     @property
+    def resolved(self) -> dict[str, Any]:
+        """The options that identify it: resolved, except for teacher layers, which --method implies."""
+        layers = self.config.teacher_layers
+        return {**self.recipe.options, "cache": shown(self.config.cache), "teacher_layers": layers}
+
+    @property
     def option_values(self) -> dict[str, Any]:
-        """Every option as displays and Optuna show it: resolved, except for teacher layers, which --method implies."""
-        return {**self.recipe.options, "cache": self.config.cache, "teacher_layers": self.config.teacher_layers}
+        """Every option as displays and Optuna show it."""
+        return with_defaults(self.resolved)
 
     @property
     def as_json(self) -> dict[str, Any]:
         """The attributes that a study keeps of it."""
         return {
-            "shown": self.option_values,
+            "shown": self.resolved,
             "method": self.recipe.method.name,
             "command": self.command,
             "out": self.config.out,
@@ -70,7 +85,7 @@ class Trial:
         """Optimizer steps of the whole training."""
         return self.schedule.total
 
-    def examples(self, start: int, stop: int) -> int:
+    def examples_in(self, start: int, stop: int) -> int:
         """Return the number of examples in steps start..stop-1."""
         before = self.schedule.examples_before
         return before(stop, self.config.grad_accumulation) - before(start, self.config.grad_accumulation)
@@ -83,7 +98,7 @@ class Trial:
     @cached_property
     def batches(self) -> tuple[Any, ...]:
         """The values that trials share if they read the same rows in the same order, step by step."""
-        return self.total, *self.recipe.alike_in_pack.values()
+        return self.total, len(self.schedule.order.ids), *self.recipe.alike_in_pack.values()
 
 
 class Trials:
@@ -91,31 +106,41 @@ class Trials:
 
     def __init__(self, config: SweepConfig):
         self.store: dict[str, Any] = {"store": config.store, "store_bytes": config.store_bytes}
-        self.caches: dict[str, Cache] = {}
+        self.caches: dict[str, Cache] = {}  # by their shown locations
+        self.names: dict[str, None] = {}  # of the directories of all caches, in order
         self._inputs: dict[tuple[Any, ...], Mapping[str, str]] = {}
+        self._splits: dict[tuple[str, ...], Split] = {}
         self._judges: list[str] = []  # the metric of the trials, once there is one
 
-    def cache(self, location: str) -> Cache:
-        """Return the open cache at a location."""
-        if location not in self.caches:
+    def cache(self, locations: str | tuple[str, ...]) -> Cache:
+        """Return the open cache at a location, or those at several joined."""
+        name = str(shown(locations))
+        if name not in self.caches:
             store = self.store["store"]
-            self.caches[location] = open_cache(location, Path(store) if store else None, self.store["store_bytes"])
-        return self.caches[location]
+            self.caches[name] = open_caches(locations, Path(store) if store else None, self.store["store_bytes"])
+            self.names |= dict.fromkeys(Path(location).name for location in values_of(locations))
+        return self.caches[name]
 
     def make(self, options: Mapping[str, Any]) -> Trial:
         """Return the trial of some options. Raises a `DistillError` for options that do not fit their cache."""
         config = TrainStudentConfig(**{**self.store, **options, "resume": True})
         cache = self.cache(config.cache)
-        train = training_split(cache)
         if (dev := selection_split(cache.splits)) is None:
             raise BadCache(
-                f"{config.cache} does not have a labelled dev split to compare trials on. Cache one with --dev-file"
+                f"{cache.location} does not have a labelled dev split to compare trials on. Cache one with --dev-file"
             )
-        recipe = resolve_recipe(config, cache.manifest)
+        recipe = resolve_recipe(config, cache.manifest).starting_from(cache.run_inputs)
         self._check_judge(recipe.metrics.judge)
+        examples = training_set(recipe, self._training_split(recipe, cache))
+        check_labels(recipe, examples, cache)
         recipe = recipe.starting_from(self._initial_digests(recipe, cache))
         config = replace(recipe.config, out=recipe.default_out(cache.manifest.task.name))
-        return Trial(recipe, config, Schedule.of_training(config, train.lengths), dev)
+        return Trial(recipe, config, examples, Schedule.of_training(config, examples), dev)
+
+    def _training_split(self, recipe: StudentRecipe, cache: Cache) -> Split:
+        """Return the split of a trial, one for all trials that read the same examples: it keeps their lengths."""
+        split = training_split(cache, recipe.objective)
+        return self._splits.setdefault((cache.location, *(part.name for part in split.parts)), split)
 
     def _check_judge(self, judge: str) -> None:
         self._judges = self._judges or [judge]
@@ -156,6 +181,12 @@ class Trials:
             (a, first), (b, second) = list(tasks.items())[:2]
             raise BadOption(f"{first} is a cache of {a} and {second} one of {b}: their scores cannot be compared")
         return self._judges[0]
+
+
+def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of options, with the defaults of those that are left out where they have them."""
+    left_out = marked(TrainStudentConfig, "omit_default")
+    return {name: default_of(TrainStudentConfig, name) for name in left_out} | dict(values)
 
 
 def varying(option_values: Iterable[Mapping[str, Any]]) -> list[str]:

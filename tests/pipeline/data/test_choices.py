@@ -107,6 +107,7 @@ def test_question_stands_before_each_choice(tmp_path):
 
 ONE_WAY = "Write all answers in one way: a number from 0 to 2, a letter from A to C, or the choice itself"
 WRITE = "Write a number from 0 to 2, a letter from A to C, or the choice itself"
+FILL = "Fill it in, or leave such questions out with --num-choices 3"
 FAULTS = {
     "another answer": (
         [row("A"), row("red"), row("B"), row("C")],
@@ -164,12 +165,12 @@ FAULTS = {
     ),
     "other number of choices": (
         [row("A"), row("A", ("x", "y")), row("A", "wxyz")],
-        "2: has 2 choices, and the first training row has 3; 2 rows are like this (lines 2, 3). Give every row as "
-        "many, or remove the rows",
+        "2: has 2 choices, not 3 as 1 of 3 rows; 2 rows are like this (lines 2, 3). To leave such questions out, add "
+        "--num-choices 3",
     ),
     "one choice": ([row("A", ["x"])], "1: has 1 choices. Give 2 to 26"),
-    "an empty choice": ([row("A", ("x", " ", "y"))], "1: one of its choices is empty. Fill it in, or remove the row"),
-    "a null choice": ([row("A", ("x", None, "y"))], "1: one of its choices is empty. Fill it in, or remove the row"),
+    "an empty choice": ([row("A", ("x", " ", "y"))], f"1: one of its choices is empty. {FILL}"),
+    "a null choice": ([row("A", ("x", None, "y"))], f"1: one of its choices is empty. {FILL}"),
     "no list": (
         [row("A") | {"options": "x; y\nz"}],
         "1: its choices are not a list but 'x; y z'. Write them as a list, or name a column for each with "
@@ -189,8 +190,21 @@ def test_row_that_cannot_be_used_is_named_with_its_line(tmp_path, name):
 
 def test_another_number_of_choices_in_the_dev_rows(tmp_path):
     (tmp_path / "dev.jsonl").write_text(json.dumps(row("A", ("x", "y"))) + "\n")
-    with pytest.raises(BadRows, match=r"dev\.jsonl line 1: has 2 choices, and the first training row has 3"):
+    with pytest.raises(BadRows, match=r"dev\.jsonl line 1: has 2 choices, not 3 as 1 of 2 rows\."):
         load(tmp_path, [row("A")], dev_file=str(tmp_path / "dev.jsonl"))
+
+
+def test_num_choices_leaves_other_questions_out(tmp_path, capsys):
+    rows = [row("A", ("x", "y")), row("C"), row("B", ("x", " ", "y")), row("D", "wxyz"), row("A")]
+    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows[3:]))
+    part = load(tmp_path, rows, num_choices=3, dev_file=str(tmp_path / "dev.jsonl"))
+    assert part.labels.tolist() == [2, 0] and part.sequences == 3 and part.source.numbers == [2, 5]
+    notes = capsys.readouterr().err
+    assert "train: 3 of 5 questions left out, which do not have 3 choices\n" in notes and "dev: 1 of 2" in notes
+    with pytest.raises(BadRows, match=r"train\.jsonl: none of its questions has 9 choices\. Give another --num-choi"):
+        load(tmp_path, rows, num_choices=9)
+    with pytest.raises(BadOption, match=r"^--num-choices belongs to questions with choices: give --choices-columns"):
+        load(tmp_path, rows, num_choices=3, choices_columns=None)
 
 
 @pytest.mark.parametrize("columns", ["options,answer", "options,", "text", "a,a"])

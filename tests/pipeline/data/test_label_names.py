@@ -84,15 +84,32 @@ def test_json_names_are_texts_also_where_they_are_numbers():
     assert parse_json_names("--label-map", '["a", 0]') == ["a", "0"]
 
 
-@pytest.mark.parametrize("text", ["{a: b}", "3", '{"a": ["b"]}', '{"a": 1, "a": 2}', "[" * 3000])
-def test_other_json_is_refused(text):
-    with pytest.raises(BadOption, match=r"^--label-map '.*is not JSON of names"):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{a: b}", r"'.*' is not JSON \(.*\)\. Put it in quotes"),
+        ("3", r"'3' does not hold names alone\. Write them in double quotes"),
+        ('{"a": ["b"]}', "'.*' does not hold names alone"),
+        ('{"a": NaN}', "'.*' does not hold names alone"),
+        ('["\\ud800", 1e999]', "'.*' does not hold names alone"),
+        ('{"a": 1, "a": 2}', r"names 'a' twice\. Name it once$"),
+        ("[" * 3000, "'.*' is nested too deeply"),
+    ],
+)
+def test_other_json_is_refused_with_its_reason(text, reason):
+    with pytest.raises(BadOption, match=f"^--label-map {reason}"):
         parse_json_names("--label-map", text)
 
 
 def test_renames_are_an_object_of_names():
     assert parse_renames(None) == {}
     assert parse_renames('{"pos ": "pos", "-": null}') == {"pos ": "pos", "-": None}
-    for wrong in ("[]", "{}", '{"a": ""}'):
+    with pytest.raises(BadOption) as error:
+        parse_renames('{"a": "b", "-": " "}')
+    assert str(error.value) == (
+        "--rename-labels gives '-' an empty name. Give it a name, or leave its rows out with null: --rename-labels "
+        """'{"a": "b", "-": null}'"""
+    )
+    for wrong in ("[]", "{}"):
         with pytest.raises(BadOption, match=r"^--rename-labels takes a JSON object of names, null to leave rows out"):
             parse_renames(wrong)

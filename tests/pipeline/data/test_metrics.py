@@ -80,6 +80,19 @@ def test_metric_that_does_not_fit_is_answered_with_those_that_do():
     with pytest.raises(ValueError, match="f1") as error:
         check_metric(REGRESSION, (), "f1:pos")
     assert str(error.value) == "f1:pos does not fit a regression task. Use one of pearson, spearman"
+    classes = ("neg", "pos")
+    for name, meant in (
+        ("ACCURACY", "accuracy"),
+        ("accurracy", "accuracy"),
+        ("f1-macro", "macro_f1"),
+        ("MCC", "matthews_correlation"),
+        ("F1:POS", "f1:pos"),
+        ("f1:Pos", "f1:pos"),
+    ):
+        with pytest.raises(ValueError, match=rf"^there is no .*\. Use {meant}; or one of accuracy, "):
+            check_metric(SINGLE_LABEL, classes, name)
+    with pytest.raises(ValueError, match=r"^there is no metric 'auc'\. Use one of accuracy, "):
+        check_metric(SINGLE_LABEL, classes, "auc")
     for name, problem in (("f1", "f1 is of one class"), ("f1:good", "there is no class 'good'")):
         with pytest.raises(ValueError, match=problem) as error:
             check_metric(SINGLE_LABEL, ("a", "b", "c"), name)

@@ -223,6 +223,7 @@ def test_data_sets_that_cannot_be_used_are_refused():
     DatasetDict(test=dataset(4)).save_to_disk("without")
     assert refusal(train_file="saved") == "saved holds the splits train, test: name it with --dataset instead"
     assert refusal(dataset="without") == "the data set without has no split train; it has test. Use files"
+    assert refusal(dataset="./nowhere:x") == "there is no directory ./nowhere. Check the path"
     assert refusal(dataset="train.csv") == "train.csv is a file: name it with --train-file"
     assert refusal(dataset="saved", label_column="labels") == (
         "saved train: has no column 'labels'; its columns are label, text, vector. "
@@ -234,6 +235,18 @@ def test_data_sets_that_cannot_be_used_are_refused():
     assert refusal(BadOption, dataset="saved", task="rte") == (
         "--dataset brings your own rows, but rte is a task of its own. Choose another --task name for them"
     )
+
+
+def test_directory_of_saved_data_sets_is_read_by_the_names_of_splits_alone():
+    for name, rows in {"train": 8, "validation": 4, "a/x": 4, "a/y": 4, "b/train": 4, "b/dev": 4, "b/val": 4}.items():
+        dataset(rows).save_to_disk(f"splits/{name}" if "/" not in name else name)
+    assert {name: len(part) for name, part in load(dataset="splits").splits.items()} == {"train": 8, "dev": 4}
+    assert refusal(dataset="a") == (
+        "a holds saved data sets (x, y) and is not one. Name one of them: --dataset a/x. If they are the splits of "
+        "one, call them train, validation and test"
+    )
+    assert refusal(dataset="b").startswith("b holds saved data sets (dev, train, val) and is not one.")
+    assert refusal(dataset="splits/..").startswith("splits/.. holds saved data sets (")
 
 
 # --- dev rows -------------------------------------------------------------------------------------------------

@@ -5,15 +5,19 @@ import gzip
 import io
 import json
 import lzma
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.columns import Wanted
+from pipeline.data.columns import Wanted, parse_columns
 from pipeline.data.tables import read_table
 from pipeline.errors import BadRows, one_line
 
@@ -181,8 +185,7 @@ OPEN_QUOTE = (
             "{path}: line 2 quotes its fields as csv does, but in line 3 quotes are text. "
             "Save the file as .csv or .jsonl",
         ),
-        ("rows.txt", "text", "{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. Convert it, or rename it"),
-        ("rows", "text", "{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. Convert it, or rename it"),
+        ("rows.odd", "text", "{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. Convert it to one of these"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path, name, content, message):
@@ -203,11 +206,65 @@ def test_parquet_that_cannot_be_read_is_refused_with_the_reason_on_one_line(tmp_
     assert refusal(path) == f"{path}: could not be read as parquet ({one_line(first_line)}). Check the file"
 
 
-def test_json_nested_too_deeply_is_refused(tmp_path):
-    path = write(tmp_path / "rows.jsonl", "[" * 100_000)
-    with pytest.raises(RecursionError) as reason:
-        json.loads("[" * 100_000)
-    assert refusal(path) == f"{path} line 1: is not a JSON object ({reason.value}). Fix this row"
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("rows.txt", "If tabs separate its columns, let its name end in .tsv, otherwise in .csv"),
+        ("rows", "Let its name end in the one for what it holds"),
+        ("rows.XLSX", "Save the table with its rows as csv, in the program that wrote it"),
+        ("rows.tar.gz", "Unpack it, and name the files of rows in it"),
+        ("rows.pkl", "Save it with to_parquet of pandas, polars or datasets"),
+        ("rows.ndjson", "It holds an object per line: let its name end in .jsonl"),
+        ("rows.json.gz", "If each of its lines is one object, let its name end in .jsonl"),
+    ],
+)
+def test_file_of_another_format_has_its_own_remedy(tmp_path, name, advice):
+    path = write(tmp_path / name, "text")
+    assert refusal(path).startswith(f"{path}: files of rows end in .csv, .tsv, .jsonl, .parquet. {advice}")
+
+
+@pytest.mark.process
+def test_line_for_one_json_array_makes_rows_that_can_be_read(tmp_path):
+    path = write(tmp_path / "two rows.json", json.dumps(TWO_ROWS, indent=1))
+    line = refusal(path).partition("write one per line: ")[2].replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(line, shell=True, check=True)
+    assert read(path.with_suffix(".jsonl")) == [(1, TWO_ROWS[0]), (2, TWO_ROWS[1])]
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"text": "a", "other": ' + "[" * 100_000 + "]" * 100_000 + "}"])
+def test_json_nested_too_deeply_is_refused(tmp_path, content):
+    path = write(tmp_path / "rows.jsonl", content)
+    assert refusal(path) == (
+        f"{path} line 1: holds lists or objects nested too deeply to be read. Leave that value out of this row"
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "data set"])
+def test_column_whose_name_has_line_ends_is_found_as_messages_write_it(tmp_path, kind):
+    rows = [{"the\r\n text ": "a", "label\n": "b", "Other, long": "c"}]
+    path = tmp_path / f"rows.{kind}"
+    if kind == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif kind == "data set":
+        Dataset.from_list(rows).save_to_disk(path)
+    elif kind == "jsonl":
+        write(path, json.dumps(rows[0]) + "\n")
+    else:
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([rows[0].keys(), rows[0].values()])
+    with pytest.raises(
+        BadRows, match=r"has no column 'txt'; its columns are the text, label, Other, long\. Name one of "
+    ):
+        list(read_table(str(path), Wanted(("txt",))))
+    for name in ("the text", "the\r\n text "):
+        ((_, cells),) = read_table(str(path), Wanted((name, "label"), ("none",)))
+        assert cells == ("a", "b", None)
+
+
+def test_names_of_columns_are_separated_by_commas_unless_these_are_in_quotes():
+    assert parse_columns("a,b") == ("a", "b") and parse_columns("a\nb,") == ("a\nb", "")
+    assert parse_columns('"A, ""B""",c') == ('A, "B"', "c")
+    assert parse_columns('the "A" of,"') == ('the "A" of', '"')
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])

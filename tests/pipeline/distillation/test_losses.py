@@ -1,15 +1,18 @@
 """Losses and gradients against numbers worked out by hand, in plain Python, from the formulas of the paper."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch.func import vmap
 
 from pipeline.config.methods import METHODS
-from pipeline.data.task_kinds import MULTIPLE_CHOICE, REGRESSION, SINGLE_LABEL
-from pipeline.distillation.losses import Objective, as_record, patience_by_layer, patience_loss
+from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SCALED_REGRESSION, SINGLE_LABEL
+from pipeline.distillation.losses import LabelledExamples, Objective, as_record, patience_by_layer, patience_loss
 
-REDUCTIONS = ("reference", "paper")
+REDUCTIONS = ("reference", "batchmean", "paper")
 
 
 def softmax(row, temperature=1.0):
@@ -59,11 +62,10 @@ def test_logit_loss_and_gradient(classes, temperature, reduction):
     value, gradient = 0.0, []
     for row_s, row_t in zip(student, teacher, strict=True):
         q, p = softmax(row_s, temperature), softmax(row_t, temperature)
-        if reduction == "reference":
-            value += (
-                temperature**2 * sum(a * (math.log(a) - math.log(b)) for a, b in zip(p, q, strict=True)) / (2 * classes)
-            )
-            gradient.append([temperature * (b - a) / (2 * classes) for a, b in zip(p, q, strict=True)])
+        if reduction != "paper":
+            count = 2 * classes if reduction == "reference" else 2
+            value += temperature**2 * sum(a * (math.log(a) - math.log(b)) for a, b in zip(p, q, strict=True)) / count
+            gradient.append([temperature * (b - a) / count for a, b in zip(p, q, strict=True)])
         else:
             value -= sum(a * math.log(b) for a, b in zip(p, q, strict=True)) / 2
             gradient.append([(b - a) / (2 * temperature) for a, b in zip(p, q, strict=True)])
@@ -110,8 +112,12 @@ def test_patience_and_gradient(layers, reduction):
 def test_the_reductions_differ_by_the_stated_constants(layers):
     h_s, h_t = torch.randn(4, layers, 6), torch.randn(4, layers, 6)
     by_layer = {r: patience_by_layer(h_s, h_t, r) for r in REDUCTIONS}
-    paper, reference = (patience_loss(by_layer[r], r).item() for r in ("paper", "reference"))
-    assert paper == pytest.approx(layers * 6 * reference, rel=1e-5)
+    reference, batchmean, paper = (patience_loss(by_layer[r], r).item() for r in REDUCTIONS)
+    assert paper == pytest.approx(layers * 6 * reference, rel=1e-5) and batchmean == reference
+    z_s, z_t = torch.randn(4, 7), torch.randn(4, 7)
+    for kind in (SINGLE_LABEL, MULTI_LABEL):
+        reference, batchmean = (kind.logit_loss(z_s, z_t, 3.0, r).item() for r in ("reference", "batchmean"))
+        assert batchmean == pytest.approx(7 * reference, rel=1e-5)
 
 
 def test_terms_and_their_weights():
@@ -131,6 +137,76 @@ def test_terms_and_their_weights():
     labels_alone = Objective(SINGLE_LABEL)
     assert labels_alone.names == ("loss", "ce") and labels_alone.columns == ()
     assert labels_alone(z_s, y, None, {}).tolist() == pytest.approx([values["ce"]] * 2)
+
+
+C = 3
+KINDS = {
+    "single-label": SINGLE_LABEL,
+    "weighted": replace(SINGLE_LABEL, weights=(0.5, 1.0, 3.0)),
+    "multi-label": replace(MULTI_LABEL, weights=(0.5, 1.0, 3.0), label_threshold=0.4),
+    "multiple-choice": MULTIPLE_CHOICE,
+    "regression": REGRESSION,
+    "scaled-regression": replace(SCALED_REGRESSION, label_mean=-7.0, label_std=2.0),
+}
+HAS_LABEL = np.array([False, True, True, False, True, False, False])
+
+
+def half_labelled(kind):
+    """Logits of student and teacher, and labels of which three are there."""
+    width = 1 if kind.name.endswith("regression") else C
+    z_s, z_t = torch.randn(7, width), torch.randn(7, width)
+    y = torch.from_numpy(kind.without_labels(7, C))
+    draw = torch.rand(3) if width == 1 else torch.randint(0, 2, y[:3].shape)
+    y[torch.from_numpy(HAS_LABEL)] = draw.to(y.dtype)
+    assert (np.asarray(kind.has_label(y.numpy())) == HAS_LABEL).all()
+    return z_s.requires_grad_(), z_t, y
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_label_term_is_the_mean_over_the_labelled_examples_of_a_step(kind):
+    """Whole, in parts of which one has no label, and of several students at once."""
+    z_s, z_t, y = half_labelled(kind)
+    objective = Objective(kind, ("label", "logit"), (), "reference", (("alpha", 0.25), ("temperature", 2.0)))
+    chosen = torch.from_numpy(HAS_LABEL)
+    ce = kind.label_loss(z_s[chosen], y[chosen])
+    expected = 0.75 * ce + 0.25 * kind.logit_loss(z_s, z_t, 2.0, "reference")
+    (gradient,) = torch.autograd.grad(expected, z_s)
+
+    def values(places, z):
+        weight = len(places) / 7
+        labelled = LabelledExamples.of_batch(HAS_LABEL[places], 3, weight, z.device)
+        return weight * objective(z[places], y[places], None, {"logits": z_t[places]}, labelled=labelled)
+
+    for parts in ([[*range(7)]], [[0, 3], [1, 2, 4], [5], [6]], [[0, 1, 2, 3], [4, 5, 6]]):
+        total = torch.stack([values(places, z_s) for places in parts]).sum(0)
+        assert total.tolist()[:2] == pytest.approx([expected.item(), ce.item()], rel=1e-5)
+        assert torch.allclose(torch.autograd.grad(total[0], z_s)[0], gradient, atol=1e-6)
+    packed = vmap(lambda z: values([*range(7)], z))(torch.stack([z_s, z_s + 1]))
+    assert torch.allclose(packed[0], values([*range(7)], z_s)) and packed.isfinite().all()
+    nothing = LabelledExamples.of_batch(HAS_LABEL[:1], 0, 1.0, z_s.device)
+    alone = objective(z_s[:1], y[:1], None, {"logits": z_t[:1]}, labelled=nothing)
+    assert alone[1].item() == 0 and alone.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_pseudo_labels_are_the_labels_of_the_rows_and_the_teachers_predictions(kind):
+    z_s, z_t, y = half_labelled(kind)
+    objective = Objective(kind, METHODS["pseudo"].terms)
+    hard = torch.from_numpy(kind.predictions(z_t.numpy())).to(y.dtype)
+    hard[HAS_LABEL] = y[HAS_LABEL]
+    assert objective.columns == ("logits",) and not objective.needs_labels
+    values = objective(z_s, y, None, {"logits": z_t})
+    assert values.tolist() == pytest.approx([kind.label_loss(z_s, hard).item()] * 2)
+    packed = vmap(lambda z: objective(z, y, None, {"logits": z_t}))(torch.stack([z_s, z_s + 1]))
+    assert torch.allclose(packed[0], values)
+
+
+def test_labels_are_needed_unless_they_have_no_weight():
+    for method in METHODS.values():
+        for alpha, needed in ((0.5, True), (1.0, False)):
+            numbers = (("alpha", alpha), ("temperature", 1.0), ("beta", 1.0)) if method.name != "ft" else ()
+            objective = Objective(SINGLE_LABEL, method.terms, numbers=numbers)
+            assert objective.needs_labels is {"ft": True, "pseudo": False}.get(method.name, needed)
 
 
 def test_patience_of_questions_is_the_mean_over_their_sequences():

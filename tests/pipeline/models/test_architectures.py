@@ -14,8 +14,9 @@ from pipeline.cache.teacher_files import load_student, write_teacher_files
 from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig, TrainStudentConfig
 from pipeline.errors import BadModel
 from pipeline.models.accelerator import prepare_for_cls
-from pipeline.models.checkpoints import build_classifier, check_cuts, check_saves
+from pipeline.models.checkpoints import build_classifier, check_cuts
 from pipeline.models.encoders import cut_config
+from pipeline.models.model_checks import check_saves
 from pipeline.models.probe import check_encoder, first_layers_equal, observe
 from pipeline.training.student import advance
 from stages import cache_teacher, finetune_teacher, train_student
@@ -96,6 +97,17 @@ def test_weight_whose_size_depends_on_the_layers_is_no_damage(tmp_path):
 @pytest.mark.parametrize("kind", REFUSED)
 def test_encoder_without_hidden_states_of_cls_is_refused(kind):
     with pytest.raises(BadModel, match=f"^{kind} "):
+        check_encoder(build(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("gpt2", "its first position does not see the text after it, as in"), ("mra", "no position sees another, as")],
+)
+def test_decoder_is_told_from_a_model_without_attention(kind, reason):
+    if kind == "mra" and torch.cuda.is_available():
+        pytest.skip("with its kernel it has attention")
+    with pytest.raises(BadModel, match=f"^{kind} cannot be distilled: {reason}"):
         check_encoder(build(kind))
 
 

@@ -104,6 +104,16 @@ def test_check_max_length_names_the_limit():
     assert str(error.value) == "--max-length 37: this model takes 36 tokens at most. Try --max-length 36"
 
 
+def test_model_for_fewer_tokens_than_max_length_can_be_is_refused():
+    short = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer().backend_tokenizer, model_max_length=7)
+    with pytest.raises(BadModel) as error:
+        check_max_length(8, short, build(MODELS["bert"][0]))
+    assert str(error.value) == (
+        "bert: this model, or its tokenizer (model_max_length), takes 7 tokens at most, and an input can have 8. Use "
+        "another model"
+    )
+
+
 @pytest.mark.parametrize("special", [False, True])
 def test_token_without_an_embedding_is_refused_by_both_numbers(special):
     larger = tokenizer()

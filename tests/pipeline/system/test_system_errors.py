@@ -7,7 +7,8 @@ import h5py
 import pytest
 from safetensors import SafetensorError, safe_open
 
-from pipeline.system.system_errors import advice, error_number, is_of_system, raise_if_of_system, reason_of
+from pipeline.errors import BadModel, BadRows
+from pipeline.system.system_errors import advice, error_number, is_of_system, raise_if_of_system, reason_of, refusing
 
 
 def os_error(number, name="data/toy/train/00000.arrow"):
@@ -84,3 +85,20 @@ def test_the_numbers_that_libraries_put_into_texts(tmp_path):
 )
 def test_each_has_a_line(error, line):
     assert advice(error) == line
+
+
+def test_refusing_keeps_errors_of_the_system_and_of_this_program():
+    def refusal(error: Exception) -> BadModel:
+        return BadModel(f"refused: {error}")
+
+    for error, expected, text in (
+        (ValueError("odd"), BadModel, "refused: odd"),
+        (BadRows("rows"), BadRows, "rows"),
+        (OSError(errno.ENOSPC, "full"), OSError, "[Errno 28] full"),
+        (MemoryError("much"), MemoryError, "much"),
+    ):
+        with pytest.raises(expected) as raised, refusing(refusal):
+            raise error
+        assert str(raised.value) == text
+    with pytest.raises(KeyboardInterrupt), refusing(refusal):
+        raise KeyboardInterrupt

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.data.task_kinds import MULTI_LABEL
+from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import TASKS
 from pipeline.errors import BadModel, BadOption
-from pipeline.teacher.label_order import better_order, in_teachers_order, with_label_map
+from pipeline.teacher.label_order import better_order, better_order_of_several, in_teachers_order, with_label_map
 
 
 def task(*labels: str):
@@ -91,13 +93,24 @@ def test_a_comma_list_may_look_like_json():
         ("0", "--label-map must name each of 0,1 once, not 0"),
         ('{"no": 0, "yes": 0}', "--label-map must name each of 0,1 once, not "),
         ('{"no": 0}', '--label-map must have each of the teacher\'s names no, yes as a key. For example: \'{"no": "0"'),
-        ("{no: 0}", "--label-map '{no: 0}' is not JSON of names"),
+        ("{no: 0}", "--label-map '{no: 0}' is not JSON (Expecting property name"),
     ],
 )
 def test_other_label_maps_are_refused(option, reason):
     with pytest.raises(BadOption) as error:
         with_label_map(task("0", "1"), option, ["no", "yes"])
     assert str(error.value).startswith(reason)
+
+
+def test_a_better_order_of_several_labels_is_found_by_their_own_logits():
+    random = np.random.default_rng(0)
+    labels = (random.random((200, 4)) < [0.5, 0.3, 0.1, 0.05]).astype(np.int8)
+    outputs = np.where(labels[:, [2, 0, 3, 1]] > 0, 1.0, -1.0) + 0.3 * random.standard_normal((200, 4))
+    metrics = TaskMetrics(MULTI_LABEL, ("micro_f1", "macro_f1"), tuple("abcd"))
+    names, score = better_order_of_several(metrics, outputs, labels)
+    assert names == tuple("cadb") and score > 0.95
+    assert better_order_of_several(metrics, outputs[:, [1, 3, 0, 2]], labels) is None  # in order
+    assert better_order_of_several(metrics, random.standard_normal((200, 4)), labels) is None
 
 
 def logits(*classes: int) -> np.ndarray:

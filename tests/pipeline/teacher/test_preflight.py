@@ -11,6 +11,7 @@ import torch
 
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.open import open_cache
+from pipeline.data.task_kinds import MULTI_LABEL
 from pipeline.data.tasks import TASKS
 from pipeline.errors import BadCache, BadModel, BadRows
 from pipeline.models.checkpoints import Head, load_classifier, load_tokenizer
@@ -42,6 +43,17 @@ def test_better_than_the_most_frequent_label_is_good_enough():
 def test_as_good_as_the_most_frequent_label_is_weak():
     assert refused(SST2, outputs(1, 1, 1, 1), [1, 1, 1, 0]) == (
         f"on dev the teacher's accuracy is 0.750, and the most frequent label alone gives 0.750. {WAY_ON}"
+    )
+
+
+def test_another_order_of_several_labels_is_named():
+    labels = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]] * 5, np.int8)
+    several = replace(SST2, labels=("a", "b", "c"), kind=MULTI_LABEL, metrics=("micro_f1", "accuracy"))
+    outputs = np.where(labels[:, [1, 2, 0]] > 0, 4.0, -4.0)
+    preflight.check_teacher(several, "dev", outputs[:, [2, 0, 1]], labels)
+    assert refused(several, outputs, labels) == (
+        "on dev the teacher's micro_f1 is 0.333, and the best constant prediction gives 0.714. With its classes in "
+        "another order its micro_f1 is 1.000: add --label-map b,c,a"
     )
 
 

@@ -62,7 +62,10 @@ def test_alternatives(tmp_path):
         ('out = "runs/x"', "out is not searched. Options that can be searched: epochs, max_steps"),
         ("alpha = [0.5, 2]", "--alpha must be a number from 0 to 1, not 2.0. Try --alpha 0.5"),
         ("temperature = 0", "--temperature must be a number above 0, not 0.0. Try --temperature 5.0"),
-        ('method = ["pkd"]', "--method must be one of ft, kd, pkd-skip, pkd-last, not pkd. Try --method pkd-skip"),
+        (
+            'method = ["pkd"]',
+            "--method must be one of ft, pseudo, kd, pkd-skip, pkd-last, not pkd. Try --method pkd-skip",
+        ),
         ('lr = "5e-5"', "lr takes a number, not '5e-5'"),
         ("seed = 1.5", "seed takes a whole number, not 1.5"),
         ("seed = true", "seed takes a whole number, not True"),
