@@ -12,7 +12,8 @@ import numpy as np
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import checked_text
 from pipeline.data.label_names import names_word
-from pipeline.data.splits import Split
+from pipeline.data.ragged import Ragged
+from pipeline.data.splits import Split, slice_examples
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import Task
 from pipeline.errors import BadCache, BadModel, BadOption, BadRows, one_line
@@ -27,13 +28,12 @@ KEEP_LESS = "keep less with --layers or --dtype float16"
 def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence[tuple[str, int, int, int]]) -> int:
     """Return the bytes of the shards in `work`, to within their containers' overhead."""
     fixed = sum(kind.bytes(1) for kind in manifest.column_types().values() if kind.width is not None)
-    ragged = {name: kind for name, kind in manifest.column_types().items() if kind.width is None}
+    ragged = [name for name, kind in manifest.column_types().items() if kind.width is None]
     total = 0
     for name, _, start, stop in work:
         total += (stop - start) * (fixed + 8 * len(ragged)) + SHARD_OVERHEAD
-        for column, kind in ragged.items():
-            offsets = splits[name].shards[0][column].offsets[[start, stop]]  # type: ignore[union-attr]
-            total += int(np.diff(offsets)[0]) * np.dtype(kind.dtype).itemsize
+        examples = slice_examples(splits[name], start, stop)
+        total += sum(column.values.nbytes for column in map(examples.__getitem__, ragged) if isinstance(column, Ragged))
     return total
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pipeline.system.formatting import duration, size
 from pipeline.teacher import preflight
 from tests.helpers.encoders import save_pretrained_encoder
 
+check_teacher = partial(preflight.check_teacher, way_on="Check --teacher, train it longer")
 SST2, MRPC, COLA = (TASKS[name] for name in ("sst2", "mrpc", "cola"))
 
 
@@ -28,7 +30,7 @@ def outputs(*classes: int, count: int = 2) -> np.ndarray:
 
 def refused(task, logits, labels) -> str:
     with pytest.raises(BadModel) as error:
-        preflight.check_teacher(task, "dev", logits, np.array(labels))
+        check_teacher(task, "dev", logits, np.array(labels))
     return str(error.value)
 
 
@@ -36,8 +38,8 @@ WAY_ON = "Check --teacher, train it longer, or cache it anyway with --allow-weak
 
 
 def test_better_than_the_most_frequent_label_is_good_enough():
-    preflight.check_teacher(SST2, "dev", outputs(1, 1, 1, 0), np.array([1, 1, 1, 0]))
-    preflight.check_teacher(SST2, "dev", outputs(1, 1, 0, 0, 1), np.array([1, 1, 0, 0, 0]))
+    check_teacher(SST2, "dev", outputs(1, 1, 1, 0), np.array([1, 1, 1, 0]))
+    check_teacher(SST2, "dev", outputs(1, 1, 0, 0, 1), np.array([1, 1, 0, 0, 0]))
 
 
 def test_as_good_as_the_most_frequent_label_is_weak():
@@ -50,7 +52,7 @@ def test_another_order_of_several_labels_is_named():
     labels = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]] * 5, np.int8)
     several = replace(SST2, labels=("a", "b", "c"), kind=MULTI_LABEL, metrics=("micro_f1", "accuracy"))
     outputs = np.where(labels[:, [1, 2, 0]] > 0, 4.0, -4.0)
-    preflight.check_teacher(several, "dev", outputs[:, [2, 0, 1]], labels)
+    check_teacher(several, "dev", outputs[:, [2, 0, 1]], labels)
     assert refused(several, outputs, labels) == (
         "on dev the teacher's micro_f1 is 0.333, and the best constant prediction gives 0.714. With its classes in "
         "another order its micro_f1 is 1.000: add --label-map b,c,a"
@@ -101,17 +103,17 @@ def test_the_first_metric_of_the_task_decides():
     assert refused(COLA, outputs(1, 1, 1, 1), [1, 1, 1, 0]) == (
         f"on dev the teacher's matthews_correlation is 0.000, and the most frequent label alone gives 0.000. {WAY_ON}"
     )
-    preflight.check_teacher(COLA, "dev", outputs(1, 1, 0, 0, 0, 0), np.array([1, 1, 1, 1, 1, 0]))  # accuracy 0.5
+    check_teacher(COLA, "dev", outputs(1, 1, 0, 0, 0, 0), np.array([1, 1, 1, 1, 1, 0]))  # accuracy 0.5
 
 
 def test_the_order_that_it_has_is_not_another_one():
     """By F1 it is no better than the majority; by accuracy, with its classes as they are, it is."""
     labels = [1] * 68 + [0] * 32
-    preflight.check_teacher(MRPC, "dev", outputs(*[1] * 46, *[0] * 22, *[0] * 32), np.array(labels))
+    check_teacher(MRPC, "dev", outputs(*[1] * 46, *[0] * 22, *[0] * 32), np.array(labels))
 
 
 def test_a_split_of_one_label_says_nothing():
-    preflight.check_teacher(SST2, "dev", outputs(0, 0, 1), np.array([1, 1, 1]))
+    check_teacher(SST2, "dev", outputs(0, 0, 1), np.array([1, 1, 1]))
 
 
 def test_bytes_needed_are_those_that_a_cache_takes(tiny):
