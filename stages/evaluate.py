@@ -10,6 +10,8 @@ from typing import Any
 from pipeline.cache.format.columns import LOGITS
 from pipeline.cache.open import open_caches
 from pipeline.cache.reader import Cache, splits_of_role
+from pipeline.cache.student_tokens import OwnTokens, retokenized
+from pipeline.cache.token_store import TokenStore
 from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import EvaluateConfig
@@ -22,7 +24,7 @@ from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadCache, BadOption, BadRows, BadRun
 from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer, output_names
-from pipeline.models.inputs import fit_tokenizer, leave_out_segments
+from pipeline.models.inputs import fit_tokenizer, leave_out_segments, segments_made
 from pipeline.models.tokenizer import is_tokenizer
 from pipeline.system.cpu import require_single_process
 from pipeline.system.progress import note
@@ -56,9 +58,9 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     model: Any = load_classifier(model_path, safetensors_only=True)
     cache = _cache(config.cache, record.get("cache"))
     if cache:
-        _check_cache(cache, record, tokenizer, output_names(model.config))
+        cache = _check_cache(cache, record, tokenizer, output_names(model.config))
         metrics, splits = cache.manifest.task_metrics.judged_by(record["config"].get("metric")), cache.splits
-        leave_out_segments(model, cache.manifest.model.token_types)
+        leave_out_segments(model, cache.tokens.segments)
     else:
         source = _rows(record, directory / RUN)
         rows, length = load_rows(source, output_names(model.config)), source.max_length
@@ -130,8 +132,11 @@ def _check_rows(config: EvaluateConfig, rows: RowsConfig, changed: Iterable[str]
         note(f"warning: {fact}")
 
 
-def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any, names: tuple[str, ...]) -> None:
-    """Raise `BadCache` for a cache of other tokens or classes than the model has, or of another identity."""
+def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any, names: tuple[str, ...]) -> Cache:
+    """Return the cache with the tokens of the run's model.
+
+    Raises `BadCache` for a cache of other tokens or classes than the model has, or of another identity.
+    """
     identity = record.get("inputs", {}).get("cache")
     if identity and cache.identity != identity:
         raise BadCache(
@@ -147,5 +152,17 @@ def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any, names: tu
             f"{cache.location} has the classes {listed(labels)}, and this run {listed(names)}, in this order. Name "
             "another --cache"
         )
+    if record["result"].get("student_tokenizer") == "own":
+        return _retokenized(cache, record, tokenizer)
     if not is_tokenizer(tokenizer, cache.manifest.fields.teacher_tokenizer):
         raise BadCache(f"{cache.location} was tokenized for another model than this run's. Name another --cache")
+    return cache
+
+
+def _retokenized(cache: Cache, record: dict[str, Any], tokenizer: Any) -> Cache:
+    """Return the cache with the tokens that the run's own tokenizer makes of its texts."""
+    length = record.get("max_length")
+    if not isinstance(length, int) or length < 1:
+        raise BadRun(f"{RUN} of this run is damaged (max_length {length!s:.30}). Train the run again")
+    texts = 2 if cache.manifest.fields.sequences > 1 else cache.manifest.fields.texts
+    return retokenized(cache, OwnTokens(tokenizer, length, segments_made(tokenizer, texts), TokenStore.of_user()))

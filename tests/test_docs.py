@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from cli import main
@@ -96,6 +98,13 @@ def workplace(in_directory):
         lines = (in_directory / "rows.csv").read_text().splitlines()
         own = ["subject,body,team", *(f"film,{line}" for line in lines[1:])]
         (in_directory / f"{name}.csv").write_text("\n".join(own) + "\n")
+    scored = [
+        {"text": f"a film {i}", "intent": intent, "scores": {intent: 0.8}}
+        for i in range(20)
+        for intent in ("pay", "none")
+    ]
+    for name in ("rows", "dev"):
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(scored), in_directory / f"{name}.parquet")
     space, methods = blocks(ROOT / "docs" / "sweeps.md", "toml")
     (in_directory / "space.toml").write_text(replaced(space, SHORTER_SPACES))
     (in_directory / "methods.toml").write_text(replaced(methods, SHORTER_SPACES))

@@ -57,8 +57,14 @@ def own_rows() -> None:
         spam = [f"{OTHER},{'spam' if i % 8 == 0 else 'fine'}" for i in range(16)]
         write_lines(Path(f"spam-{split}.csv"), ["text,label", *spam])
         write_rows(Path(f"reviews-{split}.csv"), 20, seed)
+        scored = [{"text": SENTENCE, "label": "np"[i % 2], "scores": {"np"[i % 2]: 0.75}} for i in range(16)]
+        write_lines(Path(f"scored-{split}.jsonl"), [json.dumps(row) for row in scored])
         chinese = [f"这部电影很{'好' if i % 2 else '差'},{'good' if i % 2 else 'bad'}" for i in range(16)]
         write_lines(Path(f"chinese-{split}.csv"), ["text,label", *chinese])
+
+    write_rows(Path("few.csv"), 8, 3)
+    for part in "ab":
+        write_lines(Path(f"sentences-{part}.csv"), ["text", *(f"{SENTENCE} {part}", OTHER) * 6])
 
 
 def chinese_encoder(directory: Path) -> None:
@@ -98,6 +104,8 @@ def model(name: str) -> str:
         config = transformers.DistilBertConfig(dim=32, n_layers=4, n_heads=2, hidden_dim=64, vocab_size=32, **names)
         transformers.AutoModelForSequenceClassification.from_config(config).save_pretrained(directory)
         tokenizer(types=False).save_pretrained(directory)
+    elif name == "microsoft/mpnet-base":
+        save_pretrained_encoder(directory, "mpnet", hidden_size=48)
     elif name == "bert-large-uncased":
         save_pretrained_encoder(directory, num_hidden_layers=24)
     else:
@@ -107,14 +115,14 @@ def model(name: str) -> str:
 
 def in_small(line: str) -> list[str]:
     words = shlex.split(line.removeprefix("python cli.py "))
-    for option in ("--model", "--teacher"):
+    for option in ("--model", "--teacher", "--init"):
         if option in words:
             words[words.index(option) + 1] = model(words[words.index(option) + 1])
-    return [*words, *SHORT[words[0]].split()]
+    return [*words, *("" if "--target-columns" in words else SHORT[words[0]]).split()]  # no model runs there
 
 
-def test_there_are_fourteen():
-    assert len(RECIPES) == 14
+def test_there_are_eighteen():
+    assert len(RECIPES) == 18
 
 
 @pytest.mark.parametrize("title", RECIPES)

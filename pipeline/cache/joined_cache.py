@@ -36,6 +36,16 @@ class JoinedCache(Cache):
         """The SHA-256 of the sorted identities."""
         return json_digest(sorted(cache.identity for cache in self.caches))
 
+    @property
+    def tokens(self) -> Any:
+        """The tokens that a student reads: alike in all caches."""
+        return self.caches[0].tokens
+
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """The columns of the inputs of a model."""
+        return self.caches[0].input_columns
+
     @cached_property
     def _sources(self) -> dict[str, list[Cache]]:
         """The caches that each split is from: train and transfer of all, dev and test of the first that has some."""

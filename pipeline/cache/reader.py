@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pipeline.cache.background_check import BackgroundCheck
 from pipeline.cache.format.containers import CONTAINERS
@@ -14,6 +15,7 @@ from pipeline.cache.shard_sources import LocalSource, Source
 from pipeline.cache.shards import open_split
 from pipeline.cache.teacher_config import check_teacher_config
 from pipeline.cache.teacher_files import layer_of
+from pipeline.cache.teacher_tokens import TeacherTokens
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.data.splits import SEQUENCE_LENGTHS, Split
 from pipeline.data.tasks import role_of
@@ -49,6 +51,11 @@ class Cache:
         return {"cache": self.identity}
 
     @property
+    def tokens(self) -> Any:
+        """The tokens that a student reads: their tokenizer, padding and segments."""
+        return TeacherTokens(self.manifest, self.teacher)
+
+    @property
     def remarks(self) -> list[str]:
         """Facts that a user should know before a training."""
         return []
@@ -63,12 +70,12 @@ class Cache:
         names = ("input_ids", "token_type_ids", SEQUENCE_LENGTHS)
         return tuple(name for name in names if name in self.manifest.column_types())
 
-    def check_teacher(self, layers: int) -> None:
-        """Compare the files of teacher/ that a student of `layers` layers starts from with their digests.
+    def check_teacher(self, layers: Collection[int]) -> None:
+        """Compare the files of teacher/ that a student of these layers starts from with their digests.
 
         Raises `BadCache` naming the first that differs, or if their model is not the one that the manifest describes.
         """
-        records = {name: r for name, r in self.manifest.teacher_files.items() if layer_of(name) <= layers}
+        records = {name: r for name, r in self.manifest.teacher_files.items() if layer_of(name) in (0, *layers)}
         self.source.need_teacher(records)
         for name, record in records.items():
             _check_file(self.teacher / name, record, self.verified, self.location)

@@ -1,8 +1,6 @@
 """The shards of a cache as the columns of a `Split`: opened when first used, in each process for itself."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from pipeline.data.ragged import Column, Ragged
 from pipeline.data.splits import ROW_HASH_BYTES, SEQUENCE_LENGTHS, Split, row_hashes
 from pipeline.data.texts import check_texts, text_hashes
 from pipeline.errors import BadCache
+from pipeline.system.cpu import memory_bytes
 from pipeline.system.digests import bytes_digest
 
 
@@ -75,7 +74,7 @@ class Shard(Mapping[str, Column]):
     def _fits(self, names: Sequence[str]) -> bool:
         """Return whether these columns of all shards fill no more than half of this machine's memory."""
         shards = len(self.manifest.splits[self.split].shards)
-        return 2 * shards * sum(self.record.parts[name].bytes for name in names) <= _memory_bytes()
+        return 2 * shards * sum(self.record.parts[name].bytes for name in names) <= memory_bytes()
 
     def _view(self, name: str) -> Column:
         """Return a column with unchecked values."""
@@ -164,14 +163,6 @@ def open_split(source: Source, manifest: Manifest, name: str) -> Split:
     """Return a split of a cache; its shards are opened when they are first used."""
     record = manifest.splits[name]
     return Split(name, [Shard(source, manifest, name, index) for index in range(len(record.shards))], record.labelled)
-
-
-@cache
-def _memory_bytes() -> int:
-    """Return the bytes of this machine's memory; 0 where the system does not report them."""
-    if not hasattr(os, "sysconf") or not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
-        return 0
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _within(name: str, values: np.ndarray, lowest: int, above: int) -> None:

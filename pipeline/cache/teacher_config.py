@@ -43,18 +43,25 @@ def checked_config(directory: Path) -> Any:
 
     Raises OSError, ValueError, TypeError or `BadModel` for one that requests code or unbounded allocations.
     """
-    for name in (CONFIG, TOKENIZER_CONFIG):
-        for key, item in _entries(_read(directory / name)):
-            if key in _CODE:
-                raise ValueError(f"{name} asks for code of its own ({key})")
-            if name == TOKENIZER_CONFIG and key in _FILES and item is not None:
-                raise ValueError(f"{name} names a file ({key})")
-            if name == CONFIG and isinstance(item, int) and abs(item) > _most(key):
-                raise ValueError(f"{key} of {name} is {item}")
+    check_plain(CONFIG, read_object(directory / CONFIG))
+    settings = read_object(directory / TOKENIZER_CONFIG)
+    check_plain(TOKENIZER_CONFIG, settings, numbers=False)
+    for key, item in _entries(settings):
+        if key in _FILES and item is not None:
+            raise ValueError(f"{TOKENIZER_CONFIG} names a file ({key})")
     return load_config(str(directory))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def check_plain(name: str, values: dict[str, Any], numbers: bool = True) -> None:
+    """Raise ValueError for a configuration that asks for code, or, with `numbers`, for unbounded allocations."""
+    for key, item in _entries(values):
+        if key in _CODE:
+            raise ValueError(f"{name} asks for code of its own ({key})")
+        if numbers and isinstance(item, int) and abs(item) > _most(key):
+            raise ValueError(f"{key} of {name} is {item}")
+
+
+def read_object(path: Path) -> dict[str, Any]:
     """Return the small JSON object in a file. Raises OSError or ValueError."""
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes")
@@ -89,7 +96,7 @@ def check_teacher_config(directory: Path, manifest: Manifest) -> None:
     record = manifest.model
     try:
         config = checked_config(directory)
-        for file in _read(directory / INDEX)["weight_map"].values():
+        for file in read_object(directory / INDEX)["weight_map"].values():
             if file not in manifest.teacher_files or not file.endswith(".safetensors"):
                 raise ValueError(f"{file!r:.60} is not a file of weights")
         facts = {"model_type": record.type, "hidden_size": record.hidden, "num_labels": record.classes}

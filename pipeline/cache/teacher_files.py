@@ -8,7 +8,7 @@ layers 1..N and of embeddings, pooler and head; the upper layers' files are not 
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pipeline.cache.format.manifest import TEACHER_SUFFIXES
 from pipeline.cache.teacher_config import CONFIG, INDEX, TOKENIZER_CONFIG, checked_config, damaged_teacher, is_private
 from pipeline.errors import BadModel
 from pipeline.models.checkpoints import build_classifier, check_saves
+from pipeline.models.chosen_layers import weights_of_layers
 from pipeline.models.encoders import cut_config, depth_of, layer_list, sequences_of
 from pipeline.system.files import read_json, write_json
 
@@ -67,8 +68,8 @@ def write_teacher_files(directory: Path, model: Any, tokenizer: Any) -> None:
         raise BadModel(f"this teacher cannot be cached: {error}. Save it without that first") from error
 
 
-def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
-    """Return a student with the teacher's embeddings, first `layers` of `depth` layers, pooler and head.
+def load_student(directory: Path, layers: int | Sequence[int], depth: int) -> nn.Module:
+    """Return a student with the teacher's embeddings, pooler, head, and of `depth` layers the first or those numbered.
 
     The directory may come from anyone: nothing is allocated before the shapes that its configuration requests have
     been compared with those of its weights. Raises `BadCache` where anything differs.
@@ -80,24 +81,20 @@ def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
     cut = cut_config(config, layers)
     with _damage_named(directory):
         weight_map = read_json(directory / INDEX)["weight_map"]
-        shapes, uncut = _shapes(cut), _shapes(config)
-    if different := [name for name in shapes if shapes[name] != uncut.get(name)]:
-        raise BadModel(
-            f"a {config.model_type} cannot be cut to {layers} layers: {different[0]} has another size there. Use "
-            f"--student-layers {depth}, or another checkpoint with --init"
-        )
+        skeleton, uncut = _skeleton(cut), _skeleton(config)
+    places = weights_of_layers(skeleton, uncut, layers)
     with _damage_named(directory):
+        shapes = {places[name]: (name, tuple(tensor.shape)) for name, tensor in skeleton.state_dict().items()}
         state: dict[str, Tensor] = {}
         for file in sorted({weight_map[name] for name in shapes}):
             if Path(file).name != file or Path(file).suffix != ".safetensors":
                 raise ValueError(f"{file!r} is not a file of weights")
             with safe_open(directory / file, "pt") as weights:
-                names = set(weights.keys())
-                for name in [name for name in shapes if name in names]:
-                    part = weights.get_slice(name)
-                    if tuple(part.get_shape()) != shapes[name] or part.get_dtype() != "F32":
-                        raise ValueError(f"{name} is {part.get_dtype()} {part.get_shape()}, not {shapes[name]}")
-                    state[name] = weights.get_tensor(name)
+                for name in shapes.keys() & set(weights.keys()):
+                    part, (target, shape) = weights.get_slice(name), shapes[name]
+                    if tuple(part.get_shape()) != shape or part.get_dtype() != "F32":
+                        raise ValueError(f"{name} is {part.get_dtype()} {part.get_shape()}, not {shape}")
+                    state[target] = weights.get_tensor(name)
         student = build_classifier(cut)
         student.load_state_dict(state)
         _try(student, config.num_labels)
@@ -105,10 +102,10 @@ def load_student(directory: Path, layers: int, depth: int) -> nn.Module:
     return student
 
 
-def _shapes(config: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight of a model; nothing is allocated."""
+def _skeleton(config: Any) -> nn.Module:
+    """Return a model of this configuration without values: nothing is allocated."""
     with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in build_classifier(config).state_dict().items()}
+        return build_classifier(config)
 
 
 @contextmanager

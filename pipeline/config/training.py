@@ -207,10 +207,34 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
     )
     init: str = option(
         "teacher",
-        help="first weights: teacher, or a checkpoint with the same tokenizer, of which the first N layers are used "
-        "(with a new head if it has none)",
+        help="first weights: teacher; a checkpoint, of which the first N layers are used (with a new head if it has "
+        "none), and its tokenizer on the texts of the cache; or random, for new weights drawn with --seed",
         group="Distillation",
-        metavar="PATH",
+        metavar="teacher|PATH|random",
+        alike_in_pack=True,
+    )
+    init_layers: str | None = option(
+        None,
+        help="layers of the teacher, or of the checkpoint of --init, that student layers 1..N start from, for example "
+        "1,3,5  [default: 1..N]",
+        group="Distillation",
+        metavar="L1,L2,…",
+        omit_default=True,
+    )
+    student_config: str | None = option(
+        None,
+        help="config.json of the student that --init random starts: its architecture, size and number of layers",
+        group="Distillation",
+        metavar="FILE",
+        omit_default=True,
+        alike_in_pack=True,
+    )
+    project: bool = option(
+        False,
+        help="for a student of another width than the teacher: compare [CLS] vectors after one learned linear map per "
+        "matched layer, which is not part of the student",
+        group="Distillation",
+        omit_default=True,
         alike_in_pack=True,
     )
     max_transfer_examples: int = option(

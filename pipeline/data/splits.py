@@ -85,8 +85,11 @@ class Split:
     @cached_property
     def tokens(self) -> np.ndarray:
         """The number of tokens of each example, in all its sequences: int64 [n]."""
-        offsets = [shard["input_ids"].offsets for shard in self.shards]  # type: ignore[union-attr]
-        return np.concatenate([np.diff(part) for part in offsets])
+        return self.sizes("input_ids")
+
+    def sizes(self, name: str) -> np.ndarray:
+        """Return the number of values that each example has in a ragged column: int64 [n]."""
+        return np.concatenate([np.diff(shard[name].offsets) for shard in self.shards])  # type: ignore[union-attr]
 
     @cached_property
     def lengths(self) -> np.ndarray:

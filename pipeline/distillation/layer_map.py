@@ -7,7 +7,7 @@ last layer never is, since its [CLS] already decides the logits.
 from collections.abc import Callable, Collection, Mapping
 
 from pipeline.config.methods import METHODS, Method
-from pipeline.errors import BadOption
+from pipeline.errors import BadOption, one_line
 
 
 def pkd_skip(teacher_depth: int, student_depth: int) -> tuple[int, ...]:
@@ -27,16 +27,22 @@ CUSTOM = "custom"
 
 def parse_layers(option: str, text: str, teacher_depth: int) -> tuple[int, ...]:
     """Return layer numbers written as 2,4. Raises `BadOption` if out of 1..L-1, repeated or not rising."""
-    try:
-        layers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise BadOption(f"{option} takes layer numbers as 2,4, not {text!r}") from None
+    layers = layer_numbers(option, text)
     for layer in layers:
         if not 1 <= layer < teacher_depth:
             raise BadOption(
                 f"{option} {text}: layer {layer} is outside 1..{teacher_depth - 1} (the last of the teacher's "
                 f"{teacher_depth} layers is never matched)"
             )
+    return layers
+
+
+def layer_numbers(option: str, text: str) -> tuple[int, ...]:
+    """Return layer numbers written as 2,4. Raises `BadOption` if repeated or not rising."""
+    try:
+        layers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise BadOption(f"{option} takes layer numbers as 2,4, not {one_line(text, 60)!r}") from None
     if len(set(layers)) < len(layers):
         raise BadOption(f"{option} {text}: a layer is repeated. Name each once")
     if list(layers) != sorted(layers):
@@ -69,8 +75,17 @@ def resolve_layer_map(
         if by_hand:
             raise BadOption(f"--teacher-layers does not apply to --method {name}. Leave it out, or use pkd-skip")
         return method, ()
+    if not teacher_depth:
+        raise BadOption(
+            f"the targets of this cache were made elsewhere: it has no layers for {name} to match. Use --method kd"
+        )
     if student == 1:
         raise BadOption(f"a student of one layer does not have a layer for {name} to match. Use --method kd")
+    if student > teacher_depth:
+        raise BadOption(
+            f"a student of {student} layers is deeper than the teacher, whose {teacher_depth} layers {name} matches. "
+            "Use --method kd"
+        )
     layers = LAYER_MAPS[method.layer_map or CUSTOM](teacher_depth, student)
     if by_hand:
         layers_by_hand = parse_layers("--teacher-layers", by_hand, teacher_depth)

@@ -9,7 +9,6 @@ import numpy as np
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.reader import Cache
-from pipeline.cache.teacher_files import load_student
 from pipeline.config.methods import Method
 from pipeline.config.options import default_of, marked, values_of
 from pipeline.config.training import TrainStudentConfig
@@ -17,17 +16,16 @@ from pipeline.data.joined_split import join_splits
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TASK_KINDS, TaskKind, check_class_weights, weighted
 from pipeline.data.task_metrics import TaskMetrics
-from pipeline.data.tasks import TRAIN, TRANSFER, head_of
+from pipeline.data.tasks import TRAIN, TRANSFER
 from pipeline.data.training_set import TrainingSet, draw_training_set, labels_of
-from pipeline.distillation.layer_map import resolve_layer_map, student_depth
+from pipeline.distillation.initial_layers import TEACHER, initial_layers
+from pipeline.distillation.layer_map import resolve_layer_map
 from pipeline.distillation.losses import LOSS_TERMS, Objective, objective_of
-from pipeline.errors import BadCache, BadModel, BadOption, shell_line
+from pipeline.distillation.projection import ClsMaps
+from pipeline.errors import BadCache, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision
-from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate, start_head
-from pipeline.models.encoders import depth_of
-from pipeline.models.inputs import check_vocabulary, leave_out_segments, position_limit
-from pipeline.models.tokenizer import same_tokens
-from pipeline.system.digests import config_digest, json_digest, weights_digest
+from pipeline.models.encoders import first_layers
+from pipeline.system.digests import json_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +38,7 @@ class StudentRecipe:
     metrics: TaskMetrics
     depth: int  # N, its number of layers
     layers: tuple[int, ...]  # of the teacher, matched by student layers 1..K
+    init_layers: tuple[int, ...]  # of what --init names, from which student layers 1..N start
     precision: str
     inputs: Mapping[str, str]  # digests of what it starts from: the cache, and with --init the checkpoint
 
@@ -82,6 +81,12 @@ class StudentRecipe:
         """The loss that the student is trained for."""
         return objective_of(self.method, self.kind, self.layers, self.config.reduction, vars(self.config))
 
+    def cls_maps(self, model: Any, teacher_width: int) -> ClsMaps | None:
+        """Return the maps of a student's [CLS] vectors to the width of the teacher; None without --project."""
+        if not self.config.project:
+            return None
+        return ClsMaps(len(self.layers), model.config.hidden_size, teacher_width, self.config.seed)
+
     def starting_from(self, inputs: Mapping[str, str]) -> "StudentRecipe":
         """Return the recipe of a student that starts from a checkpoint with these digests."""
         return replace(self, inputs={**self.inputs, **inputs})
@@ -92,23 +97,36 @@ def resolve_recipe(config: TrainStudentConfig, manifest: Manifest) -> StudentRec
 
     The digest of a checkpoint named by --init is added by `initial_student`.
     """
-    depth = student_depth(config.student_layers, manifest.model.depth)
-    layers = config.teacher_layers
+    start = initial_layers(config, manifest.model.depth)
+    depth, layers = len(start), config.teacher_layers
     method, matched = resolve_layer_map(config.method, layers, depth, manifest.model.depth, manifest.layers)
     check_class_weights(manifest.kind, config.class_weights)
+    _check_project(config, method)
     unused = list(not_applicable(method, manifest.kind))
     if not any(LOSS_TERMS[term].columns(matched) for term in method.terms):
         unused.append("max_transfer_examples")  # labels alone are read, and these examples do not have any
+    chosen = None if start == first_layers(depth) else ",".join(map(str, start))
     return StudentRecipe(
-        config=replace(config, **{name: default_of(TrainStudentConfig, name) for name in unused}),
+        config=replace(config, init_layers=chosen, **{name: default_of(TrainStudentConfig, name) for name in unused}),
         method=method,
         kind=manifest.kind,
         metrics=manifest.task_metrics.judged_by(config.metric),
         depth=depth,
         layers=matched,
+        init_layers=start,
         precision=resolve_precision(config.precision),
         inputs={"cache": manifest.identity},
     )
+
+
+def _check_project(config: TrainStudentConfig, method: Method) -> None:
+    """Raise `BadOption` for --project where there are not two widths to compare."""
+    if config.project and not method.matches_layers:
+        raise BadOption(
+            f"--project maps [CLS] vectors, and --method {method.name} does not compare them. Leave --project out"
+        )
+    if config.project and config.init == TEACHER:
+        raise BadOption("a student that starts from the teacher is as wide as the teacher. Leave --project out")
 
 
 def not_applicable(method: Method, kind: TaskKind) -> tuple[str, ...]:
@@ -178,39 +196,3 @@ def check_identity(config: TrainStudentConfig, cache: Cache) -> None:
             f"{has} the identity {identity}, not {expected or 'an empty one'} (12 digits or more). "
             f"See what it is: {shell_line('cache', 'info', location)}"
         )
-
-
-def initial_student(recipe: StudentRecipe, cache: Cache) -> tuple[Any, StudentRecipe]:
-    """Return the student before training, and its recipe with the digests of the checkpoint that --init names."""
-    init, model_record = recipe.config.init, cache.manifest.model
-    if init == "teacher":
-        return load_student(cache.teacher, recipe.depth, model_record.depth), recipe
-    name = locate(init)
-    config = load_config(name)
-    if depth_of(config) < recipe.depth:
-        raise BadModel(f"--init {init} has only {depth_of(config)} layers. Try --student-layers {depth_of(config)}")
-    tokenizer = load_tokenizer(str(cache.teacher))
-    if not same_tokens(load_tokenizer(name), tokenizer):
-        raise BadModel(
-            f"--init {init} has another tokenizer than the teacher, so its tokens mean something else. "
-            "Start from a checkpoint with the teacher's tokenizer"
-        )
-    if recipe.method.matches_layers and config.hidden_size != model_record.hidden:
-        raise BadOption(
-            f"--init {init} is {config.hidden_size} wide and the teacher {model_record.hidden}: their [CLS] vectors "
-            "cannot be compared. Use --method kd"
-        )
-    head = head_of(recipe.kind, cache.manifest.task.labels)
-    model: Any = load_classifier(name, head=head, layers=recipe.depth)
-    if (first := recipe.kind.first_logits(training_labels(cache))) is not None:
-        start_head(model, first)
-    check_vocabulary(init, tokenizer, model)
-    longest, limit = max(int(split.lengths.max(initial=0)) for split in cache.splits.values()), position_limit(model)
-    if longest > limit:
-        raise BadModel(
-            f"--init {init} has positions for {limit} tokens, and the longest row of the cache has {longest}. Name "
-            f"another checkpoint, or make a cache with --max-length {limit}"
-        )
-    leave_out_segments(model, model_record.token_types)
-    digests = {"init": weights_digest(model.state_dict()), "init_config": config_digest(model.config)}
-    return model, recipe.starting_from(digests)

@@ -3,7 +3,7 @@
 Weights are float32, code of a checkpoint is never run, and the errors of transformers become one line.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from pipeline.errors import BadModel, HubUnreachable, MissingExtra, one_line, shell_line
-from pipeline.models.encoders import cut_config, depth_of, is_multiple_choice
+from pipeline.models.chosen_layers import take_layers
+from pipeline.models.encoders import cut_config, depth_of, first_layers, is_multiple_choice
 from pipeline.models.model_checks import check_once, check_saves
 from pipeline.models.probe import first_layers_equal
 from pipeline.models.tokenizer import check_tokenizer
@@ -96,6 +97,13 @@ def load_config(name: str, revision: str | None = None) -> Any:
     return config
 
 
+def load_skeleton(name: str) -> nn.Module:
+    """Return the model of a checkpoint without values, for its sizes: no weights are read. Raises `BadModel`."""
+    config = load_config(name)
+    with _loading(name), torch.device("meta"):
+        return build_classifier(config)
+
+
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
     """Return the fast tokenizer of a checkpoint. Raises `BadModel` where `check_tokenizer` does."""
     transformers = _quiet()
@@ -140,16 +148,24 @@ def load_classifier(
     name: str,
     *,
     head: Head | None = None,
-    layers: int | None = None,
+    layers: int | Sequence[int] | None = None,
     revision: str | None = None,
     safetensors_only: bool = False,
 ) -> nn.Module:
-    """Return an encoder with the head of a classification or multiple choice, in float32, at most `layers` deep.
+    """Return an encoder with the head of a classification or multiple choice, in float32.
 
+    `layers` cuts it to its first layers, or to those of these numbers.
     With `head` the checkpoint gets that head, new where it does not have one of that size; without, a checkpoint that
     lacks its head is refused. Raises `BadModel`, `HubUnreachable`.
     """
     transformers = _quiet()
+    if layers is not None and not isinstance(layers, int):
+        if tuple(layers) != first_layers(len(layers)):
+            uncut = load_classifier(name, head=head, revision=revision, safetensors_only=safetensors_only)
+            model = take_layers(uncut, layers, build_classifier)
+            check_once(model)
+            return model
+        layers = len(layers)
     config = load_config(name, revision)
     depth = depth_of(config)
     if layers is not None:
@@ -257,6 +273,16 @@ def build_classifier(config: Any) -> nn.Module:
     model: nn.Module = _auto_class(transformers, is_multiple_choice(config)).from_config(
         config, dtype=torch.float32, trust_remote_code=False
     )
+    return model
+
+
+def new_classifier(config: Any, head: Head) -> nn.Module:
+    """Return a model of this configuration with this head, which it gets, and new weights, in float32."""
+    head.configure(config)
+    config.architectures = ["ForMultipleChoice"] if head.multiple_choice else None
+    model = build_classifier(config)
+    if head.multiple_choice:  # by this name its configuration is known
+        config.architectures = [type(model).__name__]
     return model
 
 

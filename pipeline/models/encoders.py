@@ -45,26 +45,32 @@ def sequences_of(config: Any) -> int:
     return int(config.num_labels) if is_multiple_choice(config) else 1
 
 
-def cut_config(config: Any, layers: int) -> Any:
-    """Return a copy of the configuration with `layers` layers.
+def first_layers(number: int) -> tuple[int, ...]:
+    """Return the numbers of the first layers: 1..`number`."""
+    return tuple(range(1, number + 1))
+
+
+def cut_config(config: Any, layers: int | Sequence[int]) -> Any:
+    """Return a copy of the configuration with its first `layers` layers, or with those of these numbers.
 
     Lists with an entry for each layer, as ModernBERT's `layer_types`, are cut too: a list of L entries is one if the
     configuration is not valid without the last.
     """
     depth = depth_of(config)
-    if layers < depth and getattr(config, "num_hidden_groups", 1) not in (1, depth):
+    kept = first_layers(layers) if isinstance(layers, int) else layers
+    if len(kept) < depth and getattr(config, "num_hidden_groups", 1) not in (1, depth):
         raise BadModel(
             f"an {config.model_type} of {config.num_hidden_groups} groups of layers cannot be cut: fewer layers would "
             "use them in another order. Start students from another checkpoint with --init"
         )
     cut = copy.deepcopy(config)
-    cut.num_hidden_layers = layers
+    cut.num_hidden_layers = len(kept)
     for name, value in vars(config).items():
-        if layers < depth == len(value if isinstance(value, list | tuple) else ()):
+        if len(kept) < depth == len(value if isinstance(value, list | tuple) else ()):
             shorter = copy.deepcopy(config)
             setattr(shorter, name, value[:-1])
             if not _is_valid(shorter):
-                setattr(cut, name, value[:layers])
+                setattr(cut, name, [value[layer - 1] for layer in kept])
     return cut
 
 

@@ -12,8 +12,7 @@ import numpy as np
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import checked_text
 from pipeline.data.label_names import names_word
-from pipeline.data.ragged import Ragged
-from pipeline.data.splits import Split, slice_examples
+from pipeline.data.splits import Split
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import Task
 from pipeline.errors import BadCache, BadModel, BadOption, BadRows, one_line
@@ -28,12 +27,15 @@ KEEP_LESS = "keep less with --layers or --dtype float16"
 def bytes_needed(manifest: Manifest, splits: Mapping[str, Split], work: Sequence[tuple[str, int, int, int]]) -> int:
     """Return the bytes of the shards in `work`, to within their containers' overhead."""
     fixed = sum(kind.bytes(1) for kind in manifest.column_types().values() if kind.width is not None)
-    ragged = [name for name, kind in manifest.column_types().items() if kind.width is None]
+    ragged = {name: kind for name, kind in manifest.column_types().items() if kind.width is None}
+    ragged_bytes: dict[str, np.ndarray] = {}  # split -> of each example
+    for name in {name for name, *_ in work}:
+        sizes = [splits[name].sizes(column) * np.dtype(kind.dtype).itemsize for column, kind in ragged.items()]
+        ragged_bytes[name] = np.sum(sizes, axis=0)
     total = 0
     for name, _, start, stop in work:
         total += (stop - start) * (fixed + 8 * len(ragged)) + SHARD_OVERHEAD
-        examples = slice_examples(splits[name], start, stop)
-        total += sum(column.values.nbytes for column in map(examples.__getitem__, ragged) if isinstance(column, Ragged))
+        total += int(ragged_bytes[name][start:stop].sum())
     return total
 
 

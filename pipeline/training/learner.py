@@ -25,6 +25,7 @@ from pipeline.models.probe import running
 CLIP_NORM = 1.0
 GRAD_NORM = "grad_norm"
 EVALUATION_BATCH = 64  # sequences
+MAPS = "maps."  # before the names of their parameters
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -52,17 +53,35 @@ class Part:
 
 
 class EncoderLearner:
-    """A model trained for an `Objective`, in the given Accelerator's precision and on its device."""
+    """A model trained for an `Objective`, in the given Accelerator's precision and on its device.
 
-    def __init__(self, model: nn.Module, objective: Objective, config: TrainingConfig, accelerator: Any, pad_id: int):
+    `maps`, of [CLS] vectors to the width of the targets, are trained with it. `named` has every trained parameter.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        config: TrainingConfig,
+        accelerator: Any,
+        pad_id: int,
+        maps: nn.Module | None = None,
+    ):
         self.accelerator = accelerator
         self.objective = objective
         self.config = config
         self.pad_id = pad_id
         self.model = accelerator.prepare(prepare_for_cls(model, accelerator.device))
         self.bare = accelerator.unwrap_model(self.model)
-        self.parameters = [*self.bare.parameters()]
+        self.maps = maps.to(accelerator.device) if maps is not None else None
+        self.named = dict(self.bare.named_parameters()) | self._map_parameters()
+        self.parameters = [*self.named.values()]
         self.optimizer = adamw(self.bare, config.weight_decay)
+        if self.maps is not None:
+            self.optimizer.add_param_group({"params": [*self.maps.parameters()], "weight_decay": config.weight_decay})
+
+    def _map_parameters(self) -> dict[str, nn.Parameter]:
+        return {f"{MAPS}{name}": parameter for name, parameter in (self.maps or nn.Module()).named_parameters()}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -89,6 +108,9 @@ class EncoderLearner:
             with accelerator.no_sync(self.model):
                 terms.append(self._backward(part))
         terms.append(self._backward(parts[-1]))
+        if accelerator.num_processes > 1:  # the model averages its own
+            for parameter in self._map_parameters().values():
+                parameter.grad = accelerator.reduce(parameter.grad, "mean")
         return torch.cat([torch.stack(terms).sum(0), self.update(step, total) / accelerator.num_processes])
 
     def update(self, step: int, total: int) -> Tensor:
@@ -104,6 +126,8 @@ class EncoderLearner:
         with running(self.bare), cls_vectors(self.bare, matched) as vectors:
             logits = self.model(**batch.inputs).logits
         h_s = torch.stack([cls.float() for cls in vectors], dim=1) if matched else None
+        if self.maps is not None:
+            h_s = self.maps(h_s)
         terms = self.objective(logits, batch.labels, h_s, part.targets, labelled=part.labelled)
         # Gradients are averaged over the processes: times their number makes them a sum of shares.
         self.accelerator.backward(terms[0] * (part.weight * self.accelerator.num_processes))
@@ -135,9 +159,10 @@ class EncoderLearner:
             parameter.data, parameter.grad = parameter.data.new_empty(0), None
 
     def state(self) -> dict[str, Tensor]:
-        """Return weights and optimizer moments by name, for a checkpoint."""
+        """Return weights, maps and optimizer moments by name, for a checkpoint."""
         tensors = {f"model.{name}": tensor for name, tensor in self.weights().items()}
-        for name, parameter in self.bare.named_parameters():
+        tensors |= {name: parameter.detach().cpu().clone() for name, parameter in self._map_parameters().items()}
+        for name, parameter in self.named.items():
             for moment in _MOMENTS:
                 if parameter in self.optimizer.state:
                     tensors[f"{moment}.{name}"] = self.optimizer.state[parameter][moment].detach().cpu()
@@ -147,7 +172,9 @@ class EncoderLearner:
         """Restore a `state` of `steps` optimizer steps. Raises KeyError or RuntimeError if it does not fit."""
         prefix = "model."
         self.load_weights({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-        for name, parameter in self.bare.named_parameters():
+        for name, parameter in self._map_parameters().items():
+            parameter.data.copy_(tensors[name])
+        for name, parameter in self.named.items():
             if f"{_MOMENTS[0]}.{name}" in tensors:
                 moments = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS}
                 count = torch.tensor(float(steps), device=parameter.device)

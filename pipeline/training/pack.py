@@ -31,7 +31,7 @@ from pipeline.models.encoders import cls_vectors
 from pipeline.models.probe import evaluation, probe_batch
 from pipeline.system.digests import config_digest
 from pipeline.system.system_errors import refusing
-from pipeline.training.learner import EncoderLearner, Part, outputs, seed_everything
+from pipeline.training.learner import MAPS, EncoderLearner, Part, outputs, seed_everything
 
 PROBE_TOLERANCE = 1e-4  # of the logits of a pack, in float32
 _proved: set[str] = set()  # digests of the configurations that can be packed
@@ -101,7 +101,7 @@ class PackLearner:
         """Move the students' parameters into one tensor per name, and let theirs be views of it."""
         if self.accelerator.num_processes > 1:
             raise BadOption("a pack of students trains in one process. Start it without accelerate launch")
-        parameters = [dict(learner.bare.named_parameters()) for learner in self.learners]
+        parameters = [learner.named for learner in self.learners]
         shapes = [{name: tensor.shape for name, tensor in student.items()} for student in parameters]
         if any(shape != shapes[0] for shape in shapes):
             raise BadOption("students of a pack have one shape, and these differ in theirs. Train them apart")
@@ -132,29 +132,35 @@ class PackLearner:
             torch.testing.assert_close(logits[0], alone, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE)
         _proved.add(digest)
 
-    def _forward(self, batch: Batch, layers: int = 0) -> tuple[Tensor, list[Tensor]]:
+    def _forward(self, batch: Batch, layers: int = 0) -> tuple[Tensor, Tensor]:
         """Return `_outputs` in the precision of the run."""
         with self.accelerator.autocast():
             return self._outputs(batch.inputs, layers)
 
-    def _outputs(self, inputs: dict[str, Tensor], layers: int = 0) -> tuple[Tensor, list[Tensor]]:
-        """Return logits [P, B, C], and [CLS] [P, B·S, H] of student layers 1..`layers`; float32."""
+    def _outputs(self, inputs: dict[str, Tensor], layers: int = 0) -> tuple[Tensor, Tensor]:
+        """Return logits [P, B, C], and [CLS] [P, B·S, K, H] of student layers 1..K = `layers`; float32."""
+        weights = {name: tensor for name, tensor in self.stack.items() if not name.startswith(MAPS)}
+        maps = {name.removeprefix(MAPS): self.stack[name] for name in self.stack.keys() - weights.keys()}
 
-        def forward(parameters: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        def forward(parameters: dict[str, Tensor], maps: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             with cls_vectors(self.model, range(1, layers + 1)) as vectors:
                 logits = functional_call(self.model, parameters, kwargs=inputs).logits
-            return logits.float(), [cls.float() for cls in vectors]
+            cls = torch.stack([cls.float() for cls in vectors], dim=1) if layers else logits.new_zeros(0, 0)
+            if maps and layers:
+                assert self.learners[0].maps is not None
+                cls = functional_call(self.learners[0].maps, maps, cls)
+            return logits.float(), cls
 
         with sdpa_kernel(SDPBackend.MATH):
-            result: tuple[Tensor, list[Tensor]] = vmap(forward, randomness="different")(self.stack)
+            result: tuple[Tensor, Tensor] = vmap(forward, randomness="different")(weights, maps)
         return result
 
     def _backward(self, part: Part) -> list[Tensor]:
         matched = max(len(learner.objective.layers) for learner in self.learners)
-        logits, vectors = self._forward(part.batch, matched)
+        logits, cls = self._forward(part.batch, matched)
         values: dict[int, Tensor] = {}
         for group in self.groups:
-            values |= group.values(logits, vectors, part)
+            values |= group.values(logits, cls, part)
         in_order = [values[place] for place in range(len(self.learners))]
         # No loss depends on another student's parameters: the gradient of the sum contains that of each.
         self.accelerator.backward(torch.stack([student[0] for student in in_order]).sum() * part.weight)
@@ -177,10 +183,9 @@ class _Group:
     index: Tensor  # the same, on the device: int64 [p]
     numbers: dict[str, Tensor]  # option -> float32 [p]
 
-    def values(self, logits: Tensor, vectors: list[Tensor], part: Part) -> dict[int, Tensor]:
+    def values(self, logits: Tensor, cls: Tensor, part: Part) -> dict[int, Tensor]:
         """Return place -> values of the objective, from the outputs of all students of the pack for a part."""
-        matched = len(self.objective.layers)
-        cls = torch.stack(vectors[:matched], dim=2) if matched else logits.new_zeros(len(logits), 0)
+        cls = cls[:, :, : len(self.objective.layers)]
 
         def values(z_s: Tensor, h_s: Tensor, numbers: dict[str, Tensor]) -> Tensor:
             return self.objective(z_s, part.batch.labels, h_s, part.targets, numbers, part.labelled)

@@ -10,16 +10,17 @@ from typing import Any
 from pipeline.cache.format.columns import LOGITS
 from pipeline.cache.open import open_caches
 from pipeline.cache.reader import Cache
-from pipeline.cache.teacher_files import copy_tokenizer
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Split, selection_split
 from pipeline.data.tasks import DEV, role_of
 from pipeline.data.training_set import TrainingSet
+from pipeline.distillation.initial_layers import TEACHER
+from pipeline.distillation.initial_student import initial_student
+from pipeline.distillation.own_tokens import with_tokens_for
 from pipeline.distillation.recipe import (
     StudentRecipe,
     check_identity,
     check_labels,
-    initial_student,
     resolve_recipe,
     training_set,
     training_split,
@@ -59,6 +60,8 @@ class StudentResult:
     teacher_layers: list[int]
     labelled_examples: int | None = None  # that it was trained on; None in runs of version 0.1
     unlabelled_examples: int | None = None
+    student_tokenizer: str = "teacher"  # or own: that of the checkpoint that it started from
+    projected: bool = False  # whether its [CLS] vectors were compared after learned maps
 
 
 def advance(
@@ -135,6 +138,10 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
         check_identity(config, cache)
     recipes = [resolve_recipe(config, cache.manifest).starting_from(cache.run_inputs) for config in configs]
     check_alike([recipe.alike_in_pack for recipe in recipes])
+    started_from = [recipe.init_layers for recipe in recipes if recipe.config.init == TEACHER]
+    if cache.manifest.has_teacher:
+        cache.check_teacher({layer for layers in started_from for layer in layers})
+    cache = with_tokens_for(first, cache)
     objective = max((recipe.objective for recipe in recipes), key=lambda objective: len(objective.columns))
     train = training_split(cache, objective)
     dev = {name: split for name, split in cache.splits.items() if role_of(name) == DEV}
@@ -147,7 +154,6 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     columns = {name: [*cache.input_columns, *sorted(targets)] for name in training_splits(cache, objective)}
     columns |= {name: [*cache.input_columns, LOGITS] for name in dev}
     check = cache.check_in_background(columns)
-    cache.check_teacher(recipes[0].depth)
     recipes = [recipe.weighted(cache) for recipe in recipes]
     examples = [training_set(recipe, train) for recipe in recipes]
     for recipe, chosen in zip(recipes, examples, strict=True):
@@ -167,7 +173,9 @@ class _Student:
     def member(self, pack_data: PackData, accelerator: Any) -> PackMember:
         """Return it as a member of a pack."""
         manifest, config = pack_data.cache.manifest, self.recipe.config
-        learner = EncoderLearner(self.model, self.recipe.objective, config, accelerator, manifest.model.pad_id)
+        maps = self.recipe.cls_maps(self.model, manifest.model.hidden)
+        pad_id = pack_data.cache.tokens.pad_id
+        learner = EncoderLearner(self.model, self.recipe.objective, config, accelerator, pad_id, maps)
         schedule = Schedule.of_training(config, self.examples)
         return PackMember(learner, schedule, config, self.run, self.recipe.metrics, self.recipe.alike_in_pack)
 
@@ -244,13 +252,16 @@ def _complete(
         list(recipe.layers),
         student.examples.labelled,
         student.examples.unlabelled,
+        student_tokenizer=pack_data.cache.tokens.name,
+        projected=recipe.config.project,
     )
-    segments = segment_rows(learner.bare) >= manifest.model.token_types
+    tokens = pack_data.cache.tokens
+    segments = segment_rows(learner.bare) >= tokens.segments
     student.run.complete(
         learner,
-        lambda target: copy_tokenizer(pack_data.cache.teacher, manifest.teacher_files, target, segments),
+        lambda target: tokens.save(target, segments),
         {name: metrics.kind.stored(values) for name, values in logits.items()},
         result,
-        {"cache": recipe.config.cache, **trained.as_json()},
+        {"cache": recipe.config.cache, **tokens.as_json, **trained.as_json()},
     )
     return result

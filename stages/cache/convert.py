@@ -25,6 +25,7 @@ from pipeline.config.options import command_line
 from pipeline.data.ragged import Column, Ragged
 from pipeline.distillation.layer_map import parse_layers
 from pipeline.errors import OTHER_BYTES, BadCache, BadOption, DamagedFile
+from pipeline.models.encoders import first_layers
 from pipeline.system.progress import bar, note
 from pipeline.teacher.preflight import check_space
 from pipeline.training.provenance import environment, shareable
@@ -66,7 +67,7 @@ def run(config: CacheConvertConfig) -> ConvertResult:
         return _result(out, finished, source, started)
     check_space(out, _bytes_needed(writer, source.manifest, manifest), "OUT")
     if manifest.has_teacher:
-        source.check_teacher(manifest.model.depth)
+        source.check_teacher(first_layers(manifest.model.depth))
     writer.start()
     try:
         if (finished := writer.finished()) is not None:  # another process finished it since the first check

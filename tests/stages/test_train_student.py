@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from pipeline.cache.open import open_cache
 from pipeline.config.training import EvaluateConfig, TrainStudentConfig
 from pipeline.data.splits import ExampleRows
+from pipeline.distillation.projection import ClsMaps
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, TrainingDiverged
+from pipeline.training.student import advance
 from stages import evaluate, train_student
 from tests.helpers.encoders import save_pretrained_encoder
 
@@ -174,7 +177,8 @@ def test_init_from_another_checkpoint(tiny, tmp_path):
     with pytest.raises(BadOption) as error:
         train(tiny.arrow, tmp_path / "c", init=str(wide))
     assert str(error.value) == (
-        f"--init {wide} is 48 wide and the teacher 32: their [CLS] vectors cannot be compared. Use --method kd"
+        f"--init {wide} is 48 wide and the teacher 32: their [CLS] vectors cannot be compared as they are. Add "
+        "--project, or use --method kd"
     )
     with pytest.raises(BadModel) as error:
         train(tiny.arrow, tmp_path / "d", init=str(save_pretrained_encoder(tmp_path / "s", num_hidden_layers=1)))
@@ -184,6 +188,71 @@ def test_init_from_another_checkpoint(tiny, tmp_path):
         train(tiny.arrow, tmp_path / "d", init=str(short))
     assert str(error.value).startswith(f"--init {short} has positions for 16 tokens, and the longest row of the cache")
     assert not (tmp_path / "c").exists() and not (tmp_path / "d").exists()
+
+
+def test_chosen_layers_of_the_teacher_are_read_and_no_others(tiny, tmp_path):
+    cache = shutil.copytree(tiny.arrow, tmp_path / "cache")
+    train(tiny.arrow, tmp_path / "first", init_layers="1,2")
+    train(tiny.arrow, tmp_path / "default", student_layers=2)
+    assert model_bytes(tmp_path / "first") == model_bytes(tmp_path / "default")
+    assert run_json(tmp_path / "first")["config"] == run_json(tmp_path / "default")["config"]
+    for number in (1, 3):
+        (cache / "teacher" / f"layer-0{number}.safetensors").unlink()
+    result = train(cache, tmp_path / "run", init_layers="2,4", lr=1e-12)
+    assert (result.student_layers, result.student_tokenizer, result.projected) == (2, "teacher", False)
+    teacher = transformers.AutoModelForSequenceClassification.from_pretrained(tiny.arrow / "teacher").state_dict()
+    student = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "run" / "model").state_dict()
+    name = "bert.encoder.layer.{}.attention.self.query.weight"
+    for place, layer in enumerate((2, 4)):
+        torch.testing.assert_close(student[name.format(place)], teacher[name.format(layer - 1)])
+
+
+def test_student_of_another_width_with_learned_maps_resumes_as_it_was(tiny, tmp_path):
+    wide = save_pretrained_encoder(tmp_path / "wide", hidden_size=48)
+    options = SHORT | dict(cache=str(tiny.arrow), init=str(wide), init_layers="2,3,4", project=True)
+    whole = train_student.run(TrainStudentConfig(out=str(tmp_path / "whole"), **options))
+    assert whole.projected and run_json(tmp_path / "whole")["result"]["projected"]
+    advance(TrainStudentConfig(out=str(tmp_path / "pieces"), **options), 5)
+    checkpoint = load_file(tmp_path / "pieces" / "checkpoint.safetensors")
+    assert checkpoint["maps.weight"].shape == checkpoint["exp_avg.maps.weight"].shape == (2, 48, 32)
+    first = ClsMaps(2, 48, 32, seed=0).weight
+    assert not torch.equal(checkpoint["maps.weight"], first)  # they are trained
+    train_student.run(TrainStudentConfig(out=str(tmp_path / "pieces"), resume=True, **options))
+    assert model_bytes(tmp_path / "whole") == model_bytes(tmp_path / "pieces")
+    plain = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "whole" / "model")
+    assert plain.config.num_hidden_layers == 3 and plain.config.hidden_size == 48
+
+
+def test_student_deeper_than_the_teacher_learns_from_its_logits_alone(tiny, tmp_path):
+    deep = save_pretrained_encoder(tmp_path / "deep", num_hidden_layers=6)
+    assert train(tiny.arrow, tmp_path / "kd", init=str(deep), student_layers=6, method="kd").student_layers == 6
+    with pytest.raises(BadOption) as error:
+        train(tiny.arrow, tmp_path / "pkd", init=str(deep), student_layers=6)
+    assert str(error.value) == (
+        "a student of 6 layers is deeper than the teacher, whose 4 layers pkd-skip matches. Use --method kd"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (dict(), "a student that starts from the teacher is as wide as the teacher. Leave --project out"),
+        (
+            dict(init="{encoder}"),
+            "--init {encoder} is as wide as the teacher (32), so their [CLS] vectors are compared as they are. Leave "
+            "--project out",
+        ),
+        (
+            dict(init="{encoder}", method="kd"),
+            "--project maps [CLS] vectors, and --method kd does not compare them. Leave --project out",
+        ),
+    ],
+)
+def test_maps_without_need(tiny, tmp_path, options, text):
+    options = {name: value.format(encoder=tiny.encoder) for name, value in options.items()}
+    with pytest.raises(BadOption) as error:
+        train(tiny.arrow, tmp_path / "run", project=True, **options)
+    assert str(error.value) == text.format(encoder=tiny.encoder) and not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_training(tiny, tmp_path):

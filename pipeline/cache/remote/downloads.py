@@ -1,6 +1,7 @@
 """Downloads from published caches, kept in the user's store: files named by their digests, bounded in bytes.
 
-`columns/` holds one file per part of a column, `teachers/` one directory per teacher. `used/` holds an empty mark for
+`columns/` holds one file per part of a column, `teachers/` one directory per teacher, `tokens/` one for each split that
+was tokenized for a student. `used/` holds an empty mark for
 each: locked while the file is written or (a teacher) in use, touched on use, so that the least recently used is removed
 first. The times of the file itself do not change: `VerifiedDigests` relies on them.
 """
@@ -19,7 +20,7 @@ import numpy as np
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.errors import BadOption, shell_line
 from pipeline.system.digests import bytes_digest
-from pipeline.system.files import is_temporary, remove, write_file
+from pipeline.system.files import is_temporary, remove, write_directory, write_file
 from pipeline.system.mapped_files import FileState, map_file
 from pipeline.system.system_errors import raise_if_of_system
 
@@ -83,6 +84,26 @@ class DownloadCache:
                     mapped = map_file(path)
         return mapped
 
+    def directory(self, path: Path, intact: Callable[[Path], bool], write: Callable[[Path], None]) -> None:
+        """Return when `intact` says yes to a directory; else `write` makes it, in one process at a time.
+
+        Raises `BadOption` for one of more bytes than the limit, and OSError.
+        """
+
+        def write_within_limit(target: Path) -> None:
+            write(target)
+            if (total := _bytes(target)) > self.limit:
+                raise BadOption(
+                    f"the tokens of this student take {total:,} bytes, and --store-bytes is {self.limit:,}. Raise "
+                    "--store-bytes"
+                )
+            self._make_room(0)  # the new directory is counted already
+
+        with self._marked(path, fcntl.LOCK_EX):
+            if not intact(path):
+                write_directory(path, write_within_limit)
+        self._touch(path)
+
     def _map(self, path: Path, sha256: str, size: int) -> Mapped | None:
         """Return the file, mapped; None if it is absent or damaged. Unless verified before, it is compared now."""
         try:
@@ -134,7 +155,7 @@ class DownloadCache:
     def _make_room(self, incoming: int) -> None:
         """Remove the least recently used files until `incoming` more bytes fit."""
         units = {path: _size(path) for path in self.store.glob("columns/*/*")}
-        units |= {path: sum(map(_size, path.glob("*"))) for path in self.store.glob("teachers/*")}
+        units |= {path: _bytes(path) for kind in ("teachers", "tokens") for path in self.store.glob(f"{kind}/*")}
         excess = sum(units.values()) + incoming - self.limit
         kept = {*self.needed, *(path.parent for path in self.needed)}
         for path in sorted(units.keys() - kept, key=self._last_used):
@@ -153,6 +174,11 @@ class DownloadCache:
             with contextlib.suppress(OSError):
                 return file.stat().st_mtime
         return 0.0
+
+
+def _bytes(directory: Path) -> int:
+    """Return the bytes of the files in a directory."""
+    return sum(map(_size, directory.glob("*")))
 
 
 def _size(path: Path) -> int:

@@ -9,8 +9,9 @@ import torch
 from pipeline.cache.reader import Cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import collate
+from pipeline.distillation.initial_student import initial_student
 from pipeline.distillation.losses import LabelledExamples
-from pipeline.distillation.recipe import initial_student, resolve_recipe, training_set, training_split
+from pipeline.distillation.recipe import resolve_recipe, training_set, training_split
 from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator, synchronized_clock
@@ -38,7 +39,7 @@ def pack_size(value: str, trial: Trial, trials: Trials, measure: bool = True) ->
         raise BadOption(f"--pack takes a number from 1, or auto, not {value}. Try --pack auto")
     if not measure:
         return 1
-    seconds = _measured(trials.cache(trial.config.cache), trial.config)
+    seconds = _measured(trials.tokenized(trial.config), trial.config)
     best = 1
     for size in seconds:
         if seconds[size] < GAIN * seconds[best]:
@@ -78,12 +79,13 @@ def measure_pack(
     """
     recipe = resolve_recipe(config, cache.manifest)
     split = training_split(cache, recipe.objective)
-    accelerator, pad_id = make_accelerator(recipe.precision), cache.manifest.model.pad_id
+    accelerator, pad_id = make_accelerator(recipe.precision), cache.tokens.pad_id
     device = accelerator.device.type
 
     def learner() -> EncoderLearner:
         model, _ = initial_student(recipe, cache)
-        return EncoderLearner(model, recipe.objective, config, accelerator, pad_id)
+        maps = recipe.cls_maps(model, cache.manifest.model.hidden)
+        return EncoderLearner(model, recipe.objective, config, accelerator, pad_id, maps)
 
     packs = {size: PackLearner([learner() for _ in range(size)]) for size in sizes}
     examples = training_set(recipe, split)

@@ -14,15 +14,12 @@ from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import Split, selection_split
 from pipeline.data.training_set import TrainingSet
-from pipeline.distillation.recipe import (
-    StudentRecipe,
-    check_labels,
-    initial_student,
-    resolve_recipe,
-    training_set,
-    training_split,
-)
+from pipeline.distillation.initial_layers import TEACHER
+from pipeline.distillation.initial_student import initial_student
+from pipeline.distillation.own_tokens import with_tokens_for
+from pipeline.distillation.recipe import StudentRecipe, check_labels, resolve_recipe, training_set, training_split
 from pipeline.errors import BadCache, BadOption
+from pipeline.training.learner import seed_everything
 from pipeline.training.loop import Schedule
 from pipeline.training.run_directory import RunDirectory
 from pipeline.training.run_reader import checkpoint_step
@@ -102,12 +99,13 @@ class Trial:
 
 
 class Trials:
-    """A maker of trials. Caches are opened once, and checkpoints other than the teacher are loaded once."""
+    """A maker of trials. Caches are opened once, and students other than the teacher's layers made once per seed."""
 
     def __init__(self, config: SweepConfig):
         self.store: dict[str, Any] = {"store": config.store, "store_bytes": config.store_bytes}
         self.caches: dict[str, Cache] = {}  # by their shown locations
         self.names: dict[str, None] = {}  # of the directories of all caches, in order
+        self._tokenized: dict[tuple[str, str], Cache] = {}
         self._inputs: dict[tuple[Any, ...], Mapping[str, str]] = {}
         self._splits: dict[tuple[str, ...], Split] = {}
         self._judges: list[str] = []  # the metric of the trials, once there is one
@@ -121,10 +119,20 @@ class Trials:
             self.names |= dict.fromkeys(Path(location).name for location in values_of(locations))
         return self.caches[name]
 
+    def tokenized(self, config: TrainStudentConfig) -> Cache:
+        """Return the open cache of a student, with the tokens that it reads: one for all that start alike."""
+        key = str(value_text(config.cache)), config.init
+        if key not in self._tokenized:
+            cache = self.cache(config.cache)
+            if cache.manifest.has_teacher and config.init != TEACHER:
+                cache.check_teacher(())
+            self._tokenized[key] = with_tokens_for(config, cache)
+        return self._tokenized[key]
+
     def make(self, options: Mapping[str, Any]) -> Trial:
         """Return the trial of some options. Raises a `DistillError` for options that do not fit their cache."""
         config = TrainStudentConfig(**{**self.store, **options, "resume": True})
-        cache = self.cache(config.cache)
+        cache = self.tokenized(config)
         if (dev := selection_split(cache.splits)) is None:
             raise BadCache(
                 f"{cache.location} does not have a labelled dev split to compare trials on. Cache one with --dev-file"
@@ -140,7 +148,8 @@ class Trials:
     def _training_split(self, recipe: StudentRecipe, cache: Cache) -> Split:
         """Return the split of a trial, one for all trials that read the same examples: it keeps their lengths."""
         split = training_split(cache, recipe.objective)
-        return self._splits.setdefault((cache.location, *(part.name for part in split.parts)), split)
+        names = (part.name for part in split.parts)
+        return self._splits.setdefault((cache.location, recipe.config.init, *names), split)
 
     def _check_judge(self, judge: str) -> None:
         self._judges = self._judges or [judge]
@@ -151,12 +160,14 @@ class Trials:
             )
 
     def _initial_digests(self, recipe: StudentRecipe, cache: Cache) -> Mapping[str, str]:
-        """Return the digests of the checkpoint that a student starts from, which is loaded once."""
+        """Return the digests of what a student starts from, made once for each seed: a new head is drawn with it."""
         config = recipe.config
-        if config.init == "teacher":
+        if config.init == TEACHER:
             return {}
-        start = (config.cache, config.init, recipe.depth, recipe.method.matches_layers)
+        named = config.cache, config.init, config.student_config, config.project, config.seed
+        start = *named, recipe.init_layers, recipe.method.matches_layers
         if start not in self._inputs:
+            seed_everything(config.seed)
             self._inputs[start] = initial_student(recipe, cache)[1].inputs
         return self._inputs[start]
 

@@ -43,7 +43,7 @@ def read_shard(directory):
 def check_teacher(directory):
     cache = open_cache(directory)
     with open_files_left(0):
-        cache.check_teacher(2)
+        cache.check_teacher((1, 2))
 
 
 @pytest.mark.parametrize("container", ["arrow", "hdf5"])
@@ -111,7 +111,7 @@ def test_a_teacher_that_the_system_cannot_load_is_not_damaged(tiny, store, monke
 
     monkeypatch.setattr(teacher_config, "load_config", failing)
     with pytest.raises(kind, match=text) as raised:
-        open_cache(tiny.arrow, store).check_teacher(2)
+        open_cache(tiny.arrow, store).check_teacher((1, 2))
     assert ("damaged" in str(raised.value)) == (kind is DamagedCache)
     with pytest.raises(kind):
         raise damaged_teacher(tiny.arrow / "teacher", error)
