@@ -4,6 +4,7 @@ import shlex
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.cache.earlier_version import in_version_of
@@ -11,7 +12,7 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.user_store import record_rows
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.options import command_line
-from pipeline.config.rows import RowsConfig
+from pipeline.config.rows import CacheRowsConfig
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.sources import load_rows
 from pipeline.data.tasks import find_task
@@ -22,7 +23,7 @@ from pipeline.system.progress import note
 from pipeline.system.ray_cluster import Cluster, SharedDirectory, cluster
 from pipeline.teacher.cache_job import CacheJob
 from pipeline.teacher.given_targets import GivenTargets
-from pipeline.teacher.locate import find_teacher
+from pipeline.teacher.locate import find_teacher, teachers_classes
 from pipeline.teacher.row_targets import MODEL_NAME, row_targets
 from pipeline.teacher.running_teacher import running_teacher
 from pipeline.training.provenance import shareable, shareable_place
@@ -43,6 +44,7 @@ class CacheResult:
     teacher_metrics: dict[str, dict[str, float]]
     targets_from: str  # model, or the name of the teacher of target columns
     examples_per_second: float
+    leaks: dict[str, int]  # rows of train and transfer whose texts are also in a dev or test split
 
 
 def run(config: CacheTeacherConfig) -> CacheResult:
@@ -60,7 +62,8 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
     config = _with_teachers_metric(config)
     targets = row_targets(config)
     try:
-        rows = load_rows(config, targets=targets)
+        teachers = partial(teachers_classes, config, config.teacher, config.revision)
+        rows = load_rows(config, teachers=teachers, targets=targets)
     except HubUnreachable:  # without rows and without a teacher, the way on is to make a teacher from local files
         find_teacher(find_task(config.task), config, config.teacher, config.revision)
         raise
@@ -90,7 +93,8 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         "command": command_line("cache-teacher", public_config),
         "teacher": shareable_place(maker.name.removesuffix(f"/{MODEL}")),
         "rows_from": rows.origin,
-        "rows": {field.name: getattr(public_config, field.name) for field in fields(RowsConfig)},
+        "leaks": rows.leak_counts(),
+        "rows": {field.name: getattr(public_config, field.name) for field in fields(CacheRowsConfig)},
     }
     record_rows(manifest.identity, config)
     return _result(out, job.write(made, started), started)
@@ -134,4 +138,5 @@ def _result(out: Path, manifest: Manifest, started: float) -> CacheResult:
         {name: dict(metrics) for name, metrics in manifest.teacher_metrics.items()},
         manifest.fields.teacher_name or MODEL_NAME,
         round(manifest.made.get("computed_examples", 0) / seconds, 1) if seconds else 0.0,
+        dict(manifest.made.get("leaks", {})),
     )

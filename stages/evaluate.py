@@ -69,7 +69,7 @@ def run(config: EvaluateConfig) -> EvaluateResult:
         splits = {name: tokenize(name, part, tokenizer, length) for name, part in rows.splits.items()}
     chosen = splits_of_role(splits, config.split)
     if not cache:
-        _check_rows(config, source, changed_splits(record, splits), chosen)
+        _check_rows(config, source, changed_splits(record, splits, metrics.kind), chosen)
     if not any(part.labelled for part in chosen.values()):
         raise BadOption(f"split {config.split} does not have labels to measure against. Use another --split")
     try:

@@ -49,7 +49,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     Raises a `DistillError` for rows, models and directories that cannot be used.
     """
     started = time.monotonic()
-    rows = load_rows(config)
+    rows = load_rows(config).labelled()
     task, out = rows.task, Path(config.out or f"runs/{config.task}/teacher")
     check_class_weights(task.kind, config.class_weights)
     check_label_names(task)

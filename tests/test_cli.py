@@ -35,7 +35,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
     cache = call("cache-teacher", *rows(tiny), "--allow-weak-teacher")
     assert set(cache.json) == {
         *("command", "out", "seconds", "identity", "examples", "bytes", "layers"),
-        *("teacher_metrics", "targets_from", "examples_per_second"),
+        *("teacher_metrics", "targets_from", "examples_per_second", "leaks"),
     }
     assert cache.json["out"] == "data/toy" and cache.json["layers"] == [1, 2, 3]
     assert cache.json["examples"] == {"train": 300, "dev": 90, "test": 40}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.config.rows import ROW_PATHS, RowsConfig
+from pipeline.config.rows import ROW_PATHS, CacheRowsConfig
 from pipeline.data.places import absolute
 from pipeline.errors import BadOption, DistillError
 from pipeline.system.files import read_json, temporary_beside, write_text
@@ -39,9 +39,9 @@ def check_store(store: Path) -> None:
             return
 
 
-def record_rows(identity: str, rows: RowsConfig) -> None:
+def record_rows(identity: str, rows: CacheRowsConfig) -> None:
     """Record the absolute paths of a cache's rows on this machine, which its manifest leaves out."""
-    paths = {field.name: getattr(rows, field.name) for field in dataclasses.fields(RowsConfig)}
+    paths = {field.name: getattr(rows, field.name) for field in dataclasses.fields(CacheRowsConfig)}
     for name in ROW_PATHS:
         value = paths[name]
         if isinstance(value, tuple):
@@ -52,10 +52,10 @@ def record_rows(identity: str, rows: RowsConfig) -> None:
         write_text(default_store() / "rows" / f"{identity}.json", json.dumps(paths))
 
 
-def recorded_rows(identity: str) -> RowsConfig | None:
+def recorded_rows(identity: str) -> CacheRowsConfig | None:
     """Return the paths of a cache's rows when this user made it; None if they were not recorded."""
     try:
-        return RowsConfig(**read_json(default_store() / "rows" / f"{identity}.json"))
+        return CacheRowsConfig(**read_json(default_store() / "rows" / f"{identity}.json"))
     except (OSError, ValueError, TypeError, DistillError):
         return None
 

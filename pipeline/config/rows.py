@@ -104,6 +104,20 @@ class RowsConfig(Options):
         metavar="TEXT",
         omit_default=True,
     )
+    unlabelled_label: str | None = option(
+        None,
+        help="value of the label column in training rows without a label, beside an empty or null one: students learn "
+        "only the teacher's targets from them",
+        group="Rows",
+        metavar="VALUE",
+        affects_result=False,
+    )
+    drop_leaks: bool = option(
+        False,
+        help="leave out training rows whose texts are also in a dev or test split",
+        group="Rows",
+        affects_result=False,
+    )
     rename_labels: str | None = option(
         None,
         help='labels of your rows under other names, as JSON; null leaves their rows out, "" names missing labels',
@@ -138,7 +152,17 @@ class RowsConfig(Options):
     )
 
 
-ROW_PATHS = ("data_dir", "train_file", "dev_file", "test_file", "dataset")  # where rows are
+@dataclass(frozen=True, kw_only=True)
+class CacheRowsConfig(RowsConfig):
+    """The source of the rows of a cache: those of a task, and rows without labels."""
+
+    unlabelled_file: str | tuple[str, ...] | None = _files_option(
+        "rows without labels, of which only the text columns are read: files as with --train-file, or a directory of "
+        "them; students learn the teacher's targets from them",
+    )
+
+
+ROW_PATHS = ("data_dir", "train_file", "dev_file", "test_file", "dataset", "unlabelled_file")  # where rows are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,4 +173,7 @@ class MovedRowsConfig(Options):
     train_file: str | tuple[str, ...] | None = _moved_option("current place of your training rows, if they have moved")
     dev_file: str | tuple[str, ...] | None = _moved_option("current place of your dev rows, if they have moved")
     test_file: str | tuple[str, ...] | None = _moved_option("current place of your test rows, if they have moved")
+    unlabelled_file: str | tuple[str, ...] | None = _moved_option(
+        "current place of your rows without labels, if they have moved"
+    )
     dataset: str | None = _moved_option("current directory of your data set, if it has moved", "NAME[:CONFIG]")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.config.methods import METHOD_CHOICES
 from pipeline.config.options import GO_ON, Options, option
-from pipeline.config.rows import RowsConfig
+from pipeline.config.rows import CacheRowsConfig, RowsConfig
 from pipeline.config.shared import (
     CONTAINER_NAMES,
     StoreConfig,
@@ -39,7 +39,7 @@ class FinetuneTeacherConfig(TrainingConfig, RowsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheTeacherConfig(RowsConfig):
+class CacheTeacherConfig(CacheRowsConfig):
     """Run the teacher once over every split and keep what students need.
 
     The cache is self-contained: a copy of its directory trains students on any machine.

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from pipeline.data.cells import Cell, LabelledTexts
 from pipeline.data.kinds.multiple_choice import MOST_CHOICES, choice_names
 from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.rows import RawSplit, SplitRows
-from pipeline.data.tasks import TASKS, TEST, role_of
+from pipeline.data.tasks import TASKS, TEST, TRAIN, role_of
 from pipeline.errors import BadRows, one_line
 from pipeline.system.progress import note
 
@@ -27,6 +28,11 @@ class ChoiceRows(SplitRows):
     def sequences(self) -> int:
         """S, the number of choices."""
         return len(self.choices)
+
+    def taken(self, rows: np.ndarray) -> Self:
+        """Return these questions (numbers in rising order)."""
+        choices = tuple([column[row] for row in rows] for column in self.choices)
+        return replace(super().taken(rows), choices=choices, source=self.source.taken(rows))
 
     def inputs(self, start: int, stop: int) -> list[list[str]]:
         """Return the pairs of texts of S sequences per row: the first text, and the other text with a choice."""
@@ -55,15 +61,41 @@ def choice_rows(
     """
     choices = {name: _choices(part, blank=task in TASKS) for name, part in raw.items()}
     size = _common_size(raw, choices, published=task in TASKS)
-    answers = {name: Answers.read(part, choices[name]) for name, part in raw.items()}
-    labelled = {name for name, read in answers.items() if not (role_of(name) == TEST and read.are_missing)}
+    answered = {
+        name: np.flatnonzero(part.has_label) if name == TRAIN and task not in TASKS else np.arange(len(part))
+        for name, part in raw.items()
+    }
+    answers = {
+        name: Answers.read(part.taken(answered[name]), [choices[name][row] for row in answered[name]])
+        for name, part in raw.items()
+    }
+    labelled = {
+        name
+        for name, read in answers.items()
+        if len(answered[name]) and not (role_of(name) == TEST and read.are_missing)
+    }
     check_first_number([answers[name] for name in raw if name in labelled], size, renames, accepted)
     rows: dict[str, SplitRows] = {}
     for name, part in raw.items():
-        labels = answers[name].places(size) if name in labelled else [UNLABELLED] * len(part)
-        by_place = tuple(list(column) for column in zip(*(row.texts for row in choices[name]), strict=True))
-        rows[name] = ChoiceRows(part.texts, np.array(labels, np.int64), name in labelled, by_place, part)
+        labels = np.full(len(part), UNLABELLED, np.int64)
+        if name in labelled:
+            labels[answered[name]] = answers[name].places(size)
+        rows[name] = ChoiceRows(part.texts, labels, name in labelled, _by_place(choices[name]), part)
     return choice_names(size), rows
+
+
+def unanswered_rows(raw: RawSplit, task: str, size: int) -> ChoiceRows:
+    """Return questions with `size` choices each, whose answers are not known. Raises `BadRows`."""
+    choices, faults = _choices(raw, blank=task in TASKS), raw.faults()
+    for row, of_row in enumerate(choices):
+        if (count := len(of_row.texts)) != size:
+            faults.add("size", *raw.place(row), f"has {count} choices, and the task has {size}", "Remove this row")
+    faults.check()
+    return ChoiceRows(raw.texts, np.full(len(raw), UNLABELLED, np.int64), False, _by_place(choices), raw)
+
+
+def _by_place(choices: list[Choices]) -> tuple[list[str], ...]:
+    return tuple(list(column) for column in zip(*(row.texts for row in choices), strict=True))
 
 
 def with_choices(raw: RawSplit, count: int, name: str) -> RawSplit:

@@ -23,6 +23,7 @@ class Wanted:
     official: bool = False  # of a published file: the options do not name its columns
     choices: tuple[str, ...] = ()  # those among them that --choices-columns names
     targets: tuple[str, ...] = ()  # those among them that --target-columns names: their cells are read as they are
+    text_options: str = "--text-columns and --label-column"  # that name the others
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -45,8 +46,7 @@ class Wanted:
         """Raise `BadRows` unless the header has all required columns; `hint` takes the place of the advice."""
         for name in self.required:
             if name not in header:
-                options = "--text-columns and --label-column"
-                options = "--choices-columns" if name in self.choices else options
+                options = "--choices-columns" if name in self.choices else self.text_options
                 options = "--target-columns" if name in self.targets else options
                 advice = f"Name one of these with {options}"
                 if any("," in column for column in header[:SEARCHED]):

@@ -12,7 +12,7 @@ def exported_classes(places: Iterable[str]) -> tuple[str, ...]:
 
     Raises `BadOption` for files that note different ones.
     """
-    noted = {_noted(place) for place in expand(tuple(places)) if suffix_of(place) == ".parquet"}
+    noted = {_noted(place) for place in expand(tuple(dict.fromkeys(places))) if suffix_of(place) == ".parquet"}
     if len(noted) > 1:
         raise BadOption("files of cache export have their classes in different orders. Name those of one cache")
     return next(iter(noted), ())

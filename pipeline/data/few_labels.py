@@ -35,7 +35,7 @@ def with_few_labels(rows: TaskRows, per_class: int, seed: int) -> TaskRows:
         chosen[order[train.labels[order] == number][:per_class]] = True
     labelled, rest = train.taken(np.flatnonzero(chosen)), train.taken(np.flatnonzero(~chosen))
     splits = {TRAIN: labelled}
-    if TRANSFER not in rows.splits and len(rest):
+    if rows.transfer is None and len(rest):
         splits[TRANSFER] = replace(rest, labels=kind.without_labels(len(rest), len(counts)), labelled=False)
     note(f"{len(labelled):,} of {len(train):,} training rows keep their labels (--labels-per-class {per_class})")
     return replace(rows, splits=splits | {name: part for name, part in rows.splits.items() if name != TRAIN})

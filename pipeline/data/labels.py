@@ -14,7 +14,7 @@ from pipeline.data.tasks import TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadRows, one_line
 
 _ESCAPES = re.compile("\x1b\\[[0-9;]*[A-Za-z]")  # colours of a terminal
-PART = "A split has labels in all of its rows, or (a test split) in none. "
+PART = "A dev or test split has labels in all of its rows, or (a test split) in none. "
 OTHERS_NAMED = 5  # labels beside the first that the task does not have
 
 
@@ -24,20 +24,17 @@ def own_labels(
     """Return the classes of training rows, in the order of their data set if it has one; else they are sorted.
 
     `renames` are those of --rename-labels, which the rows have already; labels `accepted` with --yes are not doubted.
-    Raises `BadRows` for rows without a label, labels that cannot be names, and labels that may not be meant.
+    All of the rows have a label. Raises `BadRows` for labels that cannot be names, and that may not be meant.
     """
     renames = renames or {}
     faults = train.faults()
-    labels = {label for label in train.labels if isinstance(label, str) and label.strip()}
+    labels = {label for label in train.labels if isinstance(label, str)}
     readable = {label: one_line(_ESCAPES.sub("", label)) or None for label in sorted(labels) if is_unfit(label)}
-    blank = [label for label in set(_texts(train)) if not label.strip()]
     for row, label in enumerate(train.labels):
         if isinstance(label, str) and label in readable:
             answer = rename_option({**renames, **readable})
             advice = f"Fix this row, or add {answer}" if answer else "Fix this row"
             faults.add("unfit", *train.place(row), f"the label {quoted(label)} has control characters", advice)
-        elif not isinstance(label, str) or not label.strip():
-            faults.add("label", *train.place(row), f"no label in {one_line(column)}", without_rows(renames, blank))
     faults.check()
     if train.classes:
         return train.classes

@@ -1,6 +1,7 @@
 """The user's own rows: files, or a data set of the library `datasets`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from pipeline.config.options import values_of
@@ -8,14 +9,16 @@ from pipeline.config.rows import RowsConfig
 from pipeline.data.choices import choice_rows, with_choices
 from pipeline.data.columns import parse_columns
 from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset, split_of
-from pipeline.data.dev_rows import note_repeated, with_dev
+from pipeline.data.dev_rows import with_dev
 from pipeline.data.label_cells import check_cells
-from pipeline.data.label_columns import fitted, own_task, split_rows
+from pipeline.data.label_columns import fitted, kind_of_rows, own_task, split_rows
+from pipeline.data.leaks import without_leaks
+from pipeline.data.missing_labels import note_missing, with_missing
 from pipeline.data.places import expand, name_of
 from pipeline.data.renamed_labels import renamed
 from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files, wanted_columns
 from pipeline.data.target_columns import TargetColumns
-from pipeline.data.task_kinds import MULTIPLE_CHOICE
+from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE
 from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
@@ -40,11 +43,16 @@ class RowTargets(Protocol):
         ...
 
 
-def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None, targets: RowTargets | None = None) -> TaskRows:
+def own_rows(
+    config: RowsConfig,
+    classes: tuple[str, ...] | None = None,
+    teachers: Callable[[], tuple[str, ...]] | None = None,
+    targets: RowTargets | None = None,
+) -> TaskRows:
     """Return the splits of the user's files or data set; `classes` of a trained model replace those of the rows.
 
-    Where `targets` names columns of them, the rows have targets too, and need not have labels. Raises `BadOption`,
-    `BadRows`, `HubUnreachable`.
+    Where `targets` names columns of them, the rows have targets too. `teachers` returns the classes of the teacher, for
+    rows without any label; the targets say them as well. Raises `BadOption`, `BadRows`, `HubUnreachable`.
     """
     target_columns = targets.columns if targets else None
     columns = _text_columns(config, target_columns)
@@ -54,30 +62,33 @@ def own_rows(config: RowsConfig, classes: tuple[str, ...] | None = None, targets
         origin = f"data set {name_of(config.dataset)}"
     else:
         raw, origin = _file_rows(config, columns, label, choices, target_columns)
-    if targets and not any(raw[TRAIN].labels):
-        classes = classes or targets.classes(raw)
     if classes is None and not (config.yes or config.regression or choices):
         check_cells(raw, label, config.label_separator)
     raw = renamed(raw, config.rename_labels, config.label_separator)
     if config.num_choices:
         raw = {name: with_choices(part, config.num_choices, name) for name, part in raw.items()}
+    several = not choices and kind_of_rows(config, raw[TRAIN].labels) is MULTI_LABEL
+    raw = {
+        name: with_missing(part, config.unlabelled_label, blank=name == TRAIN and not several)
+        for name, part in raw.items()
+    }
+    note_missing(raw[TRAIN])
     if config.dev_fraction:
         if dev := [name for name in raw if role_of(name) == DEV]:
             raise BadOption(f"there are dev rows already ({one_line(dev[0])}): leave --dev-fraction out")
         train, dev_rows = with_dev(raw[TRAIN], config.dev_fraction, _noun(config, raw[TRAIN]))
         raw = {TRAIN: train, DEV: dev_rows, **{name: part for name, part in raw.items() if name != TRAIN}}
-    for name, part in raw.items():
-        if role_of(name) == DEV:
-            note_repeated(raw[TRAIN], part, name)
+    train, leaks = without_leaks(raw[TRAIN], raw, config.drop_leaks)
+    raw = raw | {TRAIN: train}
+    teachers = partial(targets.classes, raw) if targets else teachers
     if choices:
         labels, splits = choice_rows(raw, config.task, config.rename_labels, config.yes or classes is not None)
         task = Task(config.task, columns, labels, ("accuracy",), MULTIPLE_CHOICE)
     else:
-        task = own_task(config, columns, raw[TRAIN], classes)
+        task = own_task(config, columns, train, classes, teachers)
         splits = {name: split_rows(part, task, name, config, classes is not None) for name, part in raw.items()}
-        if splits[TRAIN].labelled or targets is None:
-            task = fitted(task, splits[TRAIN], raw[TRAIN])
-    rows = TaskRows(task, splits, origin)
+        task = fitted(task, splits[TRAIN], train, teachers is not None)
+    rows = TaskRows(task, splits, origin, leaks)
     return targets.added(rows, raw) if targets else rows
 
 

@@ -1,6 +1,8 @@
 """The rows of a task: texts and labels of each split."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -8,11 +10,12 @@ from pipeline.data.cells import Cell
 from pipeline.data.columns import Wanted
 from pipeline.data.faults import Faults
 from pipeline.data.kinds.task_kind import UNLABELLED
+from pipeline.data.leaks import Leaks, PlacedTexts
 from pipeline.data.places import name_of
 from pipeline.data.tables import Row, read_table
 from pipeline.data.target_cells import RawTargets
 from pipeline.data.target_columns import TargetColumns
-from pipeline.data.tasks import TEST, Task
+from pipeline.data.tasks import TEST, TRAIN, TRANSFER, Task
 from pipeline.errors import BadRows, one_line
 
 
@@ -37,11 +40,14 @@ class SplitRows:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def taken(self, rows: np.ndarray) -> "SplitRows":
-        """Return these rows, in this order."""
-        texts = tuple([column[row] for row in rows] for column in self.texts)
+    def taken(self, rows: np.ndarray) -> Self:
+        """Return these rows (numbers in rising order)."""
         targets = None if self.targets is None else self.targets[rows]
-        return replace(self, texts=texts, labels=self.labels[rows], targets=targets)
+        return replace(self, texts=_taken(self.texts, rows), labels=self.labels[rows], targets=targets)
+
+    def placed_texts(self, name: str) -> PlacedTexts:
+        """Return the texts, and places in words: the numbers of the rows, from 1, in the split called `name`."""
+        return PlacedTexts(self.texts, lambda row: f"{name} row {row + 1}")
 
     def relabelled(self, old: tuple[str, ...], new: tuple[str, ...]) -> "SplitRows":
         """Return the rows with the classes of `old` numbered as in `new`, the same names in another order."""
@@ -53,18 +59,83 @@ class SplitRows:
         return replace(self, labels=numbers[self.labels])
 
 
+class TargetStream(Protocol):
+    """Turns the targets of a split into logits, part by part."""
+
+    @property
+    def columns(self) -> TargetColumns:
+        """The columns to read beside the texts."""
+        ...
+
+    def logits(self, raw: "RawSplit") -> np.ndarray:
+        """Return the logits [n, C] of the next rows. Raises `BadRows` for targets that cannot be used."""
+        ...
+
+    def note(self, name: str) -> None:
+        """Say what was assumed about the targets so far; `name` is that of the split."""
+        ...
+
+
+class RowStream(Protocol):
+    """Rows without labels, which are read once, from their beginning to their end."""
+
+    leaks: int  # rows that were left out: their texts are also in a dev or test split; known at the end
+
+    def parts(self, size: int) -> Iterator[SplitRows]:
+        """Yield the rows, `size` at a time, the rest at last. Raises `BadRows`."""
+        ...
+
+
 @dataclass(frozen=True)
 class TaskRows:
-    """A task and its splits in order train, dev…, test…; `origin` says where they came from."""
+    """A task and its splits in order train, dev…, test…; `origin` says where they came from.
+
+    `leaks` are the training rows whose texts are also in a dev or test split; `transfer` has rows without labels. Where
+    the rows have targets, `transfer_targets` reads those of `transfer`.
+    """
 
     task: Task
     splits: dict[str, SplitRows]
     origin: str
+    leaks: Leaks = field(default_factory=Leaks)
+    transfer: RowStream | None = None
+    transfer_targets: TargetStream | None = None
+    transfer_leaks: int = 0  # of training rows that became the transfer split
+
+    def leak_counts(self) -> dict[str, int]:
+        """Return the number of leaks among the training rows, and among those of the transfer split once it is read."""
+        if self.transfer:
+            return {TRAIN: self.leaks.count, TRANSFER: self.transfer.leaks}
+        train = {TRAIN: self.leaks.count - self.transfer_leaks}
+        return train | ({TRANSFER: self.transfer_leaks} if TRANSFER in self.splits else {})
+
+    def labelled(self) -> "TaskRows":
+        """Return the rows without those training rows that do not have a label. Raises `BadRows` if none has."""
+        train = self.splits[TRAIN]
+        has_label = self.task.kind.has_label(train.labels)
+        if not has_label.any():
+            raise BadRows("no training row has a label to train on. Name another --label-column")
+        if has_label.all():
+            return self
+        return replace(self, splits=self.splits | {TRAIN: train.taken(np.flatnonzero(has_label))})
 
     @property
     def texts(self) -> int:
         """The number of texts that a tokenizer gets for an input: 1, or 2 for pairs."""
         return max(len(part.inputs(0, 1)) for part in self.splits.values())
+
+
+def without_transfer_leaks(rows: TaskRows) -> TaskRows:
+    """Return the rows without the leaks in a transfer split that was made of training rows."""
+    if TRANSFER not in rows.splits:
+        return rows
+    leaks, part = Leaks(rows.leaks.held_out), rows.splits[TRANSFER]
+    is_leak = leaks.among(part.placed_texts(TRANSFER))
+    leaks.note(TRANSFER, "They are left out")
+    splits = {name: split for name, split in rows.splits.items() if name != TRANSFER or not is_leak.all()}
+    if leaks.count and TRANSFER in splits:
+        splits[TRANSFER] = part.taken(np.flatnonzero(~is_leak))
+    return replace(rows, splits=splits, transfer_leaks=leaks.count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +157,20 @@ class RawSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def has_label(self) -> np.ndarray:
+        """Whether each row has a label: bool [n]."""
+        return np.array([cell is not None for cell in self.labels], bool)
+
+    def placed_texts(self, name: str) -> PlacedTexts:
+        """Return the texts and the places of the rows, in words."""
+
+        def place(row: int) -> str:
+            file, number = self.place(row)
+            return f"{name_of(file)} {self.unit} {number}"
+
+        return PlacedTexts(self.texts, place)
+
     def place(self, row: int) -> tuple[str, int]:
         """Return the file and the line of a row."""
         return next(place for place, first in reversed(self.places) if first <= row), self.numbers[row]
@@ -94,17 +179,21 @@ class RawSplit:
         """Return a collection of faults in these rows; `add(kind, *split.place(row), fact)` adds one."""
         return Faults(self.unit)
 
-    def taken(self, rows: np.ndarray) -> "RawSplit":
+    def taken(self, rows: np.ndarray) -> Self:
         """Return these rows (numbers in rising order)."""
         starts = np.searchsorted(rows, [first for _, first in self.places])
         places = [(place, int(start)) for (place, _), start in zip(self.places, starts, strict=True)]
-        texts = tuple([column[row] for row in rows] for column in self.texts)
+        texts = _taken(self.texts, rows)
         labels, numbers = ([values[row] for row in rows] for values in (self.labels, self.numbers))
         choices = [self.choices[row] for row in rows] if self.choices else []
         targets = self.targets.taken(rows) if self.targets else None
         return replace(
             self, texts=texts, labels=labels, numbers=numbers, places=places, choices=choices, targets=targets
         )
+
+
+def _taken(columns: tuple[list[str], ...], rows: np.ndarray) -> tuple[list[str], ...]:
+    return tuple([column[row] for row in rows] for column in columns)
 
 
 @dataclass
@@ -132,16 +221,19 @@ class Gathering:
         """Begin with another file."""
         self.places.append((place, len(self.labels)))
 
-    def add(self, row: Row) -> None:
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def add(self, row: Row) -> bool:
         """Add a row: the cells of its text columns, of its choices, of its targets, and its label.
 
-        Half of a pair may be empty.
+        Half of a pair may be empty. Return False, and count a fault, if there is no text.
         """
         number, (*cells, label) = row
         last = len(self.texts) + len(self.choices_columns)
         values, choices, targets = cells[: len(self.texts)], tuple(cells[len(self.texts) : last]), tuple(cells[last:])
         if not all(isinstance(value, str) and value.strip() for value in values) and not self._has_text(number, values):
-            return
+            return False
         for column, value in zip(self.texts, values, strict=True):
             column.append(value or "")  # type: ignore[arg-type]
         self.labels.append(label)
@@ -150,6 +242,18 @@ class Gathering:
             self.choices.append(choices)
         if self.targets:
             self.targets.add(targets, self.places[-1][0], number)
+        return True
+
+    def last_texts(self) -> list[str]:
+        """Return the texts of the row that was added last."""
+        return [column[-1] for column in self.texts]
+
+    def remove_last(self) -> None:
+        """Remove the row that was added last."""
+        for column in (*self.texts, self.labels, self.numbers, *([self.choices] if self.choices else [])):
+            column.pop()  # type: ignore[attr-defined]
+        if self.targets:
+            self.targets.remove_last()
 
     def _has_text(self, number: int, values: list[Cell]) -> bool:
         place = self.places[-1][0]
@@ -169,11 +273,25 @@ class Gathering:
 
         Raises `BadRows` for faults, and for a split without rows.
         """
-        self.faults.check()
-        self._blank.check()
+        self.check()
         if not self.labels:
             names = ", ".join(name_of(place) for place, _ in self.places)
             raise BadRows(f"{one_line(names)} does not have any rows. Check the file")
+        return self._rows(classes)
+
+    def check(self) -> None:
+        """Raise `BadRows` for faults."""
+        self.faults.check()
+        self._blank.check()
+
+    def taken(self) -> RawSplit:
+        """Return the rows so far, and go on in the same file without them."""
+        rows = self._rows()
+        self.texts, self.labels, self.numbers, self.choices = tuple([] for _ in self.texts), [], [], []
+        self.places = [(self.places[-1][0], 0)]
+        return rows
+
+    def _rows(self, classes: tuple[str, ...] = ()) -> RawSplit:
         return RawSplit(
             texts=self.texts,
             labels=self.labels,

@@ -1,21 +1,24 @@
 """Rows of a task from the hub, the official GLUE files, the packaged reviews, or the user's own files."""
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.config.options import option_name
-from pipeline.config.rows import RowsConfig
+from pipeline.config.rows import CacheRowsConfig, RowsConfig
 from pipeline.data.few_labels import with_few_labels
 from pipeline.data.glue_files import glue_rows
 from pipeline.data.kinds.task_kind import UNLABELLED
+from pipeline.data.leaks import without_leaks
 from pipeline.data.own_rows import RowTargets, own_rows
 from pipeline.data.race import race_rows
-from pipeline.data.rows import SplitRows, TaskRows
+from pipeline.data.rows import SplitRows, TaskRows, without_transfer_leaks
 from pipeline.data.task_metrics import TaskMetrics
-from pipeline.data.tasks import DEV, Task, find_task
+from pipeline.data.tasks import DEV, TRAIN, Task, find_task
+from pipeline.data.transfer_rows import transfer_rows
 from pipeline.errors import BadOption, HubUnreachable
 from pipeline.system import hub
 from pipeline.system.optional_packages import package_directory
@@ -30,6 +33,7 @@ OWN_OPTIONS = (
     "label_column",
     "regression",
     "label_separator",
+    "unlabelled_label",
     "rename_labels",
     "yes",
 )
@@ -38,32 +42,50 @@ MOVIE_SPLIT_SEED = 20190
 
 
 def load_rows(
-    config: RowsConfig, classes: tuple[str, ...] | None = None, targets: RowTargets | None = None
+    config: RowsConfig,
+    classes: tuple[str, ...] | None = None,
+    teachers: Callable[[], tuple[str, ...]] | None = None,
+    targets: RowTargets | None = None,
 ) -> TaskRows:
     """Return all splits of the task that `config` names, judged by its --metric.
 
     `classes` are those of a model that was trained on the user's own rows, in its order; `targets` are columns of them.
+    `teachers` returns the classes of the teacher, for own rows without any label.
 
     Raises `BadOption` for options that do not fit together, `BadRows` for rows that cannot be used,
     `HubUnreachable`, `MissingExtra`.
     """
-    rows = _rows(config, classes, targets)
+    rows = _rows(config, classes, teachers, targets)
+    if isinstance(config, CacheRowsConfig):
+        rows = replace(rows, transfer=transfer_rows(config, rows))
     if config.labels_per_class:
-        rows = with_few_labels(rows, config.labels_per_class, config.label_seed)
+        rows = without_transfer_leaks(with_few_labels(rows, config.labels_per_class, config.label_seed))
     if config.metric is None:
         return rows
     metrics = TaskMetrics(rows.task.kind, rows.task.metrics, rows.task.labels).judged_by(config.metric)
     return replace(rows, task=replace(rows.task, metrics=metrics.names))
 
 
-def _rows(config: RowsConfig, classes: tuple[str, ...] | None, targets: RowTargets | None) -> TaskRows:
+def _rows(
+    config: RowsConfig,
+    classes: tuple[str, ...] | None,
+    teachers: Callable[[], tuple[str, ...]] | None,
+    targets: RowTargets | None,
+) -> TaskRows:
     if config.train_file or config.dataset:
-        return own_rows(config, classes, targets)
+        return own_rows(config, classes, teachers, targets)
     if targets:
         raise BadOption("--target-columns names columns of your own rows: give --train-file as well")
-    given = [name for name in OWN_OPTIONS if getattr(config, name)]
+    of_transfer = ("text_columns", "choices_columns") if getattr(config, "unlabelled_file", None) else ()
+    given = [name for name in OWN_OPTIONS if getattr(config, name) and name not in of_transfer]
     if given:
         raise BadOption(f"{option_name(given[0])} belongs to your own rows: give --train-file as well")
+    rows = _rows_of_task(config)
+    train, leaks = without_leaks(rows.splits[TRAIN], rows.splits, config.drop_leaks)
+    return replace(rows, splits=rows.splits | {TRAIN: train}, leaks=leaks)
+
+
+def _rows_of_task(config: RowsConfig) -> TaskRows:
     task = find_task(config.task)
     if task.name == "movie-reviews":
         if config.data_dir:

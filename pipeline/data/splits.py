@@ -242,10 +242,13 @@ class ExampleRows:
 
 
 def slice_examples(split: Split, start: int, stop: int) -> dict[str, Column]:
-    """Return examples start..stop-1 of a split of one shard, as the columns of a new shard."""
-    (columns,) = split.shards
+    """Return examples start..stop-1 of a split, which are in one shard of it, as the columns of a new shard."""
+    index = int(np.searchsorted(split.starts, start, side="right")) - 1
+    first, columns = int(split.starts[index]), split.shards[index]
     return {
-        name: column.rows(start, stop) if isinstance(column, Ragged) else column[start:stop]
+        name: column.rows(start - first, stop - first)
+        if isinstance(column, Ragged)
+        else column[start - first : stop - first]
         for name, column in columns.items()
     }
 

@@ -56,6 +56,8 @@ class TargetCells:
 
     def add(self, cells: tuple[Any, ...], place: str, number: int) -> None:
         """Add the targets of a row; what is wrong with them is a fault of that row."""
+        if len(self._rows) == BLOCK_ROWS:  # not sooner: the last row can be removed
+            self._flush()
         row: dict[int, float] = {}
         length, hard = -1, False
         try:
@@ -69,8 +71,11 @@ class TargetCells:
         self._rows.append(row)
         self._lengths.append(length)
         self._hard.append(hard)
-        if len(self._rows) == BLOCK_ROWS:
-            self._flush()
+
+    def remove_last(self) -> None:
+        """Remove the targets of the row that was added last."""
+        for column in (self._rows, self._lengths, self._hard):
+            column.pop()
 
     def _parsed(self, cell: Any) -> tuple[dict[int, float], int, bool]:
         """Return {column: number}, the length of a list, and whether the cell is the names of classes alone.
@@ -126,10 +131,10 @@ class TargetCells:
         self._rows, self._lengths, self._hard = [], [], []
 
     def read(self) -> RawTargets:
-        """Return the targets of all rows; for after the last row."""
+        """Return the targets of all rows since the last call."""
         self._flush()
         count = sum(len(values) for values, *_ in self._blocks)
-        width = max(values.shape[1] for values, *_ in self._blocks)
+        width = max(len(self.names), *(values.shape[1] for values, *_ in self._blocks))
         lengths, hard = (np.concatenate([block[part] for block in self._blocks]) for part in (1, 2))
         joined, start = np.empty((count, width)), 0
         while self._blocks:  # so that there is one copy in memory

@@ -6,8 +6,9 @@ import numpy as np
 
 from pipeline.data.choices import ChoiceRows
 from pipeline.data.ragged import Column, Ragged
-from pipeline.data.rows import SplitRows
+from pipeline.data.rows import SplitRows, TaskRows
 from pipeline.data.splits import ROW_HASH_BYTES, SEQUENCE_LENGTHS, Split, row_hashes
+from pipeline.data.spool import Spool, make_splits
 from pipeline.data.texts import text_columns
 from pipeline.system.progress import bar
 
@@ -55,6 +56,26 @@ def tokenize(name: str, rows: SplitRows, tokenizer: Any, max_length: int, texts:
     if texts:
         shard |= text_columns(rows.texts, rows.choices if isinstance(rows, ChoiceRows) else ())
     return Split(name, [shard], rows.labelled)
+
+
+def tokenize_rows(
+    rows: TaskRows,
+    labels: tuple[str, ...],
+    tokenizer: Any,
+    max_length: int,
+    shard_rows: int,
+    spool: Spool,
+    texts: bool = False,
+) -> dict[str, Split]:
+    """Return the splits of a task, its classes numbered as in `labels`; with the `texts` too.
+
+    A transfer split of a stream has shards of `shard_rows`, which are on disk, in the `spool`.
+    """
+
+    def tokenized(name: str, part: SplitRows) -> Split:
+        return tokenize(name, part.relabelled(rows.task.labels, labels), tokenizer, max_length, texts)
+
+    return make_splits(rows, tokenized, shard_rows, spool)
 
 
 def check_room(rows: ChoiceRows, tokenizer: Any, max_length: int) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.choices import ChoiceRows
 from pipeline.data.ragged import Column
-from pipeline.data.rows import TaskRows
+from pipeline.data.rows import SplitRows, TaskRows
 from pipeline.data.splits import TEXT_HASH, Split, slice_examples, split_digest
+from pipeline.data.spool import Spool, make_splits
 from pipeline.data.tasks import Task
 from pipeline.data.texts import text_columns
 from pipeline.teacher.shard_queue import Advance, ShardPool, ShardTask
@@ -50,21 +52,11 @@ class GivenTargets:
 
     def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:
         """Return the splits with texts, labels and logits; their texts identify the rows."""
-        splits = {}
-        for name, part in rows.splits.items():
-            assert part.targets is not None
-            columns = text_columns(part.texts, part.choices if isinstance(part, ChoiceRows) else ())
-            shard = {"example_id": np.arange(len(part), dtype=np.int64), "row_hash": columns.pop(TEXT_HASH)}
-            shard |= {**columns, "label": part.labels, LOGITS: part.targets}
-            splits[name] = Split(name, [shard], part.labelled)
-        return splits
+        return make_splits(rows, _split, config.shard_rows, Spool(Path(config.cache or f"data/{self.task.name}")))
 
     def manifest(self, config: CacheTeacherConfig, splits: Mapping[str, Split]) -> Manifest:
         """Return the identity, which has the teacher's name and the digest of all logits, and the columns."""
         task = self.task
-        digests = [
-            hashlib.sha256(split.column(LOGITS).astype("<f4").tobytes()).hexdigest() for split in splits.values()
-        ]
         identity = CacheIdentity(
             format=FORMAT_VERSION,
             **OF_A_MODEL,
@@ -77,7 +69,7 @@ class GivenTargets:
             kind=task.kind.name,
             texts=len(task.text_columns),
             teacher_name=self.name,
-            target_values=hashlib.sha256("".join(digests).encode()).hexdigest(),
+            target_values=hashlib.sha256("".join(map(_logits_digest, splits.values())).encode()).hexdigest(),
         )
         record = TaskRecord(task.name, task.labels, task.metrics, task.kind.settings, task.text_columns)
         return Manifest(identity, config.format, record, ModelRecord.without_model(task.num_logits))
@@ -108,3 +100,19 @@ class GivenTargets:
     ) -> Iterator[ShardPool]:
         """Yield this process: it has the targets."""
         yield in_this_process(writer, splits, StoredTargets(manifest), advance, computed)
+
+
+def _split(name: str, rows: SplitRows) -> Split:
+    """Return the columns of rows that have targets as a split of one shard."""
+    assert rows.targets is not None
+    columns = text_columns(rows.texts, rows.choices if isinstance(rows, ChoiceRows) else ())
+    shard = {"example_id": np.arange(len(rows), dtype=np.int64), "row_hash": columns.pop(TEXT_HASH)}
+    return Split(name, [{**shard, **columns, "label": rows.labels, LOGITS: rows.targets}], rows.labelled)
+
+
+def _logits_digest(split: Split) -> str:
+    """Return the SHA-256 of the logits of all examples, as little-endian float32."""
+    digest = hashlib.sha256()
+    for shard in split.shards:
+        digest.update(np.ascontiguousarray(shard[LOGITS], "<f4").tobytes())
+    return digest.hexdigest()

@@ -10,7 +10,7 @@ from pipeline.data.label_names import listed
 from pipeline.data.task_kinds import MULTI_LABEL, kind_of_model
 from pipeline.data.tasks import Task
 from pipeline.errors import BadModel, BadOption, HubUnreachable, one_line, shell_line
-from pipeline.models.checkpoints import load_classifier, load_tokenizer, locate, output_names
+from pipeline.models.checkpoints import load_classifier, load_config, load_tokenizer, locate, output_names
 from pipeline.models.encoders import is_multiple_choice
 from pipeline.system.progress import note
 from pipeline.teacher.label_order import in_teachers_order, with_label_map
@@ -87,6 +87,12 @@ def _check_fits(name: str, config: Any, task: Task) -> None:
         )
 
 
+def teachers_classes(rows: RowsConfig, teacher: str | None, revision: str | None) -> tuple[str, ...]:
+    """Return the names of a teacher's classes, for own rows without any label. Raises the errors of `load_teacher`."""
+    unread = Task(rows.task, (), (), ())  # all that is known of the task is its name
+    return output_names(load_config(find_teacher(unread, rows, teacher, revision), revision))
+
+
 def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: str | None) -> str:
     """Return the checkpoint that `load_teacher` loads. Raises its errors if there is none."""
     default = Path("runs") / task.name / "teacher"
@@ -98,7 +104,7 @@ def find_teacher(task: Task, rows: RowsConfig, teacher: str | None, revision: st
     if (default / RUN).is_file():
         return locate(str(default))
     columns = ("text_columns", "choices_columns", "num_choices", "label_column", "rename_labels")
-    names = [name for name in (*ROW_PATHS, "dev_fraction", *columns) if name != "test_file"]
+    names = [name for name in (*ROW_PATHS, "dev_fraction", *columns) if name not in ("test_file", "unlabelled_file")]
     options = {name: getattr(rows, name) for name in names}
     if task.hub and not rows.data_dir:
         options["data_dir"] = "DIR"

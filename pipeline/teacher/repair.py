@@ -18,12 +18,13 @@ from pipeline.cache.shard_sources import LocalSource
 from pipeline.cache.shard_writer import write_shard
 from pipeline.cache.shards import Shard
 from pipeline.cache.teacher_config import check_teacher_config
-from pipeline.config.rows import RowsConfig
+from pipeline.config.rows import CacheRowsConfig
 from pipeline.data.places import missing
 from pipeline.data.ragged import Column
 from pipeline.data.sources import load_rows
 from pipeline.data.splits import Split, slice_examples, split_digest
-from pipeline.data.tokenize import tokenize
+from pipeline.data.spool import Spool
+from pipeline.data.tokenize import tokenize_rows
 from pipeline.errors import BadCache, BadRows
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import load_classifier, load_tokenizer
@@ -40,7 +41,7 @@ Fetch = Callable[[str, FileRecord, Path], bool]  # path in the cache, its record
 class Repair:
     """Repairs of one cache, as a context. `rows` are the paths of its rows, None if they are unknown."""
 
-    def __init__(self, directory: Path, manifest: Manifest, fetch: Fetch | None, rows: RowsConfig | None):
+    def __init__(self, directory: Path, manifest: Manifest, fetch: Fetch | None, rows: CacheRowsConfig | None):
         self.directory, self.manifest, self.fetch, self.rows = directory, manifest, fetch, rows
         self.shards = {
             record.file: Shard(LocalSource(directory), manifest, name, index)
@@ -145,11 +146,16 @@ class Repair:
         self._check_teacher()
         rows = load_rows(self.rows)
         tokenizer = load_tokenizer(str(self.directory / TEACHER))
-        splits = {}
-        for name, part in rows.splits.items():
-            relabelled = part.relabelled(rows.task.labels, self.manifest.task.labels)
-            fields = self.manifest.fields
-            splits[name] = tokenize(name, relabelled, tokenizer, fields.max_length, fields.texts > 0)
+        fields = self.manifest.fields
+        splits = tokenize_rows(
+            rows,
+            self.manifest.task.labels,
+            tokenizer,
+            fields.max_length,
+            fields.shard_rows,
+            Spool(self._scratch),
+            texts=fields.texts > 0,
+        )
         for name, expected in self.manifest.fields.splits.items():
             if name not in splits or split_digest(splits[name], int(self.manifest.fields.shard_rows)) != expected:
                 raise BadRows(
@@ -159,13 +165,13 @@ class Repair:
         return splits
 
 
-def rows_of(manifest: Manifest, known: RowsConfig | None, given: Mapping[str, Any]) -> RowsConfig | None:
+def rows_of(manifest: Manifest, known: CacheRowsConfig | None, given: Mapping[str, Any]) -> CacheRowsConfig | None:
     """Return the paths of a cache's rows: `known` to this user, else in the manifest; `given` options replace them."""
     changed = {name: value for name, value in given.items() if value}
-    fields = {field.name for field in dataclasses.fields(RowsConfig)}
+    fields = {field.name for field in dataclasses.fields(CacheRowsConfig)}
     recorded = manifest.made.get("rows")
     if known is not None or not isinstance(recorded, dict) or not {"task"} <= set(recorded) <= fields:
         recorded = None
     if recorded and (changed or missing(recorded) is None):
-        known = RowsConfig(**recorded)
+        known = CacheRowsConfig(**recorded)
     return dataclasses.replace(known, **changed) if known else None

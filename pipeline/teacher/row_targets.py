@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,14 +14,44 @@ from pipeline.data.rows import RawSplit, SplitRows, TaskRows
 from pipeline.data.target_columns import TargetColumns, parse_target_columns
 from pipeline.data.target_values import LeftOut, TargetReader
 from pipeline.data.tasks import TRAIN, Task
+from pipeline.data.transfer_rows import transfer_files
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
-from pipeline.teacher.target_classes import known_classes, target_classes
+from pipeline.teacher.target_classes import TargetClasses, known_classes, target_classes
 
 MODEL_NAME = "model"  # in the result, in place of the name of a teacher: a model ran here
 LONGEST_NAME = 200  # characters
 OF_TARGETS = ("target_kind", "target_smoothing", "teacher_name")
 OF_A_MODEL = ("teacher", "revision", "layers", "dtype", "precision", "workers", "max_length")
+
+
+@dataclass
+class SplitTargets:
+    """The targets of a split, read part by part; a `TargetStream`. `classes` says what their columns mean."""
+
+    columns: TargetColumns
+    classes: TargetClasses
+    reader: TargetReader
+    left_out: LeftOut = field(default_factory=LeftOut)
+    rows: int = 0
+    hard: int = 0  # rows that name their classes alone
+
+    def logits(self, raw: RawSplit) -> np.ndarray:
+        """Return the logits [n, C] of the next rows. Raises `BadRows` for targets that cannot be used."""
+        assert raw.targets is not None
+        self.rows += len(raw)
+        self.hard += int(raw.targets.hard.sum())
+        return self.reader.logits(raw, raw.targets, self.classes.columns(raw, raw.targets), self.left_out)
+
+    def note(self, name: str) -> None:
+        """Say how many targets of the split called `name` left classes out, or named a class alone."""
+        if self.left_out.rows:
+            note(f"{name}: {self.left_out}")
+        if self.hard:
+            note(
+                f"{name}: targets that name a class alone ({self.hard:,} of {self.rows:,}) spread "
+                f"{self.reader.smoothing:g} over all classes (--target-smoothing)"
+            )
 
 
 @dataclass(frozen=True)
@@ -38,7 +68,7 @@ class RowTargetColumns:
             return self.config.label_map
         files = ("train_file", "dev_file", "test_file")
         places = [place for name in files for place in values_of(getattr(self.config, name))]
-        noted = exported_classes(places)
+        noted = exported_classes((*places, *transfer_files(self.config)))
         return json.dumps(noted) if noted else None
 
     def classes(self, raw: Mapping[str, RawSplit]) -> tuple[str, ...]:
@@ -72,14 +102,12 @@ class RowTargetColumns:
         )
         splits = {}
         for name, part in raw.items():
-            assert part.targets is not None
-            left_out = LeftOut()
-            logits = reader.logits(part, part.targets, given.columns(part, part.targets), left_out)
-            if left_out.rows:
-                note(f"{name}: {left_out}")
-            _note_hard(name, part.targets.hard, config.target_smoothing)
+            targets = SplitTargets(self.columns, given, reader)
+            logits = targets.logits(part)
+            targets.note(name)
             splits[name] = replace(_relabelled(rows.splits[name], task, given.task), targets=logits)
-        return replace(rows, task=given.task, splits=splits)
+        of_transfer = SplitTargets(self.columns, given, reader)
+        return replace(rows, task=given.task, splits=splits, transfer_targets=of_transfer)
 
 
 def _relabelled(rows: SplitRows, task: Task, ordered: Task) -> SplitRows:
@@ -87,14 +115,6 @@ def _relabelled(rows: SplitRows, task: Task, ordered: Task) -> SplitRows:
     if not (rows.labelled and task.kind.has_label(rows.labels).any()):
         return replace(rows, labels=task.kind.without_labels(len(rows), task.num_logits), labelled=False)
     return rows.relabelled(task.labels, ordered.labels)
-
-
-def _note_hard(split: str, hard: np.ndarray, smoothing: float) -> None:
-    if count := int(hard.sum()):
-        note(
-            f"{split}: targets that name a class alone ({count:,} of {len(hard):,}) spread {smoothing:g} over all "
-            "classes (--target-smoothing)"
-        )
 
 
 def row_targets(config: CacheTeacherConfig) -> RowTargetColumns | None:

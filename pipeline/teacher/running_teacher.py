@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pipeline.cache.format.identity import CacheIdentity
@@ -13,8 +14,9 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.rows import TaskRows
 from pipeline.data.splits import Split, split_digest
+from pipeline.data.spool import Spool
 from pipeline.data.tasks import Task
-from pipeline.data.tokenize import tokenize
+from pipeline.data.tokenize import tokenize_rows
 from pipeline.distillation.layer_map import parse_layers
 from pipeline.models.accelerator import make_accelerator, resolve_precision
 from pipeline.models.checkpoints import check_cuts
@@ -63,11 +65,16 @@ class RunningTeacher:
 
     def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:
         """Return the splits, tokenised for the teacher."""
-        tokenizer, labels = self.teacher.tokenizer, (rows.task.labels, self.task.labels)
-        return {
-            split: tokenize(split, part.relabelled(*labels), tokenizer, config.max_length, texts=not config.no_text)
-            for split, part in rows.splits.items()
-        }
+        spool = Spool(Path(config.cache or f"data/{self.task.name}"))
+        return tokenize_rows(
+            rows,
+            self.task.labels,
+            self.teacher.tokenizer,
+            config.max_length,
+            config.shard_rows,
+            spool,
+            texts=not config.no_text,
+        )
 
     def manifest(self, config: CacheTeacherConfig, splits: Mapping[str, Split]) -> Manifest:
         """Return what is known before the first forward pass: the identity and the shape of the columns."""
@@ -115,7 +122,7 @@ class RunningTeacher:
 
     def doubts(self, config: CacheTeacherConfig, splits: Mapping[str, Split]) -> list[str]:
         """Return in words what is not as in the training of the teacher."""
-        return differences(self.name, config, splits)
+        return differences(self.name, config, splits, self.task.kind)
 
     def is_ready(self, writer: CacheWriter) -> bool:
         """Return whether teacher/ is in the cache: workers load the teacher from there."""

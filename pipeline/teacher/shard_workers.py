@@ -17,7 +17,7 @@ from pipeline.cache.format.columns import ColumnType
 from pipeline.cache.format.manifest import TEACHER, Manifest, ShardRecord
 from pipeline.cache.writer import CacheWriter
 from pipeline.data.ragged import Column
-from pipeline.data.splits import Split
+from pipeline.data.splits import Split, shard_ranges, slice_examples
 from pipeline.system.child_process import end_with_parent, process_context, select_gpu
 from pipeline.system.cpu import available_cores
 from pipeline.system.files import write_file
@@ -60,9 +60,12 @@ def in_processes(
     computed: Advance,
 ) -> Iterator[ShardPool]:
     """Yield a pool of `workers` processes, which read the rows from files and the teacher from the cache."""
+    rows = int(manifest.fields.shard_rows)
     for name, split in splits.items():
-        columns = {column: split.shards[0][column] for column in row_types(manifest)}
-        write_file(_rows_file(writer.directory, name), partial(arrow.write, columns=columns))
+        for index, (start, stop) in enumerate(shard_ranges(len(split), rows)):
+            examples = slice_examples(split, start, stop)
+            columns = {column: examples[column] for column in row_types(manifest)}
+            write_file(_rows_file(writer.directory, name, index), partial(arrow.write, columns=columns))
     context = process_context()
     examples, started = context.Value("q", 0), context.Value("i", 0)  # computed examples, started workers
     shapes = {name: (len(split), split.labelled) for name, split in splits.items()}
@@ -106,7 +109,7 @@ def _start_worker(
     select_gpu(index)
     _worker.writer = CacheWriter(directory, manifest.fields, manifest.container)
     _worker.splits = {
-        name: Split(name, [_mapped_rows(_rows_file(directory, name), manifest, rows)], labelled)
+        name: Split(name, _mapped_shards(directory, manifest, name, rows), labelled)
         for name, (rows, labelled) in shapes.items()
     }
     model = load_classifier(str(directory / TEACHER), safetensors_only=True)
@@ -115,13 +118,21 @@ def _start_worker(
     _worker.examples = examples
 
 
-def _rows_file(directory: Path, split: str) -> Path:
-    """Return the file in which the parent passes the rows of a split to its workers."""
-    return directory / PARTIAL / "rows" / f"{split}.arrow"
+def _rows_file(directory: Path, split: str, index: int) -> Path:
+    """Return the file in which the parent passes the rows of a shard to its workers."""
+    return directory / PARTIAL / "rows" / f"{split}-{index:05d}.arrow"
+
+
+def _mapped_shards(directory: Path, manifest: Manifest, split: str, rows: int) -> list[dict[str, Any]]:
+    """Return the columns of each shard of a split that the parent wrote."""
+    return [
+        _mapped_rows(_rows_file(directory, split, index), manifest, stop - start)
+        for index, (start, stop) in enumerate(shard_ranges(rows, int(manifest.fields.shard_rows)))
+    ]
 
 
 def _mapped_rows(path: Path, manifest: Manifest, rows: int) -> dict[str, Any]:
-    """Return the columns of a split that the parent wrote."""
+    """Return the columns of a shard that the parent wrote."""
     types = row_types(manifest)
     data, _ = map_file(path)
     layout = arrow.layout(path, types, rows)

@@ -18,10 +18,13 @@ class TargetClasses:
     """A task with its classes in the order of the numbers. `names` are those of the numbers of each class."""
 
     task: Task
-    names: tuple[tuple[str, ...], ...] = ()  # of each class, which rows may spell differently; none at all for lists
+    names: tuple[tuple[str, ...], ...] = ()  # of each class, which rows may spell differently; none: as in the task
 
     def columns(self, raw: RawSplit, targets: RawTargets) -> list[list[int]]:
-        """Return the columns of the values for each class. Raises `BadRows` for lists of another length."""
+        """Return the columns of the values for each class.
+
+        Raises `BadRows` for lists of another length, and for names without a class of the task.
+        """
         count = self.task.num_logits
         if not self.task.kind.has_classes and count == 1:
             return [[0]]
@@ -34,8 +37,25 @@ class TargetClasses:
         faults.check()
         if not targets.names:
             return [[place] for place in range(count)]
+        of_classes = self.names or tuple((label,) for label in self.task.labels)
+        pairs = {name: label for label, names in zip(self.task.labels, of_classes, strict=True) for name in names}
+        self._check_names(raw, targets, pairs)
         places = {name: place for place, name in enumerate(targets.names)}
-        return [[places[name] for name in names if name in places] for names in self.names]
+        return [[places[name] for name in names if name in places] for names in of_classes]
+
+    def _check_names(self, raw: RawSplit, targets: RawTargets, pairs: Mapping[str, str]) -> None:
+        """Raise `BadRows` for names that are not among `pairs`, {name of a number: class}."""
+        faults, labels = raw.faults(), self.task.labels
+        for place, name in enumerate(targets.names):
+            if name in pairs:
+                continue
+            fact = f"the target names the class {quoted(name)}, and {self.task.name} has {listed(labels)}"
+            free = [label for label in labels if label not in pairs.values()] or list(labels)
+            example = json_word({**pairs, name: free[0]})
+            advice = f"Fix this row, or say what the names of the targets mean, for example: --label-map {example}"
+            for row in (targets.values[:, place] == targets.values[:, place]).nonzero()[0]:
+                faults.add(f"class {name}", *raw.place(int(row)), fact, advice)
+        faults.check()
 
 
 def known_classes(columns: TargetColumns, raw: Mapping[str, RawSplit], label_map: str | None) -> tuple[str, ...]:
@@ -68,22 +88,22 @@ def target_classes(
             f"{listed(task.labels)}. Name a column for each class"
         )
     if columns.classes:
-        return _from_pairs(task, raw, dict(zip(columns.columns, columns.classes, strict=True)))
+        return _from_pairs(task, dict(zip(columns.columns, columns.classes, strict=True)))
     if label_map and label_map.lstrip().startswith("{"):
-        return _from_pairs(task, raw, {key: str(name) for key, name in _json_object(label_map).items()})
+        return _from_pairs(task, {key: str(name) for key, name in _json_object(label_map).items()})
     pairs = _matched(task, names)
     if len(pairs) == len(names) and not label_map:
-        return _from_pairs(task, raw, pairs)
+        return _from_pairs(task, pairs)
     if len(names) != task.num_logits:
         if label_map:
             raise BadOption(
                 f"--label-map gives {task.num_logits} classes to {len(names)} names of the targets: {listed(names)}. "
                 f"Give it as an object, for example {json_word(dict.fromkeys(names[:1], task.labels[0]))}"
             )
-        return _from_pairs(task, raw, pairs)  # which names the first row of a class that the task does not have
+        return _from_pairs(task, pairs)  # rows of a class that the task does not have are named when they are read
     if len(columns.columns) > 1:
         if label_map is None and (stripped := _without_prefix(task, names)) is not None:
-            return _from_pairs(task, raw, stripped)
+            return _from_pairs(task, stripped)
         ordered = with_label_map(task, label_map, names) if label_map else task
         if label_map is None:
             meanings = ", ".join(f"{name} is {label}" for name, label in zip(names, task.labels, strict=True))
@@ -96,7 +116,7 @@ def target_classes(
     try:
         return TargetClasses(in_teachers_order(task, teacher, outputs, None), tuple((name,) for name in outputs))
     except BadModel:
-        return _from_pairs(task, raw, pairs)
+        return _from_pairs(task, pairs)
 
 
 def _names(raw: Mapping[str, RawSplit]) -> dict[str, None]:
@@ -133,24 +153,12 @@ def _without_prefix(task: Task, names: Sequence[str]) -> dict[str, str] | None:
     return None
 
 
-def _from_pairs(task: Task, raw: Mapping[str, RawSplit], pairs: Mapping[str, str]) -> TargetClasses:
+def _from_pairs(task: Task, pairs: Mapping[str, str]) -> TargetClasses:
     """Return the classes of {name of a number: class}. Raises `BadRows` for names without a class of the task."""
     if unknown := [name for name in pairs.values() if name not in task.labels]:
         raise BadRows(
             f"the targets have the class {quoted(unknown[0])}, and {task.name} has {listed(task.labels)}. Name "
             "these in --target-columns or --label-map"
         )
-    for part in raw.values():
-        faults, targets = part.faults(), part.targets
-        for place, name in enumerate(targets.names if targets else ()):
-            if name in pairs or targets is None:
-                continue
-            fact = f"the target names the class {quoted(name)}, and {task.name} has {listed(task.labels)}"
-            free = [label for label in task.labels if label not in pairs.values()] or list(task.labels)
-            example = json_word({**pairs, name: free[0]})
-            advice = f"Fix this row, or say what the names of the targets mean, for example: --label-map {example}"
-            for row in (targets.values[:, place] == targets.values[:, place]).nonzero()[0]:
-                faults.add(f"class {name}", *part.place(int(row)), fact, advice)
-        faults.check()
     names = (tuple(name for name, meant in pairs.items() if meant == label) for label in task.labels)
     return TargetClasses(task, tuple(names))

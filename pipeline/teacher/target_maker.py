@@ -32,7 +32,7 @@ class TargetMaker(Protocol):
         ...
 
     def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:
-        """Return the splits of the rows, each one shard in memory, without targets."""
+        """Return the splits of the rows: one shard each, but those of the transfer rows have the cache's shards."""
         ...
 
     def manifest(self, config: CacheTeacherConfig, splits: Mapping[str, Split]) -> Manifest:

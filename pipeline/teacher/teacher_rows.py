@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.config.options import option_name
 from pipeline.config.rows import RowsConfig
 from pipeline.data.splits import Split
+from pipeline.data.task_kinds import TaskKind
 from pipeline.errors import BadRun, one_line
 from pipeline.training.run_reader import RUN, read_run
 from pipeline.training.trained_rows import changed_splits
@@ -13,7 +14,7 @@ from pipeline.training.trained_rows import changed_splits
 COMPARED = ("text_columns", "max_length")  # options that change the inputs of the teacher
 
 
-def differences(teacher: str, config: RowsConfig, splits: Mapping[str, Split]) -> list[str]:
+def differences(teacher: str, config: RowsConfig, splits: Mapping[str, Split], kind: TaskKind) -> list[str]:
     """Return in words what is not as in the training of a teacher; nothing for a teacher without a run.
 
     `teacher` is the checkpoint, a directory in that of its run. A cache of other rows can be meant, as of more rows.
@@ -36,5 +37,5 @@ def differences(teacher: str, config: RowsConfig, splits: Mapping[str, Split]) -
     ]
     if options:  # they change the tokens of the same rows
         return options
-    changed = changed_splits(record, splits)
+    changed = changed_splits(record, splits, kind)
     return [f"the rows or labels of {', '.join(changed)} are not those that {run} was trained with"] if changed else []

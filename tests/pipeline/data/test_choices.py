@@ -158,7 +158,6 @@ FAULTS = {
         "1: options does not have a label for each text: {'text': ['x', 'y'], 'label': ['A']}. "
         'Write choices as a list, or as {"text": […], "label": […]}',
     ),
-    "no answer": ([row("A"), row(None), row("")], "2: no answer; 2 rows are like this (lines 2, 3). Fill it in"),
     "a list of answers": ([row("A"), row(["A"])], f"2: the answer \"['A']\" is none of its 3 choices. {WRITE}"),
     "two meanings": (
         [row("1", ("1", "0", "x"))],

@@ -278,9 +278,3 @@ def test_dev_rows_are_not_taken_where_there_are_some_or_too_few():
     assert refusal(BadOption, task="rte", text_columns=None, label_column=None, dev_fraction=0.1) == (
         "--dev-fraction belongs to your own rows: give --train-file as well"
     )
-
-
-def test_dev_texts_that_are_training_texts_are_counted(capsys):
-    Path("dev.csv").write_text(csv_of([*LINES[:3], "new,pos", LINES[0]]))
-    load(train_file="train.csv", dev_file="dev.csv")
-    assert capsys.readouterr().err == "dev: 4 of 5 rows have the texts of a training row\n"

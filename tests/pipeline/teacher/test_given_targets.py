@@ -12,7 +12,7 @@ from pipeline.config.cache import CacheExportConfig
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.data.texts import decode_texts
-from pipeline.errors import BadCache, BadModel
+from pipeline.errors import BadCache, BadModel, BadRows
 from stages import cache_teacher
 from stages.cache import export
 from tests.helpers.rows import write_rows
@@ -108,6 +108,56 @@ def test_an_interrupted_cache_of_given_targets_goes_on(files, tmp_path, monkeypa
     assert written == [("dev", 0), ("dev", 1), ("dev", 2), ("train", 0)]
     cache_teacher.run(config(files, tmp_path / "cache"))
     assert open_cache(tmp_path / "cache").manifest.made["computed_examples"] == 60 - 16
+
+
+def unlabelled_file(files, path, cells):
+    """Write rows with these targets, after a row of dev in other case; return their file."""
+    rows = [{"text": rows_of(files["dev_file"])[0]["text"].upper(), "p": cells[0]}]
+    rows += [{"text": f"an unseen film {number}", "p": cell} for number, cell in enumerate(cells)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_rows_without_labels_have_targets_too(files, tmp_path, capsys):
+    more = unlabelled_file(files, tmp_path / "more.jsonl", [[1 - n / 40, n / 40] for n in range(1, 36)])
+    result = cache_teacher.run(config(files, tmp_path / "cache", unlabelled_file=(more,)))
+    assert list(result.examples.items()) == [("train", 60), ("transfer", 35), ("dev", 40)]
+    assert result.leaks == {"train": 0, "transfer": 1}
+    transfer = open_cache(tmp_path / "cache").splits["transfer"]
+    assert [len(shard["label"]) for shard in transfer.shards] == [16, 16, 3] and (transfer.labels == -1).all()
+    texts = decode_texts(transfer.rows(np.arange(35)).ragged("text_1"))
+    assert texts == [f"an unseen film {number}" for number in range(35)]
+    np.testing.assert_allclose(np.exp(transfer.column("logits"))[:, 1], np.arange(1, 36) / 40, rtol=1e-6)
+    others = unlabelled_file(files, tmp_path / "others.jsonl", [[1 - n / 40, n / 40] for n in range(35)])
+    with pytest.raises(BadCache, match=r"target_values: "):
+        cache_teacher.run(config(files, tmp_path / "cache", unlabelled_file=(others,)))
+
+
+def test_targets_of_rows_without_labels_may_be_objects(files, tmp_path, capsys):
+    more = unlabelled_file(files, tmp_path / "more.jsonl", [*[{"pos": 0.25}] * 20, {"neg": 0.5, "pos": 0.5}])
+    cache_teacher.run(config(files, tmp_path / "cache", unlabelled_file=(more,)))
+    logits = open_cache(tmp_path / "cache").splits["transfer"].column("logits")
+    np.testing.assert_allclose(np.exp(logits), [[0.75, 0.25]] * 20 + [[0.5, 0.5]], rtol=1e-6)
+    assert "transfer: classes that targets leave out (20 targets, 1.0 classes on average)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ([0.5, 0.6], "its probabilities add up to 1.1, not 1. Fix this row, or name other --target-columns"),
+        ([1], "the list of targets has 1 numbers, and the task has 2 classes. Give a number for each of neg, pos, in "
+         "this order"),
+        ({"neutral": 1}, "the target names the class 'neutral', and toy has neg, pos. Fix this row, or say what the "
+         """names of the targets mean, for example: --label-map '{"neg": "neg", "pos": "pos", "neutral": "neg"}'"""),
+    ],
+)  # fmt: skip
+def test_targets_of_rows_without_labels_that_cannot_be_are_named(files, tmp_path, cell, message):
+    first = {"neg": 1} if isinstance(cell, dict) else [0.5, 0.5]
+    more = unlabelled_file(files, tmp_path / "more.jsonl", [*[first] * 18, cell])
+    with pytest.raises(BadRows) as error:
+        cache_teacher.run(config(files, tmp_path / "cache", unlabelled_file=(more,)))
+    assert str(error.value) == f"{more} line 20: {message}"
+    assert [path.name for path in tmp_path.iterdir()] == ["more.jsonl"]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv"])

@@ -149,7 +149,7 @@ def test_rows_without_any_label_have_the_classes_of_their_targets(load, cells, o
 
 NOT_CLASS = (
     "line 3: the target names the class 'neutral', and toy has neg, pos. Fix this row, or say what the names of the "
-    """targets mean, for example: --label-map '{"pos": "pos", "neg": "neg", "neutral": "neg"}'"""
+    """targets mean, for example: --label-map '{"neg": "neg", "pos": "pos", "neutral": "neg"}'"""
 )
 FORM = "Write all rows in one form: a list of numbers, an object {class: number}, or the name of a class"
 

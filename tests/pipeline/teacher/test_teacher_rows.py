@@ -5,6 +5,7 @@ import json
 from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.sources import load_rows
+from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.data.tokenize import tokenize
 from pipeline.models.checkpoints import load_tokenizer
 from pipeline.teacher.teacher_rows import differences
@@ -15,7 +16,7 @@ def said(tiny, **options):
     tokenizer = load_tokenizer(str(tiny.teacher / "model"))
     parts = load_rows(config).splits.items()
     splits = {name: tokenize(name, part, tokenizer, config.max_length) for name, part in parts}
-    return differences(str(tiny.teacher / "model"), config, splits)
+    return differences(str(tiny.teacher / "model"), config, splits, SINGLE_LABEL)
 
 
 def test_the_same_rows_are_not_mentioned(tiny):
@@ -32,6 +33,6 @@ def test_changed_rows_and_options_are_named(tiny, tmp_path):
 
 def test_a_checkpoint_without_a_run_is_not_compared(tiny, tmp_path):
     config = CacheTeacherConfig(**tiny.rows | {"max_length": 64})
-    assert differences(str(tiny.encoder), config, open_cache(tiny.arrow).splits) == []
+    assert differences(str(tiny.encoder), config, open_cache(tiny.arrow).splits, SINGLE_LABEL) == []
     (tmp_path / "run.json").write_text(json.dumps({"command": "finetune-teacher"}))
-    assert differences(str(tmp_path / "model"), config, {}) == []
+    assert differences(str(tmp_path / "model"), config, {}, SINGLE_LABEL) == []

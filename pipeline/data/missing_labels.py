@@ -1,0 +1,46 @@
+"""Training rows without a label: how files write them, and what becomes of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.data.cells import Cell
+from pipeline.data.rows import RawSplit, SplitRows
+from pipeline.system.progress import note
+
+
+def with_missing(raw: RawSplit, marker: str | None, blank: bool) -> RawSplit:
+    """Return the rows with null for labels that are missing: the `marker` of --unlabelled-label, and `blank` ones.
+
+    In a multi-label task an empty cell is a row of none of the classes, so it is not missing.
+    """
+
+    def is_missing(cell: Cell) -> bool:
+        text = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
+        return isinstance(text, str) and (text.strip() == marker or (blank and not text.strip()))
+
+    return replace(raw, labels=[None if is_missing(cell) else cell for cell in raw.labels])
+
+
+def note_missing(train: RawSplit) -> None:
+    """Say how many training rows do not have a label, if there are any."""
+    if count := len(train) - int(train.has_label.sum()):
+        note(
+            f"{count:,} of {len(train):,} training rows do not have a label: students learn only the teacher's "
+            "targets from them"
+        )
+
+
+def with_labels_where_given(raw: RawSplit, missing: np.ndarray, read: Callable[[RawSplit], SplitRows]) -> SplitRows:
+    """Return training rows with the labels that `read` makes of those rows that have one.
+
+    `missing` [n] are labels of as many rows without any.
+    """
+    has_label = raw.has_label
+    if has_label.all():
+        return read(raw)
+    labels = missing.copy()
+    if has_label.any():
+        labels[has_label] = read(raw.taken(np.flatnonzero(has_label))).labels
+    return SplitRows(raw.texts, labels, bool(has_label.any()))

@@ -1,0 +1,83 @@
+"""Columns of a shard on disk instead of in memory, while a command needs them.
+
+The file has no name: the system frees its space when the columns are no longer used, also where the process is killed.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.ragged import Column, Columns, Ragged
+from pipeline.data.rows import SplitRows, TaskRows
+from pipeline.data.splits import Split
+from pipeline.data.tasks import TRAIN, TRANSFER
+from pipeline.system.mapped_files import Mapping
+from pipeline.system.progress import bar
+
+_ALIGNMENT = 64  # bytes
+
+
+class Spool:
+    """A place for columns: the directory in which another one is or will be, where there is room for it."""
+
+    def __init__(self, beside: Path):
+        self.directory = beside.absolute().parent
+        while not self.directory.is_dir():
+            self.directory = self.directory.parent
+
+    def keep(self, columns: Columns) -> dict[str, Column]:
+        """Return the same columns, mapped from a file that this writes. Raises OSError."""
+        parts = [part for column in columns.values() for part in _parts(column)]
+        sizes = np.array([-(-part.nbytes // _ALIGNMENT) * _ALIGNMENT for part in parts])
+        ends = np.cumsum(sizes)
+        with tempfile.TemporaryFile(dir=self.directory) as file:
+            for part, end in zip(parts, ends, strict=True):
+                file.write(np.ascontiguousarray(part).data if part.size else b"")
+                file.write(bytes(int(end) - file.tell()))
+            file.flush()
+            data = np.asarray(Mapping(file.fileno(), int(ends[-1])))
+        starts = iter((ends - sizes).tolist())
+
+        def mapped(part: np.ndarray) -> np.ndarray:
+            start = next(starts)
+            return data[start : start + part.nbytes].view(part.dtype).reshape(part.shape)
+
+        return {
+            name: Ragged(mapped(column.values), mapped(column.offsets))
+            if isinstance(column, Ragged)
+            else mapped(column)
+            for name, column in columns.items()
+        }
+
+
+def _parts(column: Column) -> tuple[np.ndarray, ...]:
+    return (column.values, column.offsets) if isinstance(column, Ragged) else (column,)
+
+
+def make_splits(
+    rows: TaskRows, make: Callable[[str, SplitRows], Split], shard_rows: int, spool: Spool
+) -> dict[str, Split]:
+    """Return the splits of one shard that `make` makes of the name and the rows of each.
+
+    The rows of a stream become a split transfer, after train: each `shard_rows` of them are a shard in the `spool`.
+    """
+    splits = {}
+    for name, part in rows.splits.items():
+        splits[name] = make(name, part)
+        if name == TRAIN and rows.transfer:
+            splits[TRANSFER] = _spooled(TRANSFER, rows.transfer.parts(shard_rows), make, spool)
+    return splits
+
+
+def _spooled(name: str, parts: Iterable[SplitRows], make: Callable[[str, SplitRows], Split], spool: Spool) -> Split:
+    shards: list[Columns] = []
+    first = 0
+    with bar(0, f"read {name}", "ex") as progress:
+        for part in parts:
+            (shard,) = make(name, part).shards
+            shards.append(spool.keep({**shard, "example_id": np.arange(first, first + len(part), dtype=np.int64)}))
+            first += len(part)
+            progress.update(len(part))
+    return Split(name, shards, False)
