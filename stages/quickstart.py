@@ -35,8 +35,8 @@ from stages import cache_teacher, evaluate, finetune_teacher, train_student
 TASK = "movie-reviews"
 STUDENT_LAYERS, CLASSES = 3, 2
 STUDENTS = ("ft", "kd", "pkd-skip", "pkd-last")
-METHODS_SHOWN = ("ft", "kd", "pkd-skip", "pkd-last")
 LABEL_EPOCHS = 20.0  # of a training on labels alone: of the teacher, and of FT
+AT_THE_END = 1_000_000  # steps: dev is not looked at before
 FEW_LABELS = 200  # a teacher trained on fewer may be no better than the most frequent label
 SPEED_EXAMPLES, SPEED_ROUNDS = 512, 3
 
@@ -102,7 +102,7 @@ def _commands(
 ) -> tuple[FinetuneTeacherConfig, CacheTeacherConfig, list[TrainStudentConfig]]:
     """Return the options of every command before the evaluation."""
     rows: dict[str, Any] = {"task": TASK, "labels_per_class": config.labels // CLASSES}
-    common: dict[str, Any] = {"seed": config.seed, "resume": True, "select": "last"}
+    common: dict[str, Any] = {"seed": config.seed, "resume": True, "select": "last", "eval_every": AT_THE_END}
     teacher = FinetuneTeacherConfig(model="demo", epochs=LABEL_EPOCHS, out=str(out / "teacher"), **rows, **common)
     few = config.labels < FEW_LABELS
     cache = CacheTeacherConfig(teacher=str(out / "teacher"), cache=f"data/{name}", allow_weak_teacher=few, **rows)
@@ -120,7 +120,7 @@ def _commands(
             **(distilled if "logit" in METHODS[method].terms else {"epochs": LABEL_EPOCHS}),
             **common,
         )
-        for method in METHODS_SHOWN
+        for method in STUDENTS
     ]
     return teacher, cache, students
 
