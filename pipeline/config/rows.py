@@ -157,8 +157,8 @@ class CacheRowsConfig(RowsConfig):
     """The source of the rows of a cache: those of a task, and rows without labels."""
 
     unlabelled_file: str | tuple[str, ...] | None = _files_option(
-        "rows without labels, of which only the text columns are read: files as with --train-file, or a directory of "
-        "them; students learn the teacher's targets from them",
+        "rows without labels, of which only the columns of texts, choices and targets are read: files as with "
+        "--train-file, or a directory of them; students learn the teacher's targets from them",
     )
 
 

@@ -130,7 +130,7 @@ def test_what_stays_in_memory_is_asked_for_once(wide, advised, monkeypatch):
         return sum(entry[0] == mmap.MADV_WILLNEED for entry in advised)
 
     assert [asked([5, 2000]), asked([5, 2000]), asked([5, 6, 2000])] == [4, 0, 2]
-    monkeypatch.setattr("pipeline.cache.shards._memory_bytes", lambda: 2 * 3000 * 768 * 2)
+    monkeypatch.setattr("pipeline.cache.shards.memory_bytes", lambda: 2 * 3000 * 768 * 2)
     assert [asked([5, 2000]), asked([1000])] == [0, 2]  # what was settled stays settled
     wide = open_cache(wide.shards[0].source.directory).splits["train"]
     assert [asked([5, 2000]), asked([5, 2000])] == [4, 4]
