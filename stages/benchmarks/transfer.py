@@ -128,7 +128,8 @@ def write_teacher_and_rows(directory: Path, sizes: tuple[int, ...]) -> None:
     config = BertConfig(vocab_size=len(tokenizer), **shape)
     Head(len(LABELS), LABELS, SINGLE_LABEL.problem_type).configure(config)
     torch.manual_seed(0)
-    build_classifier(config).save_pretrained(directory / "teacher")
+    model: Any = build_classifier(config)
+    model.save_pretrained(directory / "teacher")
     tokenizer.save_pretrained(directory / "teacher")
     words = np.array(sorted(word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha()))
     for seed, name in enumerate(("train.csv", "dev.csv")):
