@@ -19,16 +19,18 @@ class BenchmarkConfig(Options):
       growth   seconds and bytes as examples, layers, depth and readers grow
       all      the six above, in about 25 minutes on two cores
       sweep    twelve trials of a sweep against as many trainings with a live teacher
+      transfer memory of cache-teacher with 100,000 and with 1,000,000 sentences without labels; their reading;
+               without --model, --lengths, --device
 
     Each prints a table and writes benchmark-WHAT.json. reader writes up to 11 GB into data/ of the current directory
     if there is one, else into TMPDIR; the others write into TMPDIR.
     """
 
     name: str = option(
-        help="train, peers, cache, reader, startup, growth, all (of these), or sweep",
+        help="train, peers, cache, reader, startup, growth, all (of these), sweep or transfer",
         metavar="WHAT",
         positional=True,
-        choices=(*BENCHMARKS, "all", "sweep"),
+        choices=(*BENCHMARKS, "all", "sweep", "transfer"),
     )
     model: str = option(
         "base",

@@ -142,6 +142,8 @@ def _check(field: dataclasses.Field, value: Any) -> None:
             f"{value} is a URL, and a local path belongs there. Caches go to a URL with cache push, and come "
             "from one with cache pull"
         )
+    if value == "" and field.metadata.get("repeatable"):  # of a variable of the shell that is not set, say
+        raise BadOption(f"{option_name(field.name)} is empty. Name a file, or leave it out")
     if value is None or not field.metadata or _is_allowed(value, field.metadata):
         return
     if field.default is dataclasses.MISSING:

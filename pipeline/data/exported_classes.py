@@ -12,7 +12,8 @@ def exported_classes(places: Iterable[str]) -> tuple[str, ...]:
 
     Raises `BadOption` for files that note different ones.
     """
-    noted = {_noted(place) for place in expand(tuple(dict.fromkeys(places))) if suffix_of(place) == ".parquet"}
+    files = {file for place in places for file in expand((place,))}
+    noted = {_noted(file) for file in files if suffix_of(file) == ".parquet"}
     if len(noted) > 1:
         raise BadOption("files of cache export have their classes in different orders. Name those of one cache")
     return next(iter(noted), ())

@@ -9,7 +9,7 @@ from pipeline.config.rows import RowsConfig
 from pipeline.data.choices import choice_rows, with_choices
 from pipeline.data.columns import parse_columns
 from pipeline.data.dataset_tables import class_names, load_dataset, read_dataset, split_of
-from pipeline.data.dev_rows import with_dev
+from pipeline.data.dev_rows import CLASS, with_dev
 from pipeline.data.label_cells import check_cells
 from pipeline.data.label_columns import fitted, kind_of_rows, own_task, split_rows
 from pipeline.data.leaks import without_leaks
@@ -97,7 +97,7 @@ def _noun(config: RowsConfig, train: RawSplit) -> str:
     if config.regression or config.choices_columns:
         return "score" if config.regression else "answer"
     has_several = config.label_separator or any(isinstance(label, list) for label in train.labels)
-    return "set of labels" if has_several else "class"
+    return "set of labels" if has_several else CLASS
 
 
 def _text_columns(config: RowsConfig, targets: TargetColumns | None) -> tuple[str, ...]:

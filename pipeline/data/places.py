@@ -32,9 +32,21 @@ def expand(places: tuple[str, ...]) -> tuple[str, ...]:
     Raises `BadRows` for a pattern that matches nothing, and for a file that is named twice.
     """
     files = [file for place in places for file in _matches(place)]
-    if repeated := next((file for file in files if files.count(file) > 1), None):
-        raise BadRows(f"{name_of(repeated)} is named twice, so its rows would count twice. Name it once")
+    known = set()
+    for file in files:
+        if (identity := file_identity(file)) in known:
+            raise BadRows(f"{name_of(file)} is named twice, so its rows would count twice. Name it once")
+        known.add(identity)
     return tuple(files)
+
+
+def file_identity(place: str) -> object:
+    """Return what the names of one file have in common: links to it, and the URL of a local file, too."""
+    path = urlsplit(place).path if place.startswith("file://") else place
+    if is_url(path) or not os.path.exists(path):
+        return place
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _matches(place: str) -> list[str]:

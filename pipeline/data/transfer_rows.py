@@ -1,6 +1,6 @@
 """The rows of --unlabelled-file: texts without labels, read once and as a stream."""
 
-import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +11,12 @@ from pipeline.data.choices import unanswered_rows
 from pipeline.data.columns import Wanted, parse_columns
 from pipeline.data.dataset_tables import is_saved_dataset
 from pipeline.data.leaks import HeldOut, Leaks
-from pipeline.data.places import check_file, expand, is_url, name_of, suffix_of
+from pipeline.data.places import check_file, expand, file_identity, is_url, name_of, suffix_of
 from pipeline.data.rows import Gathering, RawSplit, SplitRows, TargetStream, TaskRows
 from pipeline.data.tables import FORMATS, read_table
 from pipeline.data.tasks import TRANSFER, Task
 from pipeline.errors import BadOption, BadRows, one_line
+from pipeline.system.progress import note
 
 
 @dataclass(kw_only=True)
@@ -113,28 +114,26 @@ def transfer_files(config: CacheRowsConfig) -> tuple[str, ...]:
 
 
 def _files(place: str) -> list[str]:
-    """Return the files of rows in a directory, sorted by name; another place as it is."""
+    """Return the files of rows in a directory, sorted by name, without hidden ones; another place as it is."""
     if is_url(place) or not Path(place).is_dir() or is_saved_dataset(place):
         return [place]
-    files = [str(path) for path in sorted(Path(place).iterdir()) if path.is_file() and suffix_of(path.name) in FORMATS]
+    entries = [path for path in sorted(Path(place).iterdir()) if not path.name.startswith(".")]
+    files = [str(path) for path in entries if path.is_file() and suffix_of(path.name) in FORMATS]
+    below = "" if all(path.is_file() for path in entries) else shlex.quote(f"{name_of(place)}/**/*.csv")
     if not files:
-        raise BadRows(f"{name_of(place)}: the directory has no file of rows ({', '.join(FORMATS)}). Name another")
+        advice = f"Name those below it by a pattern, as {below}" if below else "Name another"
+        raise BadRows(f"{name_of(place)}: the directory has no file of rows ({', '.join(FORMATS)}). {advice}")
+    if below:
+        note(f"{name_of(place)}: the directories in it are not read. A pattern names their files, too, as {below}")
     return files
 
 
 def _check_others(config: CacheRowsConfig, files: tuple[str, ...]) -> None:
     """Raise `BadRows` for a file whose rows are those of another split, too."""
     for name in ("train_file", "dev_file", "test_file"):
-        places = {_identity(file) for file in expand(values_of(getattr(config, name)))}
-        if shared := next((file for file in files if _identity(file) in places), None):
+        places = {file_identity(file) for file in expand(values_of(getattr(config, name)))}
+        if shared := next((file for file in files if file_identity(file) in places), None):
             raise BadRows(
                 f"{name_of(shared)} is given with {option_name(name)} and with --unlabelled-file. Name it with one of "
                 "them"
             )
-
-
-def _identity(file: str) -> object:
-    if is_url(file) or not os.path.exists(file):
-        return file
-    status = os.stat(file)
-    return status.st_dev, status.st_ino

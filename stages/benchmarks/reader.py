@@ -17,7 +17,7 @@ from pipeline.system.progress import note
 from pipeline.teacher.preflight import check_space
 from stages.benchmarks.contenders import cold_reads, random_reads, warm_reads
 from stages.benchmarks.harness.measurements import Ratio, Series, ratio
-from stages.benchmarks.harness.private_memory import peak_of_training
+from stages.benchmarks.harness.process_memory import peak_of_training
 from stages.benchmarks.harness.synthetic import (
     DEV_ROWS,
     MNLI_ROWS,

@@ -20,7 +20,7 @@ from pipeline.system.files import write_json
 from pipeline.system.formatting import table
 from pipeline.system.progress import note
 from pipeline.training.provenance import environment, shareable
-from stages.benchmarks import cache, peers, reader, scaling, startup, sweep, train
+from stages.benchmarks import cache, peers, reader, scaling, startup, sweep, train, transfer
 from stages.benchmarks.harness.measurements import Ratio, Series
 from stages.benchmarks.harness.timing import Report
 
@@ -32,6 +32,7 @@ MEASURE: Mapping[str, Callable[[BenchmarkConfig], Report]] = {
     "startup": startup.measure,
     "growth": scaling.measure,
     "sweep": sweep.measure,
+    "transfer": transfer.measure,
 }
 
 

@@ -278,3 +278,13 @@ def test_dev_rows_are_not_taken_where_there_are_some_or_too_few():
     assert refusal(BadOption, task="rte", text_columns=None, label_column=None, dev_fraction=0.1) == (
         "--dev-fraction belongs to your own rows: give --train-file as well"
     )
+
+
+def test_dev_fraction_does_not_take_the_only_row_of_a_class():
+    Path("few.csv").write_text(csv_of(["a,neg", "b,pos", "c,", "d,"]))
+    assert refusal(train_file="few.csv", dev_fraction=0.5) == (
+        "--dev-fraction 0.5 of 2 training rows with a label: too few rows. Give --dev-file"
+    )
+    Path("few.csv").write_text(csv_of(["a,neg", "b,pos", "c,", "d,neg", "e,"]))
+    splits = load(train_file="few.csv", dev_fraction=0.5).splits
+    assert splits["dev"].labels.tolist() == [0] and sorted(splits["train"].labels) == [-1, -1, 0, 1]

@@ -87,3 +87,32 @@ def test_questions_without_answers_have_their_choices():
     rows = load("more.jsonl", train_file="train.jsonl", dev_file=None, choices_columns="options")
     (part,) = rows.transfer.parts(3)
     assert part.inputs(0, 1) == [["new", "new"], ["v", "w"]] and part.labels.tolist() == [-1]
+
+
+def test_hidden_files_and_directories_of_a_directory_are_not_read(capsys):
+    Path("more/.1.csv").write_text("other\n1\n")
+    Path("more/below").mkdir()
+    Path("more/below/3.csv").write_text("text\nrow 6\n")
+    assert sum(map(len, load().transfer.parts(100))) == 6
+    assert "more: the directories in it are not read. A pattern names their files, too, as 'more/**/*.csv'\n" in (
+        capsys.readouterr().err
+    )
+    Path("nothing/below").mkdir(parents=True)
+    assert refusal(BadRows, "nothing").endswith(" Name those below it by a pattern, as 'nothing/**/*.csv'")
+
+
+@pytest.mark.parametrize("again", ["./more/2.csv", "link.csv", "file://{here}/more/2.csv"])
+def test_a_file_under_two_names_is_refused(tmp_path, again):
+    Path("link.csv").symlink_to("more/2.csv")
+    again = again.format(here=tmp_path)
+    assert refusal(BadRows, "more", again) == f"{again} is named twice, so its rows would count twice. Name it once"
+    Path("more/2.csv").unlink()
+    Path("more/2.csv").symlink_to("../train.csv")
+    assert "is given with --train-file and with --unlabelled-file" in refusal(BadRows, "more")
+
+
+def test_an_empty_name_of_a_file_is_refused():
+    for option in ("unlabelled_file", "dev_file"):
+        with pytest.raises(BadOption) as error:
+            CacheRowsConfig(**OWN | {option: ("more", "") if option == "unlabelled_file" else ""})
+        assert str(error.value) == f"--{option.replace('_', '-')} is empty. Name a file, or leave it out"

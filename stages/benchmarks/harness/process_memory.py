@@ -1,4 +1,4 @@
-"""Private memory of a training, in a process of its own."""
+"""Peak memory of a command of the program, in a process of its own."""
 
 import os
 import subprocess
@@ -10,22 +10,32 @@ from pathlib import Path
 
 SAMPLE_SECONDS = 0.05
 PROGRAM = Path(__file__).parents[3] / "cli.py"
+PRIVATE = "RssAnon"  # memory that no file backs
+RESIDENT = "VmHWM"  # the most memory so far, pages of mapped files included
 
 
 def peak_of_training(cache: str, out: Path, store: Path, batch_size: int, steps: int) -> float:
-    """Return the peak private memory of `train-student` in MB, sampled every 50 ms.
+    """Return the peak private memory of `train-student` in MB.
 
     Raises RuntimeError if the command fails.
     """
     words = ["train-student", "--cache", cache, "--method", "pkd-skip", "--student-layers", "2"]
     words += ["--batch-size", str(batch_size), "--max-steps", str(steps), "--select", "last", "--out", str(out)]
-    with _running(words, out.with_suffix(".txt"), {**os.environ, "PKD_STORE": str(store)}) as process:
+    return peak_of(words, PRIVATE, out.with_suffix(".txt"), store)
+
+
+def peak_of(words: list[str], quantity: str, log: Path, store: Path) -> float:
+    """Return the peak memory of the program with these arguments in MB, sampled every 50 ms; its output is in `log`.
+
+    `quantity` is `PRIVATE` or `RESIDENT`, `store` the user's store. Raises RuntimeError if the command fails.
+    """
+    with _running(words, log, {**os.environ, "PKD_STORE": str(store)}) as process:
         peak = 0
         while process.poll() is None:
-            peak = max(peak, private_kilobytes(process.pid))
+            peak = max(peak, kilobytes(process.pid, quantity))
             time.sleep(SAMPLE_SECONDS)
     if process.returncode:
-        raise RuntimeError(f"train-student failed: {out.with_suffix('.txt').read_text()[-500:]}")
+        raise RuntimeError(f"{words[0]} failed: {log.read_text()[-500:]}")
     return peak / 1000
 
 
@@ -42,10 +52,10 @@ def _running(words: list[str], log: Path, environment: dict[str, str]) -> Iterat
             process.wait()
 
 
-def private_kilobytes(process: int) -> int:
-    """Return the kB of a process's memory that no file backs; 0 when it has ended."""
+def kilobytes(process: int, quantity: str) -> int:
+    """Return the kB of a process's memory, `PRIVATE` or `RESIDENT`; 0 when it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 // 1000 for line in lines if line.startswith("RssAnon:")), 0)
+    return next((int(line.split()[1]) * 1024 // 1000 for line in lines if line.startswith(f"{quantity}:")), 0)
