@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pipeline.cache.format.identity import LONGEST_NAME, MODEL_NAME, is_teacher_name
 from pipeline.config.options import default_of, option_name, values_of
 from pipeline.config.rows import CHOICES_LENGTH, LENGTH, is_multiple_choice
 from pipeline.config.training import CacheTeacherConfig
@@ -19,8 +20,6 @@ from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
 from pipeline.teacher.target_classes import TargetClasses, known_classes, target_classes
 
-MODEL_NAME = "model"  # in the result, in place of the name of a teacher: a model ran here
-LONGEST_NAME = 200  # characters
 OF_TARGETS = ("target_kind", "target_smoothing", "teacher_name")
 OF_A_MODEL = ("teacher", "revision", "layers", "dtype", "precision", "workers", "max_length")
 
@@ -130,7 +129,7 @@ def row_targets(config: CacheTeacherConfig) -> RowTargetColumns | None:
     name = config.teacher_name
     if name is None:
         raise BadOption("--target-columns needs the name of the teacher that made them: --teacher-name NAME")
-    if not name.strip() or name == MODEL_NAME or len(name) > LONGEST_NAME or one_line(name) != name:
+    if not is_teacher_name(name):
         raise BadOption(
             f"--teacher-name must be a name of 1 to {LONGEST_NAME} characters on one line, and not {MODEL_NAME}: not "
             f"{one_line(name, 40)!r}"
