@@ -21,7 +21,7 @@ OTHER_KIND = "Fix this row, or say what the numbers are: --target-kind"
 
 @dataclass
 class TargetRemarks:
-    """What is worth a line about the targets of a split, counted part by part."""
+    """Remarks about the targets of a split, counted part by part."""
 
     rows: int = 0
     hard: int = 0  # rows that name their classes alone

@@ -125,7 +125,8 @@ def _text_columns(manifest: Manifest, texts: Sequence[str], targets: Sequence[st
     stored = [name for name in texts if not name.startswith("choice_")]
     names = manifest.task.text_columns or stored
     taken = {*ROW_NAMES, CHOICES, *targets}
-    return [name if name not in taken else column for name, column in zip(names, stored, strict=False)]
+    columns = [name if name not in taken else column for name, column in zip(names, stored, strict=False)]
+    return columns if len({*columns}) == len(columns) else stored
 
 
 def _label_type(manifest: Manifest) -> Any:
