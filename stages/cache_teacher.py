@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.cache.earlier_version import in_version_of
+from pipeline.cache.format.identity import MODEL_NAME
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.user_store import record_rows
 from pipeline.cache.writer import CacheWriter
@@ -24,7 +25,7 @@ from pipeline.system.ray_cluster import Cluster, SharedDirectory, cluster
 from pipeline.teacher.cache_job import CacheJob
 from pipeline.teacher.given_targets import GivenTargets
 from pipeline.teacher.locate import find_teacher, teachers_classes
-from pipeline.teacher.row_targets import MODEL_NAME, row_targets
+from pipeline.teacher.row_targets import row_targets
 from pipeline.teacher.running_teacher import running_teacher
 from pipeline.training.provenance import shareable, shareable_place
 from pipeline.training.run_reader import MODEL, RUN, read_run

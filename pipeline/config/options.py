@@ -162,7 +162,7 @@ def _allowed(metadata: Any) -> str:
         return "one of " + ", ".join(metadata["choices"])
     low, high, above = metadata["low"], metadata["high"], metadata["above"]
     if high is not None:
-        return f"a number from {low} to {high}"
+        return f"a number above {above:g}, at most {high:g}" if low is None else f"a number from {low} to {high}"
     if above is not None:
         return f"a number above {above:g}"
     return f"{low:g} or more" if low is not None else "a finite number"

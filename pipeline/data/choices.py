@@ -1,9 +1,11 @@
 """Rows of multiple-choice tasks: the choices of each question, and which one is right."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -115,17 +117,27 @@ def with_choices(raw: RawSplit, count: int, name: str) -> RawSplit:
 
 def _number(cells: tuple[Cell, ...]) -> int | None:
     """Return the number of choices, 0 if one is empty; None for a cell that is not a list."""
-    choices = cells[0] if len(cells) == 1 else list(cells)
+    choices = _as_list(cells)
     if not isinstance(choices, list):
         return None
     return len(choices) if all(isinstance(text, str) and text.strip() for text in choices) else 0
+
+
+def _as_list(cells: tuple[Cell, ...]) -> Any:
+    """Return the choices of a row; a list may be JSON, as csv files have it. Another cell stays as it is."""
+    cell = cells[0] if len(cells) == 1 else list(cells)
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        with suppress(ValueError, RecursionError):
+            items = json.loads(cell)
+            return items if all(isinstance(item, str) for item in items) else cell
+    return cell
 
 
 def _choices(raw: RawSplit, blank: bool) -> list[Choices]:
     """Return the choices of every row; `blank` ones may be among those of a published task."""
     faults, rows = raw.faults(), []
     for row, cells in enumerate(raw.choices):
-        choices = cells[0] if len(cells) == 1 else list(cells)
+        choices = _as_list(cells)
         if not isinstance(choices, list):
             fact = f"its choices are not a list but {one_line(choices, 40)!r}"
             advice = "Write them as a list, or name a column for each with --choices-columns A,B,…"

@@ -1,4 +1,4 @@
-"""Training rows without a label: how files write them, and what becomes of them."""
+"""Rows without a label: how files write them, and what becomes of them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.data.cells import Cell
 from pipeline.data.rows import RawSplit, SplitRows
+from pipeline.errors import BadRows, one_line
 from pipeline.system.progress import note
 
 
@@ -21,6 +22,14 @@ def with_missing(raw: RawSplit, marker: str | None, blank: bool) -> RawSplit:
         return isinstance(text, str) and (text.strip() == marker or (blank and not text.strip()))
 
     return replace(raw, labels=[None if is_missing(cell) else cell for cell in raw.labels])
+
+
+def check_dev(dev: RawSplit, column: str | None, marker: str | None) -> None:
+    """Raise `BadRows` for dev rows without any label; `marker` is that of --unlabelled-label."""
+    if not with_missing(dev, marker, blank=True).has_label.any():
+        place = one_line(dev.places[0][0])
+        named = f"Fill in {one_line(column, 40)}, or name another --label-column" if column else "Name --label-column"
+        raise BadRows(f"{place}: no dev row has a label. {named}; without labels, give the rows to --unlabelled-file")
 
 
 def note_missing(train: RawSplit) -> None:

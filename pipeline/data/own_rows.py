@@ -13,7 +13,7 @@ from pipeline.data.dev_rows import CLASS, with_dev
 from pipeline.data.label_cells import check_cells
 from pipeline.data.label_columns import fitted, kind_of_rows, own_task, split_rows
 from pipeline.data.leaks import without_leaks
-from pipeline.data.missing_labels import note_missing, with_missing
+from pipeline.data.missing_labels import check_dev, note_missing, with_missing
 from pipeline.data.places import expand, name_of
 from pipeline.data.renamed_labels import renamed
 from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files, wanted_columns
@@ -72,6 +72,9 @@ def own_rows(
         name: with_missing(part, config.unlabelled_label, blank=name == TRAIN and not several)
         for name, part in raw.items()
     }
+    for name in raw:
+        if role_of(name) == DEV and not (several and config.label_column):  # of these, each row is named
+            check_dev(raw[name], config.label_column, config.unlabelled_label)
     note_missing(raw[TRAIN])
     if config.dev_fraction:
         if dev := [name for name in raw if role_of(name) == DEV]:

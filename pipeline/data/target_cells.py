@@ -25,7 +25,7 @@ class RawTargets:
 
     values: np.ndarray
     names: tuple[str, ...]  # of classes, or of the columns of the file; none for the items of lists
-    lengths: np.ndarray  # of the lists, [n]; -1 for other cells
+    lengths: np.ndarray  # of the lists, [n], 0 for an empty one; -1 for other cells
     hard: np.ndarray  # whether a row has the names of its classes alone, bool [n]
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class TargetCells:
                 raise ValueError(f"target length: {_short(name)} has {len(items)} numbers, and a score is one")
             return {0: _number(items[0], name)}, -1, False
         if isinstance(value, list) and value and all(isinstance(item, tuple) and len(item) == 2 for item in value):
-            value = dict(value)  # a map of parquet
+            value = _object(value)  # a map of parquet
         if isinstance(value, dict):
             self._check_form(False)
             given = {key: item for key, item in value.items() if item is not None}
@@ -98,10 +98,11 @@ class TargetCells:
                 raise ValueError(f"target empty: {_short(name)} has no number for any class")
             return {self._place(str(key)): _number(item, f"{name}, {key}") for key, item in given.items()}, -1, False
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            if not value and cell is not None and self._is_list:
+            if value:
+                self._check_form(False)
+            elif self._is_list:
                 raise ValueError(f"target empty: {_short(name)} is an empty list")
-            self._check_form(False)
-            return {self._place(item.strip()): 1.0 for item in value}, -1, True
+            return {self._place(item.strip()): 1.0 for item in value}, -1 if value else 0, True
         if isinstance(value, list):
             self._check_form(True)
             if len(value) > MOST_CLASSES:
@@ -114,8 +115,9 @@ class TargetCells:
         if self._is_list is None:
             self._is_list = is_list
         elif self._is_list != is_list:
-            forms = ("the names of classes", "a list of numbers")
-            raise ValueError(f"target form: has {forms[is_list]}, and the first row has {forms[not is_list]}")
+            forms = ("an object or the name of a class", "a list of numbers")
+            column = _short(self.columns[0])
+            raise ValueError(f"target form: {column} is {forms[is_list]}, and in the first rows {forms[not is_list]}")
 
     def _place(self, key: str) -> int:
         if key not in self.names and len(self.names) == MOST_CLASSES:
@@ -146,7 +148,8 @@ class TargetCells:
 
 
 _ADVICE = {
-    "target missing": "Fill it in, or remove the row",
+    "target missing": "Fill it in, remove the row, or name other --target-columns",
+    "target finite": "Write a finite number (for the logarithm of 0, -9999)",
     "target form": f"Write all rows in one form: {FORMS}",
     "target single": "Name a list of numbers, or a column for each class with --target-columns A,B,…",
     "target json": f"Write {FORMS}",
@@ -169,7 +172,7 @@ def _decoded(cell: Any, column: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
+    value = {str(key): item for key, item in pairs}
     if len(value) < len(pairs):
         raise ValueError("target json: an object names a class twice")
     return value

@@ -26,6 +26,8 @@ class TargetColumns:
 
 def parse_target_columns(option: str, scores: bool) -> TargetColumns:
     """Return the columns of --target-columns; `scores` for a task without classes. Raises `BadOption`."""
+    if option.lstrip().startswith("["):
+        raise BadOption(f"--target-columns takes {EXAMPLES}, not a list: {one_line(option)}")
     if option.lstrip().startswith("{"):
         names = parse_json_names("--target-columns", option)
         assert isinstance(names, dict)

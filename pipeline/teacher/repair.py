@@ -104,7 +104,10 @@ class Repair:
             damaged = set(shard.types)
         rows = [name for name, kind in shard.types.items() if not kind.target]
         if not self.manifest.has_teacher:
-            raise BadCache("its targets were made elsewhere: name another copy with --from DIR or URL")
+            raise BadCache(
+                "its targets were made elsewhere: name another copy with --from DIR or URL, whose shards are "
+                f"{self.manifest.container} files too (cache convert makes one)"
+            )
         if damaged.intersection(rows):
             damaged.update(rows)
         for name in shard:

@@ -6,21 +6,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pipeline.cache.format.identity import LONGEST_NAME, MODEL_NAME, is_teacher_name
 from pipeline.config.options import default_of, option_name, values_of
 from pipeline.config.rows import CHOICES_LENGTH, LENGTH, is_multiple_choice
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.exported_classes import exported_classes
 from pipeline.data.rows import RawSplit, SplitRows, TaskRows
 from pipeline.data.target_columns import TargetColumns, parse_target_columns
-from pipeline.data.target_values import LeftOut, TargetReader
+from pipeline.data.target_values import TargetReader, TargetRemarks
 from pipeline.data.tasks import TRAIN, Task
 from pipeline.data.transfer_rows import transfer_files
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
 from pipeline.teacher.target_classes import TargetClasses, known_classes, target_classes
 
-MODEL_NAME = "model"  # in the result, in place of the name of a teacher: a model ran here
-LONGEST_NAME = 200  # characters
 OF_TARGETS = ("target_kind", "target_smoothing", "teacher_name")
 OF_A_MODEL = ("teacher", "revision", "layers", "dtype", "precision", "workers", "max_length")
 
@@ -32,26 +31,17 @@ class SplitTargets:
     columns: TargetColumns
     classes: TargetClasses
     reader: TargetReader
-    left_out: LeftOut = field(default_factory=LeftOut)
-    rows: int = 0
-    hard: int = 0  # rows that name their classes alone
+    remarks: TargetRemarks = field(default_factory=TargetRemarks)
 
     def logits(self, raw: RawSplit) -> np.ndarray:
         """Return the logits [n, C] of the next rows. Raises `BadRows` for targets that cannot be used."""
         assert raw.targets is not None
-        self.rows += len(raw)
-        self.hard += int(raw.targets.hard.sum())
-        return self.reader.logits(raw, raw.targets, self.classes.columns(raw, raw.targets), self.left_out)
+        return self.reader.logits(raw, raw.targets, self.classes.columns(raw, raw.targets), self.remarks)
 
     def note(self, name: str) -> None:
-        """Say how many targets of the split called `name` left classes out, or named a class alone."""
-        if self.left_out.rows:
-            note(f"{name}: {self.left_out}")
-        if self.hard:
-            note(
-                f"{name}: targets that name a class alone ({self.hard:,} of {self.rows:,}) spread "
-                f"{self.reader.smoothing:g} over all classes (--target-smoothing)"
-            )
+        """Say what is worth a line about the targets of the split called `name`."""
+        for line in self.remarks.lines(self.reader.smoothing):
+            note(f"{name}: {line}")
 
 
 @dataclass(frozen=True)
@@ -132,12 +122,14 @@ def row_targets(config: CacheTeacherConfig) -> RowTargetColumns | None:
         return None
     if given := changed(OF_A_MODEL):
         raise BadOption(f"{given[0]} is for a model, and with --target-columns none runs: leave it out")
+    if config.no_text:
+        raise BadOption("--no-text is for a teacher that runs here: with --target-columns students need the texts")
     if config.engine != "local":
         raise BadOption(f"--engine {config.engine} shares out a model's work, and with --target-columns none runs")
     name = config.teacher_name
     if name is None:
         raise BadOption("--target-columns needs the name of the teacher that made them: --teacher-name NAME")
-    if not name.strip() or name == MODEL_NAME or len(name) > LONGEST_NAME or one_line(name) != name:
+    if not is_teacher_name(name):
         raise BadOption(
             f"--teacher-name must be a name of 1 to {LONGEST_NAME} characters on one line, and not {MODEL_NAME}: not "
             f"{one_line(name, 40)!r}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.data.label_names import json_word, listed, parse_json_names, quoted, spelling
+from pipeline.data.label_names import LONGEST, MOST_RENAMES, json_word, listed, parse_json_names, quoted, spelling
 from pipeline.data.rows import RawSplit
 from pipeline.data.target_cells import RawTargets
 from pipeline.data.target_columns import TargetColumns
@@ -30,7 +30,7 @@ class TargetClasses:
             return [[0]]
         faults = raw.faults()
         for row in (targets.lengths != count).nonzero()[0]:
-            if (length := int(targets.lengths[row])) >= 0:
+            if (length := int(targets.lengths[row])) >= (1 if targets.names else 0):
                 fact = f"the list of targets has {length} numbers, and the task has {count} classes"
                 advice = f"Give a number for each of {listed(self.task.labels)}, in this order"
                 faults.add("length", *raw.place(int(row)), fact, advice)
@@ -51,8 +51,10 @@ class TargetClasses:
                 continue
             fact = f"the target names the class {quoted(name)}, and {self.task.name} has {listed(labels)}"
             free = [label for label in labels if label not in pairs.values()] or list(labels)
-            example = json_word({**pairs, name: free[0]})
-            advice = f"Fix this row, or say what the names of the targets mean, for example: --label-map {example}"
+            meanings = {**pairs, name: free[0]}
+            is_short = len(meanings) <= MOST_RENAMES and len(name) <= LONGEST
+            example = f", for example: --label-map {json_word(meanings)}" if is_short else " with --label-map"
+            advice = f"Fix this row, or say what the names of the targets mean{example}"
             for row in (targets.values[:, place] == targets.values[:, place]).nonzero()[0]:
                 faults.add(f"class {name}", *raw.place(int(row)), fact, advice)
         faults.check()

@@ -89,16 +89,17 @@ def run(config: CacheConvertConfig) -> ConvertResult:
 def _manifest(config: CacheConvertConfig, source: Cache) -> Manifest:
     """Return the copy's manifest without its files. Raises `BadOption` for what the source does not hold."""
     manifest, dtype = source.manifest, config.dtype or source.manifest.dtype
+    of_layers = {"--layers": config.layers, "--dtype": config.dtype}
+    if not manifest.has_teacher and (given := [name for name, value in of_layers.items() if value is not None]):
+        raise BadOption(
+            f"{source.location} does not have any layers: its targets were made elsewhere. Leave {given[0]} out"
+        )
     if dtype == "float32" and manifest.dtype == "float16":
         raise BadOption(
             f"{source.location} holds float16, and as float32 that would not be what the teacher said. "
             "Run cache-teacher with --dtype float32"
         )
     layers = manifest.layers
-    if config.layers is not None and not manifest.has_teacher:
-        raise BadOption(
-            f"{source.location} does not have any layers: its targets were made elsewhere. Leave --layers out"
-        )
     if config.layers is not None:
         layers = parse_layers("--layers", config.layers, manifest.model.depth)
         if missing := [layer for layer in layers if layer not in manifest.layers]:

@@ -52,6 +52,11 @@ def run(config: CacheExportConfig) -> ExportResult:
     manifest = cache.manifest
     splits = splits_of_role(cache.splits, config.split) if config.split else cache.splits
     targets = _targets(config, cache)
+    if out.suffix == ".csv" and manifest.kind.label_width(manifest.model.classes):
+        raise BadOption(
+            f"--out {one_line(out)}: the label of a row is a list of classes, which a csv file does not hold. Name a "
+            ".parquet or .jsonl file"
+        )
     texts = () if config.no_text else manifest.text_names
     if not config.no_text and not texts:
         note(f"{cache.location} does not keep the texts: they are left out")
@@ -120,7 +125,8 @@ def _text_columns(manifest: Manifest, texts: Sequence[str], targets: Sequence[st
     stored = [name for name in texts if not name.startswith("choice_")]
     names = manifest.task.text_columns or stored
     taken = {*ROW_NAMES, CHOICES, *targets}
-    return [name if name not in taken else column for name, column in zip(names, stored, strict=False)]
+    columns = [name if name not in taken else column for name, column in zip(names, stored, strict=False)]
+    return columns if len({*columns}) == len(columns) else stored
 
 
 def _label_type(manifest: Manifest) -> Any:

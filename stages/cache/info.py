@@ -81,7 +81,7 @@ def run(config: CacheInfoConfig) -> InfoResult:
         read[dev.name] = ["logits", *columns]
     with cache.check_in_background(read) as verification:
         layers = []
-        with bar(len(columns), "layers", "layer", show=bool(train)) as progress:
+        with bar(len(columns), "layers", "layer", show=bool(train and columns)) as progress:
             for layer in manifest.layers:
                 layers.append(_layer(cache, layer, train, dev, ids))
                 verification.poll()

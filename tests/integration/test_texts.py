@@ -120,6 +120,8 @@ def test_verify_names_texts_that_are_not_those_of_the_rows(small, call, tmp_path
         lambda value: value["splits"]["train"].update(labelled_examples=4),
         lambda value: value["splits"]["train"].update(labelled_examples=0),
         lambda value: value["splits"]["train"].update(labelled_examples=True),
+        lambda value: value["splits"]["train"].update(labelled_examples=-1),
+        lambda value: value["task"].update(text_columns=[""]),
         lambda value: value["splits"]["dev"].update(labelled_examples=1),
         lambda value: value["splits"]["dev"].pop("labelled_examples"),
         lambda value: value["fields"].update(teacher_name="gpt"),
@@ -262,6 +264,14 @@ def test_targets_made_elsewhere_are_a_cache(imported, small, call, tmp_path):
     assert found["splits"]["train"]["same"] == 3  # joined by the hashes of the texts
 
 
+@pytest.mark.parametrize("name", ["model", " ", "a\nb", "x" * 201, "a\u202eb"])
+def test_a_manifest_names_the_teacher_as_the_option_may(imported, call, tmp_path, name):
+    cache = shutil.copytree(imported, tmp_path / "cache")
+    seal(cache, lambda value: value["fields"].update(teacher_name=name))
+    done = call("cache", "info", cache)
+    assert done.code == 2 and "is not the name of a teacher" in done.error
+
+
 def test_what_needs_a_teacher_is_refused(imported, call, tmp_path):
     sampled = call("cache", "verify", imported, "--sample", 2)
     assert (sampled.code, sampled.error) == (
@@ -283,5 +293,8 @@ def test_texts_of_imported_targets_are_checked(imported, call, tmp_path):
     assert done.code == 2 and "the texts of example 0 have another row_hash" in done.stdout
     repaired = call("cache", "verify", cache, "--repair")
     assert repaired.code == 2
-    assert "its targets were made elsewhere: name another copy with --from DIR or URL" in repaired.stdout
+    assert (
+        "its targets were made elsewhere: name another copy with --from DIR or URL, whose shards are arrow files too "
+        "(cache convert makes one)"
+    ) in repaired.stdout
     assert call("cache", "verify", cache, "--repair", "--from", imported).code == 0

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.data.task_kinds import implied_kind
+from pipeline.errors import one_line
 from pipeline.system.digests import json_digest
 
 # Fields of a cache whose teacher is a model, with their values where the targets were made elsewhere.
@@ -17,6 +18,15 @@ OF_A_MODEL: Mapping[str, Any] = {
     "compute": "",
     "batching": "",
 }
+
+
+MODEL_NAME = "model"  # in results, in place of the name of a teacher: a model ran here
+LONGEST_NAME = 200  # characters
+
+
+def is_teacher_name(name: str) -> bool:
+    """Return whether a teacher elsewhere can be called so: some characters on one line, other than `model`."""
+    return bool(name.strip()) and name != MODEL_NAME and len(name) <= LONGEST_NAME and one_line(name) == name
 
 
 @dataclass(frozen=True, kw_only=True)

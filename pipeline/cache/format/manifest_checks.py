@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from pipeline.cache.format.containers import CONTAINERS
+from pipeline.cache.format.identity import is_teacher_name
 from pipeline.cache.format.manifest import TEACHER_SUFFIXES, Manifest, ModelRecord, SplitRecord
 from pipeline.data.metrics import check_metric
 from pipeline.data.splits import digest_of
@@ -63,6 +64,8 @@ def _check_teacher(manifest: Manifest) -> None:
 
 def _check_no_teacher(manifest: Manifest) -> None:
     """Raise ValueError for a part of a teacher in a cache whose targets were made elsewhere."""
+    if not is_teacher_name(manifest.fields.teacher_name):
+        raise ValueError(f"{manifest.fields.teacher_name!r:.60} is not the name of a teacher")
     if not manifest.fields.texts or not is_digest(manifest.fields.target_values):
         raise ValueError("it has neither a teacher nor texts with their targets")
     if manifest.teacher_files or manifest.layers or manifest.model != ModelRecord.without_model(manifest.model.classes):
@@ -80,6 +83,8 @@ def _check_task(manifest: Manifest) -> None:
         raise ValueError(f"{fields.sequences} sequences for {model.classes} logits")
     if fields.texts > MOST_TEXTS or len(task.text_columns) not in (0, fields.texts):
         raise ValueError(f"{fields.texts} text columns, and {len(task.text_columns)} names of text columns")
+    if "" in task.text_columns or len({*task.text_columns}) < len(task.text_columns):
+        raise ValueError("its names of text columns are not different names")
     if not TASK_NAME.fullmatch(task.name):
         raise ValueError(f"{task.name!r:.60} is not the name of a task")
     if not task.metrics or set(task.settings) != set(kind.settings):
@@ -97,7 +102,11 @@ def _check_split(manifest: Manifest, name: str, split: SplitRecord) -> None:
     if digest_of([shard.rows_digest for shard in split.shards]) != manifest.fields.splits[name]:
         raise ValueError(f"the rows of split {name} are not those of the identity")
     labelled, every = split.labelled_examples, split.examples
-    if labelled > every or split.labelled != (labelled > 0) or (role_of(name) == DEV and 0 < labelled < every):
+    if (
+        not 0 <= labelled <= every
+        or split.labelled != (labelled > 0)
+        or (role_of(name) == DEV and 0 < labelled < every)
+    ):
         raise ValueError(f"{labelled} of {every} examples of split {name!r:.30} with labels")
     shard_rows, suffix = manifest.fields.shard_rows, CONTAINERS[manifest.container].suffix
     parts = {part for column, kind in manifest.column_types().items() for part in kind.parts(column)}

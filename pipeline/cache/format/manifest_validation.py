@@ -142,6 +142,8 @@ def _split(value: Any, version: int) -> SplitRecord:
     """Return the record of a split. Raises ValueError for entries that are missing, unknown or of another type."""
     shards = tuple(_record(ShardRecord, shard) for shard in _typed(value["shards"], list))
     counted = (_typed(value["labelled_examples"], int),) if version > 2 else ()
+    if counted and counted[0] < 0:
+        raise ValueError(f"{counted[0]} examples with labels")
     split = SplitRecord(_typed(value["labelled"], bool), shards, *counted)
     if set(value) != set(split.as_json(version)):
         raise ValueError(f"a split has {', '.join(value)!s:.100}")

@@ -107,6 +107,18 @@ def test_question_stands_before_each_choice(tmp_path):
 
 ONE_WAY = "Write all answers in one way: a number from 0 to 2, a letter from A to C, or the choice itself"
 WRITE = "Write a number from 0 to 2, a letter from A to C, or the choice itself"
+
+
+def test_choices_in_csv_are_lists_of_json(tmp_path):
+    path = tmp_path / "train.csv"
+    options = OPTIONS | {"train_file": str(path), "text_columns": "text"}
+    path.write_text('text,options,answer\na,"[""x"", ""y, z""]",A\nb,"[""u"", ""v""]",B\n')
+    assert load_rows(RowsConfig(**options)).splits["train"].choices == (["x", "u"], ["y, z", "v"])
+    path.write_text('text,options,answer\na,"[""x"", 1]",A\nb,"[""u"", ""v""]",B\n')
+    with pytest.raises(BadRows, match="its choices are not a list but"):
+        load_rows(RowsConfig(**options))
+
+
 FILL = "Fill it in, or leave such questions out with --num-choices 3"
 FAULTS = {
     "another answer": (

@@ -1,6 +1,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.training import CacheTeacherConfig
@@ -98,6 +100,50 @@ def test_left_out_classes_share_the_missing_mass_and_the_share_is_reported(load,
     ) in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind", "line"),
+    [
+        (
+            [[-2, -2], [-0.1, -2.352], [-2, -2]],
+            "logprobs",
+            "train: the log-probabilities of 2 of 3 targets add up to 27.07 % on average, and are scaled to 100 %",
+        ),
+        (
+            WANTED,
+            "logits",
+            "train: warning: all logits are from 0 to 1 and add up to 1 in each row. If they are probabilities, give "
+            "--target-kind probabilities",
+        ),
+    ],
+)
+def test_what_is_worth_a_line_is_said(load, capsys, cells, kind, line):
+    load(*cells, target_kind=kind)
+    assert line in capsys.readouterr().err
+
+
+def test_a_map_with_a_class_twice_is_refused(tmp_path):
+    cells = pa.array([[("neg", 0.3), ("neg", 0.7)]] * 2, pa.map_(pa.string(), pa.float64()))
+    pq.write_table(pa.table({"text": TEXTS[:2], "label": LABELS[:2], "p": cells}), tmp_path / "rows.parquet")
+    with pytest.raises(BadRows, match="an object names a class twice"):
+        loaded(tmp_path / "rows.parquet")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "no dev row has a label. Fill in label, or name another --label-column; "),
+        ({"label_column": None}, "no dev row has a label. Name --label-column; "),
+        ({"label_column": None, "regression": True}, "no dev row has a label. Name --label-column; "),
+    ],
+)
+def test_dev_rows_need_labels(load, tmp_path, options, message):
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text(json.dumps({"text": "x", "p": 0.5 if "regression" in options else [0.5, 0.5]}))
+    with pytest.raises(BadRows) as error:
+        load(*((1, 2, 3) if "regression" in options else WANTED), dev_file=str(dev), **options)
+    assert str(error.value) == f"{dev}: {message}without labels, give the rows to --unlabelled-file"
+
+
 def test_the_name_of_a_class_is_smoothed(load, capsys):
     rows = load("pos", "neg", "Neg", target_smoothing=0.1)
     assert probabilities(rows) == [[0.05, 0.95], [0.95, 0.05], [0.95, 0.05]]
@@ -171,7 +217,8 @@ FORM = "Write all rows in one form: a list of numbers, an object {class: number}
         (
             ([0.5, 0.5], [0.5, float("nan")], [0, float("inf")]),
             {},
-            "line 2: p is not a finite number but nan; 2 rows are like this (lines 2, 3). Fix these rows",
+            "line 2: p is not a finite number but nan; 2 rows are like this (lines 2, 3). Write a finite number "
+            "(for the logarithm of 0, -9999)",
         ),
         (
             ([0.5, 0.5], [0.5, 0.4, 0.1], [1, 0]),
@@ -181,17 +228,53 @@ FORM = "Write all rows in one form: a list of numbers, an object {class: number}
         ),
         (([0.5, 0.5], [0.5, "x"], [1, 0]), {}, "line 2: p is not a number but 'x'. Fix this row"),
         (([0.5, 0.5], [True, False], [1, 0]), {}, "line 2: p is not a number but True. Fix this row"),
-        (([0.5, 0.5], None, ""), {}, "line 2: no target in p; 2 rows are like this (lines 2, 3). Fill it in, or remove "
-         "the rows"),
+        (([0.5, 0.5], None, ""), {}, "line 2: no target in p; 2 rows are like this (lines 2, 3). Fill it in, remove "
+         "the rows, or name other --target-columns"),
         (
             ([0.5, 0.5], [-0.1, 1.1], [1, 0]),
             {},
-            "line 2: the probability of neg is -0.1, outside 0 to 1. Fix this row, or name other --target-columns",
+            "line 2: the probability of neg is -0.1, outside 0 to 1. Fix this row, or say what the numbers are: "
+            "--target-kind logprobs or logits (percentages are to be divided by 100)",
         ),
         (
             ([-0.5, -1], [0.5, -1], [-1, -1]),
             {"target_kind": "logprobs"},
-            "line 2: the log-probability of neg is 0.5, above 0. Fix this row, or name other --target-columns",
+            "line 2: the log-probability of neg is 0.5, above 0. Fix this row, or say what the numbers are: "
+            "--target-kind probabilities or logits",
+        ),
+        (
+            ([-9999, -9999], [-1, -1], [-1, -1]),
+            {"target_kind": "logprobs"},
+            "line 1: its exponents of the log-probabilities add up to 0, not 1. Fix this row, or name other "
+            "--target-columns",
+        ),
+        (
+            ([1e300, -1e300], [1, 0], [1, 0]),
+            {"target_kind": "logits"},
+            "line 1: the target 1e+300 is too large to compute with. Fix this row, or name other --target-columns",
+        ),
+        (
+            (1, 1e39, 2),
+            {"regression": True, "labels": (1, 2, 3)},
+            "line 2: the target 1e+39 is too large to compute with. Fix this row, or name other --target-columns",
+        ),
+        (
+            (["pos", "neg"], [], ["neg"]),
+            {},
+            "line 1: the target names 2 classes, and a row has one; 2 rows are like this (lines 1, 2). Fix these rows, "
+            "or name other --target-columns",
+        ),
+        (
+            ([], [0.5, 0.5], [1, 0]),
+            {},
+            "line 1: the list of targets has 0 numbers, and the task has 2 classes. Give a number for each of neg, "
+            "pos, in this order",
+        ),
+        (
+            ({"x" * 5000: 1}, {"pos": 1}, {"neg": 1}),
+            {},
+            f"line 1: the target names the class '{'x' * 39}…', and toy has neg, pos. Fix this row, or say what the "
+            "names of the targets mean with --label-map",
         ),
         (
             ([-0.1, -0.1], [-1, -1], [-1, -1]),
@@ -209,8 +292,8 @@ FORM = "Write all rows in one form: a list of numbers, an object {class: number}
         (({"pos": 1}, {"neg": 1}, {"neutral": 1}), {}, NOT_CLASS),
         (({"pos": 1}, {"pos": 0.5, "Pos": 0.5}, {"neg": 1}), {}, "line 2: the target names the class pos twice. Fix "
          "this row"),
-        (([0.5, 0.5], {"pos": 1}, [1, 0]), {}, f"line 2: has the names of classes, and the first row has a list of "
-         f"numbers. {FORM}"),
+        (([0.5, 0.5], {"pos": 1}, [1, 0]), {}, f"line 2: p is an object or the name of a class, and in the first rows "
+         f"a list of numbers. {FORM}"),
         (("pos", "[0.5,", "neg"), {}, "line 2: p is not JSON (Expecting value, character 6). Write a list of numbers, "
          "an object {class: number}, or the name of a class"),
         ((0.5, 0.7, 0.1), {}, "line 1: p is one number, 0.5, and a class is not named so; 3 rows are like this (lines "
@@ -235,6 +318,9 @@ def test_targets_that_cannot_be_are_named(load, tmp_path, cells, options, messag
         ({"target_columns": "p,p"}, "--target-columns takes one column, or a column for each class: A,B,…, "
          "A=CLASS,B=CLASS,… or JSON {column: class}, each once, not p,p"),
         ({"target_columns": "text"}, "--target-columns text is a column of texts or labels too. Name another one"),
+        ({"target_columns": '["p"]'}, "--target-columns takes one column, or a column for each class: A,B,…, "
+         'A=CLASS,B=CLASS,… or JSON {column: class}, not a list: ["p"]'),
+        ({"no_text": True}, "--no-text is for a teacher that runs here: with --target-columns students need the texts"),
         ({"layers": "1"}, "--layers is for a model, and with --target-columns none runs: leave it out"),
         ({"max_length": 64}, "--max-length is for a model, and with --target-columns none runs: leave it out"),
         ({"regression": True, "target_kind": "logits", "labels": (1, 2, 3)}, "--target-kind is for classes, and a "

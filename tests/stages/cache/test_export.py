@@ -54,6 +54,38 @@ def test_text_formats_hold_the_same(tiny, call, tmp_path, ending):
             assert rows == [row | {"example_id": str(row["example_id"])} for row in expected]
 
 
+@pytest.mark.parametrize(
+    ("columns", "exported"),
+    [("a,b", ["a", "b"]), ("split,b", ["text_1", "b"]), ("text_2,split", ["text_1", "text_2"])],
+)
+def test_columns_of_texts_do_not_take_the_names_of_others(call, tmp_path, columns, exported):
+    names = columns.split(",")
+    rows = [{names[0]: f"text {n}", names[1]: "x", "label": "ab"[n % 2], "p": [0.5, 0.5]} for n in range(4)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ("--text-columns", columns, "--label-column", "label", "--target-columns", "p", "--teacher-name", "gpt")
+    cache, out = tmp_path / "cache", tmp_path / "t.jsonl"
+    given = ("cache-teacher", "--task", "pairs", "--train-file", tmp_path / "rows.jsonl", "--cache", cache)
+    assert call(*given, *options, "--allow-weak-teacher").code == 0
+    assert call("cache", "export", cache, "--out", out).json["columns"][2:4] == exported
+    row = json.loads(out.read_text().splitlines()[3])
+    assert [row[name] for name in exported] == ["text 3", "x"]
+
+
+def test_csv_is_refused_for_lists_of_labels(call, tmp_path):
+    rows = [{"text": f"text {n}", "label": ["a"] if n % 2 else ["a", "b"], "p": [0.5, n / 10]} for n in range(4)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ("--text-columns", "text", "--label-column", "label", "--target-columns", "p", "--teacher-name", "gpt")
+    cache, out = tmp_path / "cache", tmp_path / "t.csv"
+    given = ("cache-teacher", "--task", "topics", "--train-file", tmp_path / "rows.jsonl", "--cache", cache)
+    assert call(*given, *options, "--allow-weak-teacher").code == 0
+    refused = call("cache", "export", cache, "--out", out)
+    assert (refused.code, out.exists()) == (2, False)
+    assert refused.error == (
+        f"Error: --out {out}: the label of a row is a list of classes, which a csv file does not hold. Name a "
+        ".parquet or .jsonl file"
+    )
+
+
 def test_a_missing_label_is_null(tiny, call, tmp_path):
     def unlabelled(split, index, columns):
         if split == "test":
