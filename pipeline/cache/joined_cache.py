@@ -159,15 +159,15 @@ def join_caches(caches: Sequence[Cache]) -> Cache:
     return JoinedCache(location, manifest, first.source, first.teacher, first.verified, tuple(caches))
 
 
-def _teaching(cache: Cache, other: Cache) -> dict[str, Any]:
+def _teaching(cache: Cache, partner: Cache) -> dict[str, Any]:
     """Return what caches that join have in common, by name: what a target means, and how students are compared.
 
-    The numbers of text columns are compared where both caches keep the texts.
+    The numbers of text columns are compared where the other cache keeps texts too.
     """
     manifest = cache.manifest
     fields = {name: value for name, value in manifest.fields.as_json().items() if name not in MAY_DIFFER}
     task = {"task.metric": manifest.task.metrics[0], "task.settings": dict(manifest.task.settings)}
-    return fields | task | {"texts": manifest.fields.texts if other.manifest.fields.texts else 0}
+    return fields | task | {"texts": manifest.fields.texts if partner.manifest.fields.texts else 0}
 
 
 def _row_hashes(cache: Cache, names: Sequence[str]) -> np.ndarray:
