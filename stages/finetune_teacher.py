@@ -14,7 +14,7 @@ from pipeline.data.task_kinds import check_class_weights, weighted
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, TASKS, TRAIN, role_of
 from pipeline.data.tokenize import tokenize
-from pipeline.distillation.losses import Objective
+from pipeline.distillation.objective import Objective
 from pipeline.distillation.targets import NoTargets
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator, resolve_precision

@@ -22,7 +22,7 @@ from pipeline.system.digests import json_digest
 
 JOINED = (TRAIN, TRANSFER)
 # Fields of an identity in which caches that join may differ: rows, and numbers that do not change what a target means.
-MAY_DIFFER = ("format", "splits", "layers", "shard_rows", "batching", "texts")
+MAY_DIFFER = ("format", "splits", "layers", "shard_rows", "batching", "texts", "target_values")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def join_caches(caches: Sequence[Cache]) -> Cache:
                     f"{earlier.location} and {cache.location} are the same cache (identity {cache.identity[:12]}…). "
                     "Name it once"
                 )
-        if differences := different_fields(_teaching(cache), _teaching(first)):
+        if differences := different_fields(_teaching(cache, first), _teaching(first, cache)):
             reasons = one_line("; ".join(differences), 400)
             raise BadCache(
                 f"{first.location} and {cache.location} do not join ({reasons}). Name caches that one teacher made "
@@ -159,12 +159,15 @@ def join_caches(caches: Sequence[Cache]) -> Cache:
     return JoinedCache(location, manifest, first.source, first.teacher, first.verified, tuple(caches))
 
 
-def _teaching(cache: Cache) -> dict[str, Any]:
-    """Return what caches that join have in common, by name."""
+def _teaching(cache: Cache, partner: Cache) -> dict[str, Any]:
+    """Return what caches that join have in common, by name: what a target means, and how students are compared.
+
+    The numbers of text columns are compared where the other cache keeps texts too.
+    """
     manifest = cache.manifest
     fields = {name: value for name, value in manifest.fields.as_json().items() if name not in MAY_DIFFER}
-    task = {f"task.{name}": value for name, value in manifest.task.as_json().items() if name != "labels"}
-    return fields | task
+    task = {"task.metric": manifest.task.metrics[0], "task.settings": dict(manifest.task.settings)}
+    return fields | task | {"texts": manifest.fields.texts if partner.manifest.fields.texts else 0}
 
 
 def _row_hashes(cache: Cache, names: Sequence[str]) -> np.ndarray:

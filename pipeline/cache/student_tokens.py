@@ -18,7 +18,7 @@ from pipeline.cache.reader import Cache
 from pipeline.cache.shards import Shard
 from pipeline.cache.token_store import TOKEN_COLUMNS, TokenStore, token_types
 from pipeline.data.choices import ChoiceRows
-from pipeline.data.empty_texts import check_not_empty
+from pipeline.data.empty_texts import check_few_empty, empty_rows
 from pipeline.data.ragged import Column, Columns
 from pipeline.data.rows import RawSplit, SplitRows
 from pipeline.data.splits import TEXT_HASH, Prefetching, Split
@@ -128,19 +128,20 @@ class RetokenizedShards(Sequence[Columns]):
         assert manifest.text_key is not None
         for shard in self._originals:  # of a published cache, its texts are downloaded
             self.cache.source.need([(shard.record, part) for name in texts for part in shard.types[name].parts(name)])
-        examples = manifest.splits[self.split.name].examples
+        examples, empty = manifest.splits[self.split.name].examples, list[int]()
         with bar(examples, f"tokenize {self.split.name}", "ex", show=examples > LONG_SPLIT) as progress:
             for shard in self._originals:
                 verify_shard(shard, [*texts, "example_id", "row_hash", manifest.text_key, "label"], self.cache.verified)
-                yield self._tokens(shard)
+                columns = self._tokens(shard)
+                empty += (empty_rows(columns, self.student.tokenizer) + shard.first_id).tolist()
+                yield columns
                 progress.update(shard.record.rows)
+        check_few_empty(empty, examples, f"{self.cache.location}, split {self.split.name}")
 
     def _tokens(self, shard: Shard) -> dict[str, Column]:
         manifest, name = self.cache.manifest, self.split.name
         rows = _rows_of(shard, f"{self.cache.location} {name}")
         (made,) = tokenize(name, rows, self.student.tokenizer, self.student.max_length).shards
-        first = shard.first_id
-        check_not_empty(made, self.student.tokenizer, f"{self.cache.location}, split {name}", first)
         assert manifest.text_key is not None
         types = token_types(self.student.segments > 0, manifest.fields.sequences)
         joined = {"example_id": shard["example_id"], TEXT_HASH: shard[manifest.text_key]}

@@ -79,6 +79,6 @@ def _check_positions(cache: Cache, source: str, model: Any) -> None:
     longest, limit = cache.tokens.longest(cache.splits), position_limit(model)
     if longest > limit:
         raise BadModel(
-            f"{source} has positions for {limit} tokens, and the longest row of the cache has {longest}. Name "
-            f"another checkpoint, or make a cache with --max-length {limit}"
+            f"{source} has positions for {limit} tokens, and the longest row of the cache has {longest}. Name one "
+            f"with more, or make a cache with --max-length {limit}"
         )

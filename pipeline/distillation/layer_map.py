@@ -98,6 +98,8 @@ def resolve_layer_map(
             layers, method = layers_by_hand, _method_of(layers_by_hand, method, student, teacher_depth)
     missing = [layer for layer in layers if layer not in kept]
     if missing:
+        if not kept:
+            raise BadOption("the cache keeps no teacher layers. Use --method kd, or cache again with --layers all")
         raise BadOption(
             f"the cache keeps teacher layers {_listed(kept)}, not {_listed(missing)}. "
             "Use --teacher-layers with layers that it keeps, or cache again with --layers all"
@@ -116,4 +118,4 @@ def _method_of(layers: tuple[int, ...], named: Method, student: int, teacher_dep
 
 
 def _listed(layers: Collection[int]) -> str:
-    return ",".join(map(str, layers)) or "none"
+    return ",".join(map(str, layers))

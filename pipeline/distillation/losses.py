@@ -1,4 +1,4 @@
-"""The loss terms of patient knowledge distillation (Sun et al. 2019, equations 2 to 8), and their weighted sum.
+"""The loss terms of patient knowledge distillation (Sun et al. 2019, equations 2 to 8).
 
 Shapes: logits z_s, z_t [B, C]; labels y [B]; [CLS] vectors h_s, h_t [B·S, K, H] of the matched layers, where an example
 is S sequences (1, or the choices of a question). Everything is computed in float32. `reduction` is "reference" (the
@@ -6,19 +6,17 @@ authors' code), "batchmean" (KD as most programs have it) or "paper" (the equati
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from pipeline.cache.format.columns import LOGITS, cls_column
-from pipeline.config.methods import Method
 from pipeline.data.task_kinds import TaskKind
+from pipeline.distillation.labelled_examples import LabelledExamples
 
-LOSS, BY_LAYER = "loss", "_by_layer"
 Numbers = Mapping[str, Any]  # option of train-student -> number, or a tensor of one number where students are packed
 Targets = Mapping[str, Tensor]  # column of the cache -> [B, …]
 
@@ -41,39 +39,6 @@ def patience_by_layer(h_s: Tensor, h_t: Tensor, reduction: str) -> Tensor:
 def patience_loss(by_layer: Tensor, reduction: str) -> Tensor:
     """Return PT from its parts: their mean (reference) or sum (paper)."""
     return by_layer.sum() if reduction == "paper" else by_layer.mean()
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledExamples:
-    """The examples of a batch that have a label: their `places`, int64 [b], None where all of them have one.
-
-    `scale` is the batch's share of the labels of an optimizer step over its share of the examples: times that, the
-    means over the labels of each batch add up to the mean over those of the step. 1 where every example has a label.
-    """
-
-    places: Tensor | None = None
-    scale: float = 1.0
-
-    @classmethod
-    def of_batch(cls, has_label: np.ndarray, labels: int, weight: float, device: torch.device) -> "LabelledExamples":
-        """Return those of a batch, by whether each has a label: bool [B].
-
-        `labels` is the number of labels in the optimizer step, `weight` the batch's share of its examples.
-        """
-        count = int(has_label.sum())
-        if not count:
-            return cls(scale=0.0)
-        scale = count / labels / weight if weight else 1.0
-        if count == len(has_label):
-            return cls(scale=scale)
-        return cls(torch.from_numpy(np.flatnonzero(has_label)).to(device, non_blocking=True), scale)
-
-    def select(self, values: Tensor) -> Tensor:
-        """Return the values [b, …] of these examples, of values [B, …]."""
-        return values if self.places is None else values.index_select(0, self.places)
-
-
-ALL_LABELLED = LabelledExamples()
 
 
 @dataclass(frozen=True)
@@ -230,86 +195,3 @@ LOSS_TERMS: Mapping[str, LossTerm] = {
     "patience": PatienceTerm(),
     "pseudo-label": PseudoLabelTerm(),
 }
-
-
-@dataclass(frozen=True)
-class Objective:
-    """The loss that one model is trained for: the weighted sum of its terms over `layers` matched layers."""
-
-    kind: TaskKind
-    terms: tuple[str, ...] = ("label",)
-    layers: tuple[int, ...] = ()  # teacher layers matched by student layers 1..K
-    reduction: str = "reference"
-    numbers: tuple[tuple[str, float], ...] = ()  # option -> number, of all its terms
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The target columns that it reads."""
-        return tuple(dict.fromkeys(c for name in self.terms for c in LOSS_TERMS[name].columns(self.layers)))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the values that a call returns: the loss, each term, and the layers of those made of layers."""
-        names = [LOSS]
-        for term in map(LOSS_TERMS.__getitem__, self.terms):
-            names.append(term.key)
-            if term.by_layer:
-                names += [f"{term.key}{BY_LAYER}.{layer}" for layer in self.layers]
-        return tuple(names)
-
-    @property
-    def needs_labels(self) -> bool:
-        """Whether a term that needs labels has a weight other than 0."""
-        terms, numbers = map(LOSS_TERMS.__getitem__, self.terms), dict(self.numbers)
-        return any(term.needs_labels and term.weight(numbers) for term in terms)
-
-    @property
-    def form(self) -> "Objective":
-        """The objective without its numbers: objectives of one form are computed in one call."""
-        return replace(self, numbers=())
-
-    def __call__(
-        self,
-        z_s: Tensor,
-        y: Tensor,
-        h_s: Tensor | None,
-        targets: Targets,
-        numbers: Numbers | None = None,
-        labelled: LabelledExamples = ALL_LABELLED,
-    ) -> Tensor:
-        """Return the values called `names`, float32, differentiable in the first, the loss.
-
-        z_s [B, C], y [B], h_s [B·S, K, H]; `numbers` replace those of the objective.
-        """
-        values = dict(self.numbers) if numbers is None else numbers
-        inputs = LossInputs(self.kind, z_s, y, labelled, h_s, targets, self.layers, self.reduction)
-        loss: Any = 0.0
-        parts: list[Tensor] = []
-        for term in map(LOSS_TERMS.__getitem__, self.terms):
-            value, by_layer = term.value(inputs, values)
-            loss = loss + term.weight(values) * value
-            parts.append(value[None])
-            if by_layer is not None:
-                parts.append(by_layer)
-        return torch.cat([loss[None], *parts])
-
-
-def objective_of(
-    method: Method, kind: TaskKind, layers: tuple[int, ...], reduction: str, options: Mapping[str, Any]
-) -> Objective:
-    """Return the objective of a method; `options` has the numbers of its terms, and may have others."""
-    names = dict.fromkeys(name for term in method.terms for name in LOSS_TERMS[term].numbers)
-    numbers = tuple((name, float(options[name])) for name in names)
-    return Objective(kind, method.terms, layers, reduction, numbers)
-
-
-def as_record(values: Mapping[str, float]) -> dict[str, Any]:
-    """Return named values as they are logged: those of layers as one object, layer -> value, after their term."""
-    record: dict[str, Any] = {}
-    for name, value in values.items():
-        term, _, layer = name.partition(".")
-        if layer:
-            record.setdefault(term, {})[layer] = value
-        else:
-            record[name] = value
-    return record

@@ -20,7 +20,8 @@ from pipeline.data.tasks import TRAIN, TRANSFER
 from pipeline.data.training_set import TrainingSet, draw_training_set, labels_of
 from pipeline.distillation.initial_layers import TEACHER, initial_layers
 from pipeline.distillation.layer_map import resolve_layer_map
-from pipeline.distillation.losses import LOSS_TERMS, Objective, objective_of
+from pipeline.distillation.losses import LOSS_TERMS
+from pipeline.distillation.objective import Objective, objective_of
 from pipeline.distillation.projection import ClsMaps
 from pipeline.errors import BadCache, BadOption, shell_line
 from pipeline.models.accelerator import resolve_precision

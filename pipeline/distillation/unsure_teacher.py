@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.cache.format.columns import LOGITS
 from pipeline.data.training_set import TrainingSet
-from pipeline.distillation.losses import Objective
+from pipeline.distillation.objective import Objective
 
 SAMPLE = 4096  # examples whose targets are looked at
 # Share of the largest entropy, log C, from which targets are near chance. A teacher of banking77 that was stopped early

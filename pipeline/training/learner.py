@@ -16,7 +16,9 @@ from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import Batch, by_length, collate
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TaskKind
-from pipeline.distillation.losses import ALL_LABELLED, LabelledExamples, Objective, Targets
+from pipeline.distillation.labelled_examples import ALL_LABELLED, LabelledExamples
+from pipeline.distillation.losses import Targets
+from pipeline.distillation.objective import Objective
 from pipeline.models.accelerator import prepare_for_cls
 from pipeline.models.checkpoints import write_settings
 from pipeline.models.encoders import cls_vectors

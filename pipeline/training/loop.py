@@ -18,7 +18,8 @@ from pipeline.data.batching import collate
 from pipeline.data.splits import Split
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.training_set import TrainingSet, draw_training_set
-from pipeline.distillation.losses import LOSS, LabelledExamples
+from pipeline.distillation.labelled_examples import LabelledExamples
+from pipeline.distillation.objective import LOSS
 from pipeline.distillation.targets import TargetSource
 from pipeline.errors import BadOption, BadRun, DistillError, TrainingDiverged
 from pipeline.system.interrupts import StopRequest, stop_requests

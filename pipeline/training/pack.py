@@ -25,7 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pipeline.config.options import option_name
 from pipeline.data.batching import Batch
 from pipeline.data.splits import Split
-from pipeline.distillation.losses import Objective
+from pipeline.distillation.objective import Objective
 from pipeline.errors import BadOption
 from pipeline.models.encoders import cls_vectors
 from pipeline.models.probe import evaluation, probe_batch

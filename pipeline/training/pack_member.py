@@ -16,7 +16,7 @@ from pipeline.data.batching import BatchOrder
 from pipeline.data.splits import Split
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.training_set import TrainingSet
-from pipeline.distillation.losses import LOSS, as_record
+from pipeline.distillation.objective import LOSS, as_record
 from pipeline.errors import BadRun, DistillError, Interrupted, TrainingDiverged
 from pipeline.training.learner import GRAD_NORM, EncoderLearner, learning_rate
 from pipeline.training.run_directory import RunDirectory

@@ -14,7 +14,7 @@ from pipeline.config.methods import METHODS
 from pipeline.config.shared import TrainingConfig
 from pipeline.data.batching import BatchOrder, collate
 from pipeline.data.task_kinds import SINGLE_LABEL
-from pipeline.distillation.losses import Objective, objective_of
+from pipeline.distillation.objective import Objective, objective_of
 from pipeline.distillation.targets import CachedTargets
 from pipeline.models.accelerator import (
     cpu_capabilities,

@@ -24,7 +24,7 @@ from pipeline.data.batching import BatchOrder, collate
 from pipeline.data.splits import Split, shard_ranges
 from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.distillation.layer_map import pkd_skip
-from pipeline.distillation.losses import objective_of
+from pipeline.distillation.objective import objective_of
 from pipeline.distillation.targets import CachedTargets
 from pipeline.models.accelerator import make_accelerator, resolve_precision
 from pipeline.models.checkpoints import build_classifier

@@ -10,7 +10,7 @@ from pipeline.cache.reader import Cache
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import collate
 from pipeline.distillation.initial_student import initial_student
-from pipeline.distillation.losses import LabelledExamples
+from pipeline.distillation.labelled_examples import LabelledExamples
 from pipeline.distillation.recipe import resolve_recipe, training_set, training_split
 from pipeline.distillation.targets import CachedTargets
 from pipeline.errors import BadOption

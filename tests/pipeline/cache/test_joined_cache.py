@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from pipeline.cache.open import open_cache, open_caches
-from pipeline.config.training import EvaluateConfig, TrainStudentConfig
+from pipeline.config.training import CacheTeacherConfig, EvaluateConfig, TrainStudentConfig
 from pipeline.errors import BadCache, BadOption
 from pipeline.training.run_reader import read_predictions
 from pipeline.training.student import advance_pack
-from stages import evaluate, train_student
+from stages import cache_teacher, evaluate, train_student
+from tests.helpers.imported import write_imported_cache
 from tests.helpers.rewriting import flip_byte, rewritten
 from tests.helpers.transfer import with_transfer
 
@@ -69,9 +70,35 @@ def test_caches_that_do_not_join_are_refused(tiny, halves, tmp_path):
     assert str(refused.value).startswith(f"{halves[0]} and {tiny.float16} do not join (dtype: float32 ≠ float16; teach")
     metrics = replace(open_cache(halves[1]).manifest.task, metrics=("f1",))
     other = rewritten(halves[1], tmp_path / "metrics", lambda *_: None, task=metrics)
-    with pytest.raises(BadCache, match=r"do not join \(task\.metrics: "):
+    with pytest.raises(BadCache, match=r"do not join \(task\.metric: accuracy ≠ f1\)"):
         train((halves[0], other), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_other_names_of_task_and_columns_or_no_texts_do_not_matter(tiny, halves, tmp_path):
+    names = replace(open_cache(halves[1]).manifest.task, name="reviews", text_columns=("sentence",))
+    renamed = rewritten(halves[1], tmp_path / "names", lambda *_: None, task=names)
+    assert train((halves[0], renamed), tmp_path / "run", max_steps=1).unlabelled_examples == 172
+    silent = tmp_path / "no-text"
+    cache_teacher.run(
+        CacheTeacherConfig(
+            **tiny.rows | {"train_file": tiny.rows["test_file"], "test_file": None},
+            teacher=str(tiny.root / "without-dropout"),
+            dtype="float32",
+            precision="float32",
+            no_text=True,
+            cache=str(silent),
+        )
+    )
+    assert train((halves[0], silent), tmp_path / "both", max_steps=1).labelled_examples == 168
+
+
+def test_imported_targets_of_one_teacher_join(tiny, tmp_path):
+    whole = write_imported_cache(tiny.no_dropout, tmp_path / "whole")
+    other = shutil.copytree(whole, tmp_path / "other")
+    manifest = open_cache(whole).manifest
+    replace(manifest, fields=replace(manifest.fields, target_values="1" * 64)).write(other)
+    assert len(open_caches([str(whole), str(other)]).splits["train"]) == 600
 
 
 def test_damage_in_the_second_cache_is_found(halves, tmp_path):

@@ -82,6 +82,10 @@ def test_the_method_is_called_by_its_map():
             "the cache keeps teacher layers 4,5, not 2. Use --teacher-layers with layers that it keeps, "
             "or cache again with --layers all",
         ),
+        (
+            dict(kept=()),
+            "the cache keeps no teacher layers. Use --method kd, or cache again with --layers all",
+        ),
     ],
 )
 def test_maps_that_do_not_fit(options, text):

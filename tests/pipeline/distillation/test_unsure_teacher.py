@@ -9,7 +9,7 @@ from pipeline.config.methods import METHODS
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SINGLE_LABEL
 from pipeline.data.training_set import draw_training_set
-from pipeline.distillation.losses import objective_of
+from pipeline.distillation.objective import objective_of
 from pipeline.distillation.unsure_teacher import SAMPLE, unsure_teacher
 
 ROWS = 2 * SAMPLE + 5

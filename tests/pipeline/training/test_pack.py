@@ -10,7 +10,7 @@ from pipeline.cache.format.columns import cls_column
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import Batch
 from pipeline.data.task_kinds import SINGLE_LABEL
-from pipeline.distillation.losses import Objective
+from pipeline.distillation.objective import Objective
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import make_accelerator
 from pipeline.models.checkpoints import build_classifier

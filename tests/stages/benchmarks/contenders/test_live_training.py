@@ -8,7 +8,7 @@ import transformers
 from pipeline.cache.format.columns import cls_column
 from pipeline.config.methods import METHODS
 from pipeline.data.task_kinds import SINGLE_LABEL
-from pipeline.distillation.losses import objective_of
+from pipeline.distillation.objective import objective_of
 from pipeline.errors import MissingExtra
 from pipeline.models.encoders import cls_vectors
 from stages.benchmarks.contenders.authors_way import authors_way
