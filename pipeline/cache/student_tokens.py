@@ -20,7 +20,8 @@ from pipeline.cache.token_store import TOKEN_COLUMNS, TokenStore, token_types
 from pipeline.data.choices import ChoiceRows
 from pipeline.data.empty_texts import check_few_empty, empty_rows
 from pipeline.data.ragged import Column, Columns
-from pipeline.data.rows import RawSplit, SplitRows
+from pipeline.data.raw_rows import RawSplit
+from pipeline.data.rows import SplitRows
 from pipeline.data.splits import TEXT_HASH, Prefetching, Split
 from pipeline.data.texts import decode_texts
 from pipeline.data.tokenize import LONG_SPLIT, tokenize

@@ -7,7 +7,7 @@ from pipeline.data.cells import Cell
 from pipeline.data.kinds.multiple_choice import choice_names
 from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.label_names import rename_option
-from pipeline.data.rows import RawSplit
+from pipeline.data.raw_rows import RawSplit
 from pipeline.errors import BadRows, one_line
 
 NO_ANSWER = (None, "", str(UNLABELLED))  # how test rows without an answer are written

@@ -13,7 +13,8 @@ from pipeline.data.answers import Answers, Choices, check_first_number
 from pipeline.data.cells import Cell, LabelledTexts
 from pipeline.data.kinds.multiple_choice import MOST_CHOICES, choice_names
 from pipeline.data.kinds.task_kind import UNLABELLED
-from pipeline.data.rows import RawSplit, SplitRows
+from pipeline.data.raw_rows import RawSplit
+from pipeline.data.rows import SplitRows
 from pipeline.data.tasks import TASKS, TEST, TRAIN, role_of
 from pipeline.errors import BadRows, one_line
 from pipeline.system.progress import note

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.data.rows import RawSplit
+from pipeline.data.raw_rows import RawSplit
 from pipeline.errors import BadRows
 from pipeline.system.progress import note
 

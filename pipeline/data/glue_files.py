@@ -6,7 +6,8 @@ from pipeline.data.columns import Wanted
 from pipeline.data.delimited import plain_records
 from pipeline.data.labels import numbered
 from pipeline.data.places import check_file
-from pipeline.data.rows import Gathering, SplitRows, TaskRows
+from pipeline.data.raw_rows import Gathering
+from pipeline.data.rows import SplitRows, TaskRows
 from pipeline.data.tasks import TEST, SplitSource, Task
 from pipeline.errors import BadRows
 

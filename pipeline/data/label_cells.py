@@ -12,7 +12,8 @@ from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.label_names import is_mark, quoted
 from pipeline.data.label_questions import KEEP, rows_of_label
 from pipeline.data.labels import PART, without_rows
-from pipeline.data.rows import RawSplit, SplitRows
+from pipeline.data.raw_rows import RawSplit
+from pipeline.data.rows import SplitRows
 from pipeline.data.tasks import TEST, TRAIN, Task, role_of
 from pipeline.errors import BadRows, one_line
 

@@ -12,7 +12,8 @@ from pipeline.data.label_cells import check_one_label, several_labels, single_la
 from pipeline.data.label_names import parse_renames
 from pipeline.data.labels import numbered, own_labels
 from pipeline.data.missing_labels import with_labels_where_given
-from pipeline.data.rows import RawSplit, SplitRows
+from pipeline.data.raw_rows import RawSplit
+from pipeline.data.rows import SplitRows
 from pipeline.data.task_kinds import MULTI_LABEL, SCALED_REGRESSION, SINGLE_LABEL, TaskKind
 from pipeline.data.tasks import TRAIN, Task
 from pipeline.errors import BadOption, BadRows, one_line

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from pipeline.data.label_names import LONGEST, is_mark, quoted, rename_option, spelling
-from pipeline.data.rows import RawSplit
+from pipeline.data.raw_rows import RawSplit
 from pipeline.errors import BadRows, one_line
 
 FIRST_NAMED = 3  # rows with a label that are named

@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.label_names import is_mark, is_unfit, listed, quoted, rename_option, spelling
 from pipeline.data.label_questions import check_classes, is_decimal, is_number
-from pipeline.data.rows import RawSplit, SplitRows
+from pipeline.data.raw_rows import RawSplit
+from pipeline.data.rows import SplitRows
 from pipeline.data.tasks import TASKS, TEST, TRAIN, Task, role_of
 from pipeline.errors import BadRows, one_line
 

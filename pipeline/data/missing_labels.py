@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.data.cells import Cell
-from pipeline.data.rows import RawSplit, SplitRows
+from pipeline.data.raw_rows import RawSplit
+from pipeline.data.rows import SplitRows
 from pipeline.errors import BadRows, one_line
 from pipeline.system.progress import note
 

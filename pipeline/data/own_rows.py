@@ -15,8 +15,9 @@ from pipeline.data.label_columns import fitted, kind_of_rows, own_task, split_ro
 from pipeline.data.leaks import without_leaks
 from pipeline.data.missing_labels import check_dev, note_missing, with_missing
 from pipeline.data.places import expand, name_of
+from pipeline.data.raw_rows import Gathering, RawSplit, read_files, wanted_columns
 from pipeline.data.renamed_labels import renamed
-from pipeline.data.rows import Gathering, RawSplit, TaskRows, read_files, wanted_columns
+from pipeline.data.rows import TaskRows
 from pipeline.data.target_columns import TargetColumns
 from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE
 from pipeline.data.tasks import DEV, TASK_NAME, TASKS, TEST, TRAIN, Task, role_of

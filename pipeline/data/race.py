@@ -10,7 +10,8 @@ from pipeline.data.cells import Cell, spelled
 from pipeline.data.choices import choice_rows
 from pipeline.data.own_rows import dataset_rows
 from pipeline.data.places import opened
-from pipeline.data.rows import RawSplit, TaskRows
+from pipeline.data.raw_rows import RawSplit
+from pipeline.data.rows import TaskRows
 from pipeline.data.tasks import TEST, Task, role_of
 from pipeline.errors import BadRows, HubUnreachable, one_line
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.data.cells import Cell
 from pipeline.data.label_names import listed, parse_renames, quoted
-from pipeline.data.rows import RawSplit
+from pipeline.data.raw_rows import RawSplit
 from pipeline.errors import BadOption, BadRows, one_line
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.data.kinds.task_kind import SMALLEST
-from pipeline.data.rows import RawSplit
+from pipeline.data.raw_rows import RawSplit
 from pipeline.data.target_cells import RawTargets
 from pipeline.data.tasks import Task
 from pipeline.errors import one_line

@@ -12,7 +12,8 @@ from pipeline.data.columns import Wanted, parse_columns
 from pipeline.data.dataset_tables import is_saved_dataset
 from pipeline.data.leaks import HeldOut, Leaks
 from pipeline.data.places import check_file, expand, file_identity, is_url, name_of, suffix_of
-from pipeline.data.rows import Gathering, RawSplit, SplitRows, TargetStream, TaskRows
+from pipeline.data.raw_rows import Gathering, RawSplit
+from pipeline.data.rows import SplitRows, TargetStream, TaskRows
 from pipeline.data.tables import FORMATS, read_table
 from pipeline.data.tasks import TRANSFER, Task
 from pipeline.errors import BadOption, BadRows, one_line

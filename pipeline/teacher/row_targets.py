@@ -11,7 +11,8 @@ from pipeline.config.options import default_of, option_name, values_of
 from pipeline.config.rows import CHOICES_LENGTH, LENGTH, is_multiple_choice
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.exported_classes import exported_classes
-from pipeline.data.rows import RawSplit, SplitRows, TaskRows
+from pipeline.data.raw_rows import RawSplit
+from pipeline.data.rows import SplitRows, TaskRows
 from pipeline.data.target_columns import TargetColumns, parse_target_columns
 from pipeline.data.target_values import TargetReader, TargetRemarks
 from pipeline.data.tasks import TRAIN, Task

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.data.label_names import LONGEST, MOST_RENAMES, json_word, listed, parse_json_names, quoted, spelling
-from pipeline.data.rows import RawSplit
+from pipeline.data.raw_rows import RawSplit
 from pipeline.data.target_cells import RawTargets
 from pipeline.data.target_columns import TargetColumns
 from pipeline.data.tasks import Task
