@@ -15,7 +15,7 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.config.options import command_line
 from pipeline.config.rows import CacheRowsConfig
 from pipeline.config.training import CacheTeacherConfig
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.data.tasks import find_task
 from pipeline.errors import BadCache, HubUnreachable
 from pipeline.models.accelerator import gpu_count

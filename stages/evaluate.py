@@ -15,9 +15,9 @@ from pipeline.cache.token_store import TokenStore
 from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import EvaluateConfig
-from pipeline.data.label_names import listed
-from pipeline.data.places import missing, name_of
-from pipeline.data.sources import load_rows
+from pipeline.data.labels.label_names import listed
+from pipeline.data.rows.sources import load_rows
+from pipeline.data.tables.places import missing, name_of
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, role_of
 from pipeline.data.tokenize import tokenize

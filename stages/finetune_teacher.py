@@ -7,8 +7,8 @@ from typing import Any
 
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import FinetuneTeacherConfig
-from pipeline.data.label_summary import summary
-from pipeline.data.sources import load_rows
+from pipeline.data.labels.label_summary import summary
+from pipeline.data.rows.sources import load_rows
 from pipeline.data.splits import Split, rows_digest, selection_split
 from pipeline.data.task_kinds import check_class_weights, weighted
 from pipeline.data.task_metrics import TaskMetrics

@@ -17,11 +17,11 @@ from pipeline.cache.joined_cache import JoinedCache
 from pipeline.cache.reader import Cache
 from pipeline.cache.shards import Shard
 from pipeline.cache.token_store import TOKEN_COLUMNS, TokenStore, token_types
-from pipeline.data.choices import ChoiceRows
 from pipeline.data.empty_texts import check_few_empty, empty_rows
 from pipeline.data.ragged import Column, Columns
-from pipeline.data.raw_rows import RawSplit
-from pipeline.data.rows import SplitRows
+from pipeline.data.rows.choices import ChoiceRows
+from pipeline.data.rows.raw_rows import RawSplit
+from pipeline.data.rows.rows import SplitRows
 from pipeline.data.splits import TEXT_HASH, Prefetching, Split
 from pipeline.data.texts import decode_texts
 from pipeline.data.tokenize import LONG_SPLIT, tokenize

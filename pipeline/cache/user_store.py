@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.config.rows import ROW_PATHS, CacheRowsConfig
-from pipeline.data.places import absolute
+from pipeline.data.tables.places import absolute
 from pipeline.errors import BadOption, DistillError
 from pipeline.system.files import read_json, temporary_beside, write_text
 from pipeline.system.mapped_files import FileState

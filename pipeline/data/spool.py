@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.ragged import Column, Columns, Ragged
-from pipeline.data.rows import SplitRows, TaskRows
+from pipeline.data.rows.rows import SplitRows, TaskRows
 from pipeline.data.splits import Split
 from pipeline.data.tasks import TRAIN, TRANSFER
 from pipeline.system.mapped_files import Mapping

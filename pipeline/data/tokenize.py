@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.choices import ChoiceRows
 from pipeline.data.ragged import Column, Ragged
-from pipeline.data.rows import SplitRows, TaskRows
+from pipeline.data.rows.choices import ChoiceRows
+from pipeline.data.rows.rows import SplitRows, TaskRows
 from pipeline.data.splits import ROW_HASH_BYTES, SEQUENCE_LENGTHS, Split, row_hashes
 from pipeline.data.spool import Spool, make_splits
 from pipeline.data.texts import text_columns

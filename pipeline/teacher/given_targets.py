@@ -13,9 +13,9 @@ from pipeline.cache.format.identity import OF_A_MODEL, CacheIdentity
 from pipeline.cache.format.manifest import FORMAT_VERSION, FileRecord, Manifest, ModelRecord, TaskRecord
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.training import CacheTeacherConfig
-from pipeline.data.choices import ChoiceRows
 from pipeline.data.ragged import Column
-from pipeline.data.rows import SplitRows, TaskRows
+from pipeline.data.rows.choices import ChoiceRows
+from pipeline.data.rows.rows import SplitRows, TaskRows
 from pipeline.data.splits import TEXT_HASH, Split, slice_examples, split_digest
 from pipeline.data.spool import Spool, make_splits
 from pipeline.data.tasks import Task

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pipeline.data.label_names import SHOWN, json_word, listed, names_word, parse_json_names, spelling
+from pipeline.data.labels.label_names import SHOWN, json_word, listed, names_word, parse_json_names, spelling
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import TASKS, Task
 from pipeline.errors import BadModel, BadOption, one_line

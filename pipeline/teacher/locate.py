@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config.options import option_name, values_of
 from pipeline.config.rows import ROW_PATHS, RowsConfig
-from pipeline.data.label_names import listed
+from pipeline.data.labels.label_names import listed
 from pipeline.data.task_kinds import MULTI_LABEL, kind_of_model
 from pipeline.data.tasks import Task
 from pipeline.errors import BadModel, BadOption, HubUnreachable, one_line, shell_line

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.format.manifest_validation import checked_text
-from pipeline.data.label_names import names_word
+from pipeline.data.labels.label_names import names_word
 from pipeline.data.splits import Split
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import Task

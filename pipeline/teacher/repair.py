@@ -19,11 +19,11 @@ from pipeline.cache.shard_writer import write_shard
 from pipeline.cache.shards import Shard
 from pipeline.cache.teacher_config import check_teacher_config
 from pipeline.config.rows import CacheRowsConfig
-from pipeline.data.places import missing
 from pipeline.data.ragged import Column
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.data.splits import Split, slice_examples, split_digest
 from pipeline.data.spool import Spool
+from pipeline.data.tables.places import missing
 from pipeline.data.tokenize import tokenize_rows
 from pipeline.errors import BadCache, BadRows
 from pipeline.models.accelerator import make_accelerator

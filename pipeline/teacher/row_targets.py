@@ -10,13 +10,13 @@ from pipeline.cache.format.identity import LONGEST_NAME, MODEL_NAME, is_teacher_
 from pipeline.config.options import default_of, option_name, values_of
 from pipeline.config.rows import CHOICES_LENGTH, LENGTH, is_multiple_choice
 from pipeline.config.training import CacheTeacherConfig
-from pipeline.data.exported_classes import exported_classes
-from pipeline.data.raw_rows import RawSplit
-from pipeline.data.rows import SplitRows, TaskRows
-from pipeline.data.target_columns import TargetColumns, parse_target_columns
-from pipeline.data.target_values import TargetReader, TargetRemarks
+from pipeline.data.rows.raw_rows import RawSplit
+from pipeline.data.rows.rows import SplitRows, TaskRows
+from pipeline.data.rows.transfer_rows import transfer_files
+from pipeline.data.targets.exported_classes import exported_classes
+from pipeline.data.targets.target_columns import TargetColumns, parse_target_columns
+from pipeline.data.targets.target_values import TargetReader, TargetRemarks
 from pipeline.data.tasks import TRAIN, Task
-from pipeline.data.transfer_rows import transfer_files
 from pipeline.errors import BadOption, BadRows, one_line
 from pipeline.system.progress import note
 from pipeline.teacher.target_classes import TargetClasses, known_classes, target_classes

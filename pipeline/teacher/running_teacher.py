@@ -12,7 +12,7 @@ from pipeline.cache.format.manifest import FORMAT_VERSION, FileRecord, Manifest,
 from pipeline.cache.teacher_files import write_teacher_files
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.training import CacheTeacherConfig
-from pipeline.data.rows import TaskRows
+from pipeline.data.rows.rows import TaskRows
 from pipeline.data.splits import Split, split_digest
 from pipeline.data.spool import Spool
 from pipeline.data.tasks import Task

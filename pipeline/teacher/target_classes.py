@@ -3,10 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.data.label_names import LONGEST, MOST_RENAMES, json_word, listed, parse_json_names, quoted, spelling
-from pipeline.data.raw_rows import RawSplit
-from pipeline.data.target_cells import RawTargets
-from pipeline.data.target_columns import TargetColumns
+from pipeline.data.labels.label_names import (
+    LONGEST,
+    MOST_RENAMES,
+    json_word,
+    listed,
+    parse_json_names,
+    quoted,
+    spelling,
+)
+from pipeline.data.rows.raw_rows import RawSplit
+from pipeline.data.targets.target_cells import RawTargets
+from pipeline.data.targets.target_columns import TargetColumns
 from pipeline.data.tasks import Task
 from pipeline.errors import BadModel, BadOption, BadRows
 from pipeline.system.progress import note

@@ -7,7 +7,7 @@ from typing import Protocol
 from pipeline.cache.format.manifest import FileRecord, Manifest
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.training import CacheTeacherConfig
-from pipeline.data.rows import TaskRows
+from pipeline.data.rows.rows import TaskRows
 from pipeline.data.splits import Split
 from pipeline.data.tasks import Task
 from pipeline.teacher.shard_queue import Advance, ShardPool, ShardTask

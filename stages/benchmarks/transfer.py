@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.config.rows import CacheRowsConfig
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.data.spool import Spool
 from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.data.tasks import TRANSFER
@@ -64,12 +64,12 @@ def _memory(directory: Path, sizes: tuple[int, ...]) -> Report:
         for rows in (0, *sizes):
             peaks.append(Series(f"peak memory of cache-teacher, {rows:,} sentences", "MB", (peak(directory, rows),)))
             progress.update()
-    without, *others = peaks
+    without, *with_rows = peaks
     above = (
-        difference(f"peak memory above the model's, {rows:,} sentences", other, without, at_most=AT_MOST)
-        for rows, other in zip(sizes, others, strict=True)
+        difference(f"peak memory above the model's, {rows:,} sentences", peak, without, at_most=AT_MOST)
+        for rows, peak in zip(sizes, with_rows, strict=True)
     )
-    growth = ratio(f"peak memory, {sizes[-1]:,} / {sizes[0]:,} sentences", others[-1], others[0])
+    growth = ratio(f"peak memory, {sizes[-1]:,} / {sizes[0]:,} sentences", with_rows[-1], with_rows[0])
     return Report(tuple(peaks), (*above, growth))
 
 

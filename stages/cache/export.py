@@ -16,7 +16,7 @@ from pipeline.cache.reader import Cache, splits_of_role
 from pipeline.config.cache import CacheExportConfig
 from pipeline.data.ragged import Columns, Ragged
 from pipeline.data.splits import Split
-from pipeline.data.table_writers import ENDINGS, write_table
+from pipeline.data.tables.table_writers import ENDINGS, write_table
 from pipeline.data.texts import decode_texts
 from pipeline.errors import BadCache, BadOption, one_line
 from pipeline.system.files import write_file

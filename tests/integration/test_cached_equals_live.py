@@ -8,7 +8,7 @@ import pytest
 from pipeline.cache.open import open_cache
 from pipeline.cache.teacher_files import load_student
 from pipeline.config.training import CacheTeacherConfig, TrainStudentConfig
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.data.tokenize import tokenize
 from pipeline.distillation.recipe import resolve_recipe
 from pipeline.distillation.targets import CachedTargets, LiveTargets, teacher_forwards

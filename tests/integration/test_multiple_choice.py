@@ -16,8 +16,8 @@ from pipeline.cache.teacher_files import load_student
 from pipeline.config.rows import RowsConfig
 from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig, TrainStudentConfig
 from pipeline.data.batching import by_length, collate
-from pipeline.data.choices import choice_inputs
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.choices import choice_inputs
+from pipeline.data.rows.sources import load_rows
 from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.data.texts import decode_texts
 from pipeline.data.tokenize import tokenize

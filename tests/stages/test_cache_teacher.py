@@ -10,7 +10,7 @@ import torch
 from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.metrics import OF_CLASS
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.errors import BadCache, BadModel, BadOption, HubUnreachable
 from pipeline.models.checkpoints import Head, load_classifier, load_tokenizer
 from pipeline.models.encoders import cls_vectors

@@ -10,7 +10,7 @@ from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.options import command_line
 from pipeline.config.training import QuickstartConfig, TrainStudentConfig
-from pipeline.data import sources
+from pipeline.data.rows import sources
 from pipeline.data.tasks import find_task
 from pipeline.models import checkpoints
 from tests.helpers.encoders import save_pretrained_encoder

@@ -21,5 +21,5 @@ def test_methods_that_an_option_selects():
 def test_options_that_a_pack_has_in_common():
     assert set(marked(TrainStudentConfig, "alike_in_pack")) == {
         *("cache", "init", "student_layers", "precision", "batch_size", "grad_accumulation"),
-        *("data_seed", "max_train_examples", "max_transfer_examples", "eval_every"),
+        *("data_seed", "max_train_examples", "max_transfer_examples", "eval_every", "project", "student_config"),
     }

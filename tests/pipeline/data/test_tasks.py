@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config.rows import RACE, RowsConfig, is_multiple_choice
 from pipeline.data.metrics import METRICS, measure
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.data.tasks import TASKS, SplitSource, Task, find_task
 from pipeline.errors import BadOption, BadRows
 

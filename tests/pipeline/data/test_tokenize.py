@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.rows import RowsConfig
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.data.splits import row_hash
 from pipeline.data.tokenize import tokenize
 from pipeline.errors import BadRows

@@ -10,7 +10,7 @@ from pipeline.errors import BadOption
 
 
 def layers_of(**options):
-    return initial_layers(TrainStudentConfig(cache="", **options), teacher_depth=6)
+    return initial_layers(TrainStudentConfig(cache="c", **options), teacher_depth=6)
 
 
 def test_layers_that_follow_from_the_options(tmp_path):

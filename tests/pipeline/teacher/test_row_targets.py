@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.training import CacheTeacherConfig
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.errors import BadOption, BadRows
 from pipeline.teacher.row_targets import row_targets
 

@@ -4,7 +4,7 @@ import json
 
 from pipeline.cache.open import open_cache
 from pipeline.config.training import CacheTeacherConfig
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.data.tokenize import tokenize
 from pipeline.models.checkpoints import load_tokenizer

@@ -45,7 +45,7 @@ def learners(accelerator, kind="bert", students=STUDENTS, layers=3, dropout=Fals
     for objective, options in students:
         torch.manual_seed(0)
         model = build_classifier(config_class(**sizes | depth | off))
-        found.append(EncoderLearner(model, objective, TrainStudentConfig(cache="", **options), accelerator, 0))
+        found.append(EncoderLearner(model, objective, TrainStudentConfig(cache="c", **options), accelerator, 0))
     return found
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.config.benchmark import BenchmarkConfig
-from pipeline.data.sources import load_rows
+from pipeline.data.rows.sources import load_rows
 from pipeline.errors import BadCache
 from stages.benchmarks import transfer
 from stages.benchmarks.harness.process_memory import RESIDENT

@@ -1,0 +1,1 @@
+"""Labels: from the cells of the label column to numbers of classes."""

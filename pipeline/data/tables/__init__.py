@@ -1,0 +1,1 @@
+"""Tables of rows: files of every format, read and written."""

@@ -1,0 +1,1 @@
+"""Targets in the rows: what a teacher elsewhere said of them."""
