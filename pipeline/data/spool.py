@@ -3,6 +3,7 @@
 The file has no name: the system frees its space when the columns are no longer used, also where the process is killed.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,22 +14,33 @@ from pipeline.data.ragged import Column, Columns, Ragged
 from pipeline.data.rows.rows import SplitRows, TaskRows
 from pipeline.data.splits import Split
 from pipeline.data.tasks import TRAIN, TRANSFER
+from pipeline.errors import BadCache
 from pipeline.system.mapped_files import Mapping
 from pipeline.system.progress import bar
+from pipeline.system.system_errors import reason_of
 
 _ALIGNMENT = 64  # bytes
 
 
 class Spool:
-    """A place for columns: the directory in which another one is or will be, where there is room for it."""
+    """A place for columns: a directory that is or will be, where there is room for them, else the next above it."""
 
-    def __init__(self, beside: Path):
-        self.directory = beside.absolute().parent
-        while not self.directory.is_dir():
-            self.directory = self.directory.parent
+    def __init__(self, directory: Path):
+        places = (directory.absolute(), *directory.absolute().parents)
+        usable = (place for place in places if place.is_dir() and os.access(place, os.W_OK))
+        self.directory = next(usable, Path(tempfile.gettempdir()))
 
     def keep(self, columns: Columns) -> dict[str, Column]:
-        """Return the same columns, mapped from a file that this writes. Raises OSError."""
+        """Return the same columns, mapped from a file that this writes. Raises `BadCache` when the disk refuses."""
+        try:
+            return self._keep(columns)
+        except OSError as error:
+            raise BadCache(
+                f"{self.directory} cannot take the rows that were read ({reason_of(error)}). Make room there, or name "
+                "another --cache, then run the same command again"
+            ) from error
+
+    def _keep(self, columns: Columns) -> dict[str, Column]:
         parts = [part for column in columns.values() for part in _parts(column)]
         sizes = np.array([-(-part.nbytes // _ALIGNMENT) * _ALIGNMENT for part in parts])
         ends = np.cumsum(sizes)

@@ -18,12 +18,14 @@ from pipeline.cache.shard_sources import LocalSource
 from pipeline.cache.shard_writer import write_shard
 from pipeline.cache.shards import Shard
 from pipeline.cache.teacher_config import check_teacher_config
-from pipeline.config.rows import CacheRowsConfig
+from pipeline.config.options import option_name
+from pipeline.config.rows import ROW_PATHS, CacheRowsConfig
 from pipeline.data.ragged import Column
 from pipeline.data.rows.sources import load_rows
 from pipeline.data.splits import Split, slice_examples, split_digest
 from pipeline.data.spool import Spool
-from pipeline.data.tables.places import missing
+from pipeline.data.tables.places import missing, name_of
+from pipeline.data.tasks import TRANSFER
 from pipeline.data.tokenize import tokenize_rows
 from pipeline.errors import BadCache, BadRows
 from pipeline.models.accelerator import make_accelerator
@@ -35,6 +37,8 @@ from pipeline.system.lease import PARTIAL
 from pipeline.teacher.forward import TeacherPass, teacher_pass
 from pipeline.training.provenance import environment
 
+OF_TASK, OF_TRANSFER = "--data-dir or --train-file", "--unlabelled-file"
+OTHER_COPY = "name another copy with --from"
 Fetch = Callable[[str, FileRecord, Path], bool]  # path in the cache, its record, target; False: not available
 
 
@@ -143,10 +147,16 @@ class Repair:
         """The rows that the cache was made from, tokenized again. Raises `BadRows` if they are not available."""
         if self.rows is None:
             raise BadRows(
-                f"its rows came from {self.manifest.made.get('rows_from')}: say where they are with --data-dir or "
-                "--train-file, or name another copy with --from"
+                f"its rows came from {self.manifest.made.get('rows_from')}: say where they are with {OF_TASK}, or "
+                f"{OTHER_COPY}"
             )
         self._check_teacher()
+        for option in ROW_PATHS:
+            if (place := missing({option: getattr(self.rows, option)})) is not None:
+                raise BadRows(
+                    f"{name_of(place)} is not there any more: say where its rows are with {option_name(option)}, or "
+                    f"{OTHER_COPY}"
+                )
         rows = load_rows(self.rows)
         tokenizer = load_tokenizer(str(self.directory / TEACHER))
         fields = self.manifest.fields
@@ -161,9 +171,11 @@ class Repair:
         )
         for name, expected in self.manifest.fields.splits.items():
             if name not in splits or split_digest(splits[name], int(self.manifest.fields.shard_rows)) != expected:
+                is_stream = name == TRANSFER and rows.transfer is not None
+                origin, options = (OF_TRANSFER, OF_TRANSFER) if is_stream else (rows.origin, OF_TASK)
                 raise BadRows(
-                    f"the rows of split {name} ({rows.origin}) are not those that the cache was made from: say where "
-                    "these are with --data-dir or --train-file, or name another copy with --from"
+                    f"the rows of split {name} ({origin}) are not those that the cache was made from: say where "
+                    f"these are with {options}, or {OTHER_COPY}"
                 )
         return splits
 

@@ -64,12 +64,12 @@ def _memory(directory: Path, sizes: tuple[int, ...]) -> Report:
         for rows in (0, *sizes):
             peaks.append(Series(f"peak memory of cache-teacher, {rows:,} sentences", "MB", (peak(directory, rows),)))
             progress.update()
-    without, *with_rows = peaks
+    reference, *larger = peaks
     above = (
-        difference(f"peak memory above the model's, {rows:,} sentences", peak, without, at_most=AT_MOST)
-        for rows, peak in zip(sizes, with_rows, strict=True)
+        difference(f"peak memory above the model's, {rows:,} sentences", series, reference, at_most=AT_MOST)
+        for rows, series in zip(sizes, larger, strict=True)
     )
-    growth = ratio(f"peak memory, {sizes[-1]:,} / {sizes[0]:,} sentences", with_rows[-1], with_rows[0])
+    growth = ratio(f"peak memory, {sizes[-1]:,} / {sizes[0]:,} sentences", larger[-1], larger[0])
     return Report(tuple(peaks), (*above, growth))
 
 

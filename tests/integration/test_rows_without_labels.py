@@ -48,3 +48,14 @@ def test_a_cache_has_the_targets_of_rows_without_labels(teacher, call, workers, 
     assert call("evaluate", "teacher", "--split", "train").json["examples"] == {"train": 48}
     next(Path("cache/transfer").iterdir()).write_bytes(b"damaged")
     assert call("cache", "verify", "cache", "--repair").json["repaired"]
+    if workers == 1:
+        Path("more").rename("moved")
+        next(Path("cache/transfer").iterdir()).write_bytes(b"damaged")
+        last = " say where {} with --unlabelled-file, or name another copy with --from"
+        gone = call("cache", "verify", "cache", "--repair").error
+        assert gone.endswith("/more is not there any more:" + last.format("its rows are"))
+        Path("other.csv").write_text("text\nanother film\n")
+        moved = call("cache", "verify", "cache", "--repair", "--unlabelled-file", "other.csv").error
+        assert "the rows of split transfer (--unlabelled-file) are not those that the cache was made from:" in moved
+        assert moved.endswith(last.format("these are"))
+        assert call("cache", "verify", "cache", "--repair", "--unlabelled-file", "moved").code == 0

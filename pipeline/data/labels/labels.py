@@ -46,7 +46,8 @@ def own_labels(
 
 def without_rows(renames: Mapping[str, str | None], missing: Iterable[str]) -> str:
     """Return the advice for rows whose label is missing, written in these ways: they can be left out."""
-    return f"Fill it in, or leave the row out: {rename_option({**renames, **dict.fromkeys(sorted(missing))})}"
+    answer = rename_option({**renames, **dict.fromkeys(sorted(missing))})
+    return f"Fill it in, or leave all rows without a label out, of train too: {answer}"
 
 
 def sorted_classes(labels: set[str], train: RawSplit, column: str) -> tuple[str, ...]:

@@ -65,14 +65,12 @@ def own_rows(
         raw, origin = _file_rows(config, columns, label, choices, target_columns)
     if classes is None and not (config.yes or config.regression or choices):
         check_cells(raw, label, config.label_separator)
+    raw = {name: with_missing(part, config.unlabelled_label, blank=False) for name, part in raw.items()}
     raw = renamed(raw, config.rename_labels, config.label_separator)
     if config.num_choices:
         raw = {name: with_choices(part, config.num_choices, name) for name, part in raw.items()}
     several = not choices and kind_of_rows(config, raw[TRAIN].labels) is MULTI_LABEL
-    raw = {
-        name: with_missing(part, config.unlabelled_label, blank=name == TRAIN and not several)
-        for name, part in raw.items()
-    }
+    raw |= {} if several else {TRAIN: with_missing(raw[TRAIN], None, blank=True)}
     for name in raw:
         if role_of(name) == DEV and not (several and config.label_column):  # of these, each row is named
             check_dev(raw[name], config.label_column, config.unlabelled_label)

@@ -55,8 +55,8 @@ def test_null_beside_labels_is_counted_and_can_be_left_out():
     for labels, split in (((LISTS, partly), "dev"), ((LISTS, LISTS, partly), "test")):
         assert refusal(*labels) == (
             f"{split}.jsonl line 2: no label (null); 2 rows are like this (lines 2, 4). A dev or test split has labels "
-            "in all of its rows, or (a test split) in none. Write [] for none of the classes. Fill it in, or leave the "
-            "rows out: --rename-labels '{\"\": null}'"
+            "in all of its rows, or (a test split) in none. Write [] for none of the classes. Fill it in, or leave all "
+            "rows without a label out, of train too: --rename-labels '{\"\": null}'"
         )
         kept = rows(*labels, rename_labels='{"": null}').splits[split]
         assert len(kept) == len(labels[-1]) - 2 and kept.labels[-1].tolist() == [0, 0]

@@ -136,7 +136,7 @@ def test_labels_in_a_part_of_a_split_are_refused_and_can_be_left_out():
     message = refusal(TWO, TWO, ["pos", "", "-1"])
     assert message == (
         "test.csv line 3: no label; 2 rows are like this (lines 3, 4). A dev or test split has labels in all of "
-        "its rows, or (a test split) in none. Fill it in, or leave the rows out: "
+        "its rows, or (a test split) in none. Fill it in, or leave all rows without a label out, of train too: "
         """--rename-labels '{"": null, "-1": null}'"""
     )
     assert rows(TWO, TWO, ["pos", "", "-1"], rename_labels='{"": null, "-1": null}').splits["test"].texts == (

@@ -76,3 +76,11 @@ def test_rows_without_any_label_need_the_classes_of_a_teacher():
     with pytest.raises(BadRows, match="no training row has a label to train on"):
         rows.labelled()
     assert not load([None, ""], regression=True, teachers=lambda: ()).splits["train"].labelled
+
+
+def test_marked_labels_are_left_out_as_the_message_about_a_dev_split_says():
+    with pytest.raises(BadRows) as error:
+        load(["a", "b", "-1"], ["a", "-1"], unlabelled_label="-1")
+    assert str(error.value).endswith("leave all rows without a label out, of train too: --rename-labels '{\"\": null}'")
+    rows = load(["a", "b", "-1"], ["a", "-1"], unlabelled_label="-1", rename_labels='{"": null}')
+    assert [split.labels.tolist() for split in rows.splits.values()] == [[0, 1], [0]]

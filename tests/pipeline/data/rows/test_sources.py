@@ -116,7 +116,7 @@ TEN = "".join(f"t,{i}\n" for i in range(10))
 
 
 def left_out(label: str) -> str:
-    return f"""Fill it in, or leave the row out: --rename-labels '{{"{label}": null}}'"""
+    return f"""Fill it in, or leave all rows without a label out, of train too: --rename-labels '{{"{label}": null}}'"""
 
 
 def other(label: str) -> str:
