@@ -90,7 +90,8 @@ def load_student(directory: Path, layers: int | Sequence[int], depth: int) -> nn
             if Path(file).name != file or Path(file).suffix != ".safetensors":
                 raise ValueError(f"{file!r} is not a file of weights")
             with safe_open(directory / file, "pt") as weights:
-                for name in shapes.keys() & set(weights.keys()):
+                names = set(weights.keys())
+                for name in [name for name in shapes if name in names]:
                     part, (target, shape) = weights.get_slice(name), shapes[name]
                     if tuple(part.get_shape()) != shape or part.get_dtype() != "F32":
                         raise ValueError(f"{name} is {part.get_dtype()} {part.get_shape()}, not {shape}")

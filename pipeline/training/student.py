@@ -138,9 +138,9 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
         check_identity(config, cache)
     recipes = [resolve_recipe(config, cache.manifest).starting_from(cache.run_inputs) for config in configs]
     check_alike([recipe.alike_in_pack for recipe in recipes])
-    started_from = [recipe.init_layers for recipe in recipes if recipe.config.init == TEACHER]
-    if cache.manifest.has_teacher:
-        cache.check_teacher({layer for layers in started_from for layer in layers})
+    is_own_model = first.init != TEACHER  # alike in a pack
+    if is_own_model and cache.manifest.has_teacher:
+        cache.check_teacher(set())  # its tokenizer is compared with the student's
     cache = with_tokens_for(first, cache)
     objective = max((recipe.objective for recipe in recipes), key=lambda objective: len(objective.columns))
     train = training_split(cache, objective)
@@ -154,6 +154,8 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     columns = {name: [*cache.input_columns, *sorted(targets)] for name in training_splits(cache, objective)}
     columns |= {name: [*cache.input_columns, LOGITS] for name in dev}
     check = cache.check_in_background(columns)
+    if not is_own_model:  # after the columns are known to fit into the store: nothing is fetched before
+        cache.check_teacher({layer for recipe in recipes for layer in recipe.init_layers})
     recipes = [recipe.weighted(cache) for recipe in recipes]
     examples = [training_set(recipe, train) for recipe in recipes]
     for recipe, chosen in zip(recipes, examples, strict=True):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.kinds.task_kind import OTHER_CLASS
 from pipeline.data.splits import Split, rows_digest
 from pipeline.data.task_kinds import TaskKind
 from pipeline.data.tasks import TRAIN
@@ -23,9 +24,12 @@ def changed_splits(record: Mapping[str, Any], splits: Mapping[str, Split], kind:
 def _digest(split: Split, kind: TaskKind) -> str:
     """Return the digest of a split of one shard, without the training rows that do not have a label."""
     (columns,) = split.shards
-    has_label = kind.has_label(columns["label"]) if split.name == TRAIN else np.ones(len(split), bool)
+    label = np.asarray(columns["label"])
+    trained = kind.has_label(label) if split.name == TRAIN else np.ones(len(split), bool)
+    if label.ndim == 1:
+        trained = trained | (label == OTHER_CLASS)  # the run was not trained with such a row: the digest differs
     columns = without_texts(columns)
-    if has_label.all():
+    if trained.all():
         return rows_digest(columns)
-    kept = {name: column[has_label] for name, column in columns.items() if isinstance(column, np.ndarray)}
-    return rows_digest(kept | {"example_id": np.arange(has_label.sum())})
+    kept = {name: column[trained] for name, column in columns.items() if isinstance(column, np.ndarray)}
+    return rows_digest(kept | {"example_id": np.arange(trained.sum())})

@@ -16,7 +16,7 @@ SHORT = ("--max-steps", 12, "--eval-every", 6, "--precision", "float32", "--log-
 def needed(cache, layers, depth):
     """Bytes of the columns and of the teacher's files that a student of `depth` layers matching `layers` reads."""
     manifest = read_manifest(cache)
-    rows = ["example_id", "row_hash", "label", "input_ids", "token_type_ids", "logits"]
+    rows = ["example_id", "row_hash", "text_hash", "label", "input_ids", "token_type_ids", "logits"]
     parts = {}
     for split, shard in manifest.shards():
         wanted = [*rows, *(f"cls_{layer:02d}" for layer in layers if split == "train")] if split != "test" else []

@@ -72,7 +72,7 @@ def test_accumulated_batches_and_packs_average_over_the_labels_of_a_step(mixed, 
     steps = [losses(tmp_path / name) for name in ("one", "many")]
     assert len(steps[0]) == 2
     for name in ("loss", "ce", "kd", "grad_norm"):
-        assert [s[name] for s in steps[0]] == pytest.approx([s[name] for s in steps[1]], rel=1e-4)
+        assert [s[name] for s in steps[0]] == pytest.approx([s[name] for s in steps[1]], rel=1e-3)
     methods = {"kd": {}, "pseudo": {}, "pkd-skip": {"student_layers": 2}}
     common = SHORT | {"cache": str(mixed), "student_layers": 2}
     for name in methods:

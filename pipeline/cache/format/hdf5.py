@@ -72,8 +72,9 @@ def _child(group: h5py.Group, name: str, kind: type) -> h5py.Group | h5py.Datase
 
 def _start(part: str, data: h5py.Dataset, size: int) -> int:
     """Return a data set's offset in the file. Raises ValueError unless it is in one piece in this file."""
-    start = data.id.get_offset() if data.nbytes else 0  # a data set without values does not have a place
-    if start is None or data.chunks or data.external or data.is_virtual:
+    is_elsewhere = data.is_virtual or data.external or data.chunks  # first: the size of a virtual one opens other files
+    start = None if is_elsewhere else data.id.get_offset() if data.nbytes else 0  # without values it has no place
+    if start is None:
         raise ValueError(f"{part} is not stored in one piece in this file")
     if start + data.nbytes > size:
         raise ValueError(f"{part} ends after the file")

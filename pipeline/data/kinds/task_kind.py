@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UNLABELLED = -1  # in place of the number of a class
+OTHER_CLASS = -2  # of training rows, where the classes are those of a model: one that it does not have
 SMALLEST = float(np.finfo(np.float32).tiny)  # in place of a probability of 0, so that its logarithm is finite: -87.3
 MANY_CLASSES = 200  # from which an average precision of each class takes too long
 

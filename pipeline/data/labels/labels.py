@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from pipeline.data.kinds.task_kind import UNLABELLED
+from pipeline.data.kinds.task_kind import OTHER_CLASS, UNLABELLED
 from pipeline.data.labels.label_names import is_mark, is_unfit, listed, quoted, rename_option, spelling
 from pipeline.data.labels.label_questions import check_classes, is_decimal, is_number
 from pipeline.data.rows.raw_rows import RawSplit
@@ -71,7 +71,7 @@ def numbered(
 
     A test split of missing labels (none, blank, -1, -) is unlabelled. Raises `BadRows` for a label that the task does
     not have, and for a split with labels in a part of its rows. With `known_classes` (those of a trained model),
-    training rows of other classes get -1.
+    training rows of other classes get -2.
     """
     texts = _texts(raw)
     counts = Counter(texts)
@@ -88,7 +88,8 @@ def numbered(
             reasons[label] = none_of if task.kind.has_classes else one_line(error)
     if reasons and not (known_classes and split == TRAIN):
         _refuse(raw, task, counts, reasons, missing, None if known_classes else renames or {})
-    labels = [numbers.get(label, UNLABELLED) for label in texts]
+    without = {label: UNLABELLED if label in missing else OTHER_CLASS for label in reasons}
+    labels = [numbers[label] if label in numbers else without[label] for label in texts]
     return SplitRows(raw.texts, np.array(labels, task.kind.label_dtype), labelled=True)
 
 

@@ -18,11 +18,11 @@ def test_auto_pack_takes_the_sizes_that_fit_into_memory(monkeypatch):
 
     trial = SimpleNamespace(config=SimpleNamespace(cache="c"))
     monkeypatch.setattr(packing, "measure_pack", measured)
-    assert packing.pack_size("auto", trial, SimpleNamespace(cache=lambda location: None)) == 2
+    assert packing.pack_size("auto", trial, SimpleNamespace(tokenized=lambda config: None)) == 2
 
     def nothing(*_):
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(packing, "measure_pack", nothing)
     with pytest.raises(BadOption, match="not even one student fits into this GPU's memory"):
-        packing.pack_size("auto", trial, SimpleNamespace(cache=lambda location: None))
+        packing.pack_size("auto", trial, SimpleNamespace(tokenized=lambda config: None))
