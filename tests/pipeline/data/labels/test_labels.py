@@ -175,7 +175,7 @@ def test_classes_of_a_model_number_the_rows():
     rows([*TWO, "aaa"], TWO)
     changed = load_rows(config, ("neg", "pos"))
     assert changed.task.labels == ("neg", "pos")
-    assert changed.splits["train"].labels.tolist() == [1, 0] * 5 + [-1]
+    assert changed.splits["train"].labels.tolist() == [1, 0] * 5 + [-2]
     assert changed.splits["dev"].labels.tolist() == [1, 0] * 5
     with pytest.raises(BadRows, match=r"^dev.csv line 2: the label 'pos' is none of bad, good.*: restore them$"):
         load_rows(replace(config), ("bad", "good"))
