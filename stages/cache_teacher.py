@@ -16,6 +16,7 @@ from pipeline.config.options import command_line
 from pipeline.config.rows import CacheRowsConfig
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.rows.sources import load_rows
+from pipeline.data.spool import Spool
 from pipeline.data.tasks import find_task
 from pipeline.errors import BadCache, HubUnreachable
 from pipeline.models.accelerator import gpu_count
@@ -69,10 +70,10 @@ def _run(config: CacheTeacherConfig, nodes: Cluster | None) -> CacheResult:
         find_teacher(find_task(config.task), config, config.teacher, config.revision)
         raise
     maker = GivenTargets(str(config.teacher_name), rows.task) if targets else running_teacher(rows, config)
-    splits = maker.examples(rows, config)
+    out = Path(config.cache or f"data/{maker.task.name}")
+    splits = maker.examples(rows, config, Spool(out))
     for line in maker.doubts(config, splits):
         note(f"warning: {line}")
-    out = Path(config.cache or f"data/{maker.task.name}")
     manifest, splits = in_version_of(out, maker.manifest(config, splits), splits)
     writer = CacheWriter(out, manifest.fields, config.format)
     if (finished := writer.finished()) is not None:

@@ -10,7 +10,6 @@ from typing import Any
 from pipeline.cache.format.columns import LOGITS
 from pipeline.cache.open import open_caches
 from pipeline.cache.reader import Cache, splits_of_role
-from pipeline.cache.student_tokens import OwnTokens, retokenized
 from pipeline.cache.token_store import TokenStore
 from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
@@ -21,10 +20,11 @@ from pipeline.data.tables.places import missing, name_of
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, role_of
 from pipeline.data.tokenize import tokenize
+from pipeline.distillation.own_tokens import with_own_tokens
 from pipeline.errors import BadCache, BadOption, BadRows, BadRun
 from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer, output_names
-from pipeline.models.inputs import fit_tokenizer, leave_out_segments, segments_made
+from pipeline.models.inputs import fit_tokenizer, leave_out_segments
 from pipeline.models.tokenizer import is_tokenizer
 from pipeline.system.cpu import require_single_process
 from pipeline.system.progress import note
@@ -164,5 +164,4 @@ def _retokenized(cache: Cache, record: dict[str, Any], tokenizer: Any) -> Cache:
     length = record.get("max_length")
     if not isinstance(length, int) or length < 1:
         raise BadRun(f"{RUN} of this run is damaged (max_length {length!s:.30}). Train the run again")
-    texts = 2 if cache.manifest.fields.sequences > 1 else cache.manifest.fields.texts
-    return retokenized(cache, OwnTokens(tokenizer, length, segments_made(tokenizer, texts), TokenStore.of_user()))
+    return with_own_tokens(cache, tokenizer, length, TokenStore.of_user())

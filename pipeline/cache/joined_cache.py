@@ -15,7 +15,7 @@ from pipeline.cache.background_check import BackgroundCheck
 from pipeline.cache.format.identity import different_fields
 from pipeline.cache.reader import Cache
 from pipeline.data.joined_split import join_splits
-from pipeline.data.splits import Split
+from pipeline.data.splits import ROW_HASH_BYTES, Split
 from pipeline.data.tasks import DEV, TEST, TRAIN, TRANSFER, role_of
 from pipeline.errors import BadCache, BadOption, one_line
 from pipeline.system.digests import json_digest
@@ -173,5 +173,5 @@ def _teaching(cache: Cache, partner: Cache) -> dict[str, Any]:
 def _row_hashes(cache: Cache, names: Sequence[str]) -> np.ndarray:
     """Return the row hashes of all examples of these splits, as values that can be compared: V16 [n]."""
     hashes = [cache.splits[name].column("row_hash") for name in names if name in cache.splits]
-    rows = np.concatenate([*hashes, np.empty((0, 16), np.uint8)])
-    return np.ascontiguousarray(rows).view("V16").reshape(-1)
+    rows = np.concatenate([*hashes, np.empty((0, ROW_HASH_BYTES), np.uint8)])
+    return np.ascontiguousarray(rows).view(f"V{ROW_HASH_BYTES}").reshape(-1)

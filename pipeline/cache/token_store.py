@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.format.columns import ColumnType
+from pipeline.cache.format.columns import ColumnType, token_columns
 from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.remote.downloads import DownloadCache
 from pipeline.cache.user_store import STORE_BYTES, VerifiedDigests, check_store, default_store
@@ -30,11 +30,8 @@ def token_types(segments: bool, sequences: int) -> dict[str, ColumnType]:
         "example_id": ColumnType("int64"),
         TEXT_HASH: ColumnType("uint8", ROW_HASH_BYTES),
         "row_hash": ColumnType("uint8", ROW_HASH_BYTES),
-        "input_ids": ColumnType("int32", None),
     }
-    if segments:
-        types["token_type_ids"] = ColumnType("int8", None)
-    return types | ({SEQUENCE_LENGTHS: ColumnType("int32", sequences)} if sequences > 1 else {})
+    return types | token_columns(segments, sequences)
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,12 @@ def default_of(config: type, field_name: str) -> Any:
     return defaults[field_name]
 
 
+def is_default(config: Any, field_name: str) -> bool:
+    """Return whether an option of a configuration has its default, which may follow from the other options."""
+    field = {field.name: field for field in dataclasses.fields(config)}[field_name]
+    return bool(getattr(config, field_name) == _default(field, config))
+
+
 def _default(field: dataclasses.Field, config: Any) -> Any:
     """Return the default of a field, which may follow from the other options of the configuration."""
     of_config = field.metadata.get("default_from")

@@ -20,6 +20,11 @@ LENGTH, CHOICES_LENGTH = 128, 512  # tokens: by default
 RACE = ("race", "race-middle", "race-high")
 
 
+def default_length(has_choices: bool) -> int:
+    """Return the maximum length of an input in tokens, of a task whose questions have choices or of another one."""
+    return CHOICES_LENGTH if has_choices else LENGTH
+
+
 def is_multiple_choice(config: "RowsConfig") -> bool:
     """Return whether the rows are questions with choices."""
     return config.task in RACE or config.choices_columns is not None
@@ -148,7 +153,7 @@ class RowsConfig(Options):
         help="maximum length of an input in tokens, special tokens included  [default: 128; 512 for multiple choice]",
         group="Rows",
         low=SHORTEST_INPUT,
-        default_from=lambda config: CHOICES_LENGTH if is_multiple_choice(config) else LENGTH,
+        default_from=lambda config: default_length(is_multiple_choice(config)),
     )
 
 

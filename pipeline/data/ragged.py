@@ -46,11 +46,19 @@ class Ragged:
         return cls(np.concatenate([part.values for part in parts]), np.concatenate(([0], np.cumsum(lengths))))
 
 
+Column = np.ndarray | Ragged
+Columns = Mapping[str, Column]
+
+
+def slice_columns(columns: Columns, start: int, stop: int) -> dict[str, Column]:
+    """Return rows start..stop-1 of columns."""
+    return {
+        name: column.rows(start, stop) if isinstance(column, Ragged) else column[start:stop]
+        for name, column in columns.items()
+    }
+
+
 def flat_rows(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the offsets of rows of these lengths placed one after the other, and the source index of each value."""
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-
-
-Column = np.ndarray | Ragged
-Columns = Mapping[str, Column]

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from pipeline.data.ragged import Column, Columns, Ragged, flat_rows
+from pipeline.data.ragged import Column, Columns, Ragged, flat_rows, slice_columns
 from pipeline.data.tasks import DEV, role_of
 from pipeline.errors import BadCache, shell_line
 
@@ -244,13 +244,8 @@ class ExampleRows:
 def slice_examples(split: Split, start: int, stop: int) -> dict[str, Column]:
     """Return examples start..stop-1 of a split, which are in one shard of it, as the columns of a new shard."""
     index = int(np.searchsorted(split.starts, start, side="right")) - 1
-    first, columns = int(split.starts[index]), split.shards[index]
-    return {
-        name: column.rows(start - first, stop - first)
-        if isinstance(column, Ragged)
-        else column[start - first : stop - first]
-        for name, column in columns.items()
-    }
+    first = int(split.starts[index])
+    return slice_columns(split.shards[index], start - first, stop - first)
 
 
 def rows_digest(columns: Columns) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.cache.reader import Cache
 from pipeline.cache.student_tokens import OwnTokens, retokenized
 from pipeline.cache.token_store import TokenStore
-from pipeline.config.rows import CHOICES_LENGTH, LENGTH
+from pipeline.config.rows import default_length
 from pipeline.config.training import TrainStudentConfig
 from pipeline.distillation.initial_layers import RANDOM, TEACHER
 from pipeline.errors import BadOption
@@ -33,13 +33,17 @@ def with_tokens_for(config: TrainStudentConfig, cache: Cache) -> Cache:
     tokenizer = load_tokenizer(name)
     if manifest.has_teacher and same_tokens(tokenizer, cache.tokens.tokenizer):
         return cache
-    texts = 2 if manifest.fields.sequences > 1 else max(1, manifest.fields.texts)
     skeleton: Any = load_skeleton(name)
-    fit_tokenizer(name, tokenizer, skeleton, texts)
+    fit_tokenizer(name, tokenizer, skeleton, manifest.texts_per_input)
     check_tokenizer_saves(name, tokenizer, skeleton.config)
-    wanted = manifest.fields.max_length or (CHOICES_LENGTH if manifest.fields.sequences > 1 else LENGTH)
+    wanted = manifest.fields.max_length or default_length(manifest.fields.sequences > 1)
     length = min(wanted, position_limit(skeleton), tokenizer.model_max_length)
     if length < wanted:
         note(f"--init {config.init} takes {length} tokens at most: texts are cut there, and not at {wanted}")
-    store = TokenStore.of_user(config.store, config.store_bytes)
-    return retokenized(cache, OwnTokens(tokenizer, length, segments_made(tokenizer, texts), store))
+    return with_own_tokens(cache, tokenizer, length, TokenStore.of_user(config.store, config.store_bytes))
+
+
+def with_own_tokens(cache: Cache, tokenizer: Any, max_length: int, store: TokenStore) -> Cache:
+    """Return the cache with the tokens that a tokenizer makes of its texts. Raises `BadCache` for one without texts."""
+    segments = segments_made(tokenizer, cache.manifest.texts_per_input)
+    return retokenized(cache, OwnTokens(tokenizer, max_length, segments, store))

@@ -208,13 +208,12 @@ def check_cuts(model: Any) -> None:
     """Compare models of its first 1, L/2 and L − 1 layers with this one of L; note the numbers that cannot be cut."""
     from accelerate import init_empty_weights
 
-    depth = depth_of(model.config)
+    depth, weights = depth_of(model.config), model.state_dict()
     for layers in sorted({1, depth // 2, depth - 1} - {0}):
         try:
             config = cut_config(model.config, layers)
             with init_empty_weights(include_buffers=False):
                 cut = build_classifier(config)
-            weights = model.state_dict()
             cut.load_state_dict({name: weights[name] for name in cut.state_dict()}, assign=True)
             check_saves(cut)
             equal = first_layers_equal(cut, model)

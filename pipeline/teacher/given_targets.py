@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -50,9 +49,9 @@ class GivenTargets:
         """The way on from a weak teacher."""
         return "Check --target-columns"
 
-    def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:
+    def examples(self, rows: TaskRows, config: CacheTeacherConfig, spool: Spool) -> dict[str, Split]:
         """Return the splits with texts, labels and logits; their texts identify the rows."""
-        return make_splits(rows, _split, config.shard_rows, Spool(Path(config.cache or f"data/{self.task.name}")))
+        return make_splits(rows, _split, config.shard_rows, spool)
 
     def manifest(self, config: CacheTeacherConfig, splits: Mapping[str, Split]) -> Manifest:
         """Return the identity, which has the teacher's name and the digest of all logits, and the columns."""

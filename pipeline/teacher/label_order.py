@@ -11,9 +11,8 @@ from pipeline.data.tasks import TASKS, Task
 from pipeline.errors import BadModel, BadOption, one_line
 from pipeline.system.progress import note
 
-MAP_GAIN = (
-    0.10  # of accuracy, or of the metric that judges several labels, from which another order of the labels is named
-)
+# Of accuracy, or of the metric that judges several labels: from here on another order of the labels is named.
+MAP_GAIN = 0.10
 _NUMBER = re.compile(r"[^0-9]*([0-9]+)[^0-9]*")  # LABEL_1, "1 star"
 # Names of one meaning, the least first
 _SCALES = (

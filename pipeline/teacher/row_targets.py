@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pipeline.cache.format.identity import LONGEST_NAME, MODEL_NAME, is_teacher_name
-from pipeline.config.options import default_of, option_name, values_of
-from pipeline.config.rows import CHOICES_LENGTH, LENGTH, is_multiple_choice
+from pipeline.config.options import is_default, option_name, values_of
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.rows.raw_rows import RawSplit
 from pipeline.data.rows.rows import SplitRows, TaskRows
@@ -115,7 +114,7 @@ def row_targets(config: CacheTeacherConfig) -> RowTargetColumns | None:
     """
 
     def changed(names: tuple[str, ...]) -> list[str]:
-        return [option_name(n) for n in names if getattr(config, n) != _default(config, n)]
+        return [option_name(n) for n in names if not is_default(config, n)]
 
     if config.target_columns is None:
         if given := changed(OF_TARGETS):
@@ -136,10 +135,3 @@ def row_targets(config: CacheTeacherConfig) -> RowTargetColumns | None:
             f"{one_line(name, 40)!r}"
         )
     return RowTargetColumns(parse_target_columns(config.target_columns, config.regression), config)
-
-
-def _default(config: CacheTeacherConfig, name: str) -> object:
-    """Return the default of an option, which may follow from the others."""
-    if name == "max_length":
-        return CHOICES_LENGTH if is_multiple_choice(config) else LENGTH
-    return default_of(CacheTeacherConfig, name)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from pipeline.cache.format.identity import CacheIdentity
@@ -63,9 +62,8 @@ class RunningTeacher:
         """Device and precision of the teacher."""
         return make_accelerator(self.precision)
 
-    def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:
+    def examples(self, rows: TaskRows, config: CacheTeacherConfig, spool: Spool) -> dict[str, Split]:
         """Return the splits, tokenised for the teacher."""
-        spool = Spool(Path(config.cache or f"data/{self.task.name}"))
         return tokenize_rows(
             rows,
             self.task.labels,

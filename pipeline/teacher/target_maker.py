@@ -9,6 +9,7 @@ from pipeline.cache.writer import CacheWriter
 from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.rows.rows import TaskRows
 from pipeline.data.splits import Split
+from pipeline.data.spool import Spool
 from pipeline.data.tasks import Task
 from pipeline.teacher.shard_queue import Advance, ShardPool, ShardTask
 
@@ -31,7 +32,7 @@ class TargetMaker(Protocol):
         """The way on from a weak teacher, in words."""
         ...
 
-    def examples(self, rows: TaskRows, config: CacheTeacherConfig) -> dict[str, Split]:
+    def examples(self, rows: TaskRows, config: CacheTeacherConfig, spool: Spool) -> dict[str, Split]:
         """Return the splits of the rows: one shard each, but those of the transfer rows have the cache's shards."""
         ...
 

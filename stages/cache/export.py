@@ -14,7 +14,7 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache, splits_of_role
 from pipeline.config.cache import CacheExportConfig
-from pipeline.data.ragged import Columns, Ragged
+from pipeline.data.ragged import Columns, slice_columns
 from pipeline.data.splits import Split
 from pipeline.data.tables.table_writers import ENDINGS, write_table
 from pipeline.data.texts import decode_texts
@@ -171,11 +171,8 @@ def _batches(
 
 
 def _rows_of(shard: Columns, start: int, stop: int, texts: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
-    columns = {name: shard[name] for name in ("example_id", "label", *texts, *map(_stored, targets))}
-    return {
-        name: column.rows(start, stop) if isinstance(column, Ragged) else column[start:stop]
-        for name, column in columns.items()
-    }
+    names = ("example_id", "label", *texts, *map(_stored, targets))
+    return slice_columns({name: shard[name] for name in names}, start, stop)
 
 
 def _text_values(columns: dict[str, Any], texts: Sequence[str]) -> list[Any]:
@@ -199,8 +196,6 @@ def _labels(manifest: Manifest, split: Split, labels: np.ndarray) -> list[Any]:
 
 def _values(manifest: Manifest, target: str, columns: dict[str, Any]) -> Any:
     """Return a target, a number or a list of numbers for each row. Raises `BadCache` where one is not finite."""
-    from scipy.special import expit, log_expit, log_softmax, softmax
-
     stored = columns[_stored(target)]
     if not np.isfinite(stored).all():
         raise BadCache(
@@ -208,9 +203,8 @@ def _values(manifest: Manifest, target: str, columns: dict[str, Any]) -> Any:
         )
     if target == "score":
         return manifest.kind.predictions(stored).astype(np.float64)
-    if target in ("probabilities", "logprobs"):
-        wide, several = stored.astype(np.float64), manifest.kind.label_width(manifest.model.classes) > 0
-        if target == "probabilities":
-            return list(expit(wide) if several else softmax(wide, axis=1))
-        return list(log_expit(wide) if several else log_softmax(wide, axis=1))
+    if target == "probabilities":
+        return list(manifest.kind.probabilities(stored))
+    if target == "logprobs":
+        return list(manifest.kind.log_probabilities(stored))
     return list(stored.astype(np.float32))

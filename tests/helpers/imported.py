@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.cache.format.identity import OF_A_MODEL
 from pipeline.cache.format.manifest import Manifest, ModelRecord
 from pipeline.cache.open import open_cache
 from pipeline.cache.writer import CacheWriter
@@ -12,15 +13,13 @@ from pipeline.data.splits import digest_of
 def write_imported_cache(cache: Path, out: Path) -> Path:
     """Write the texts, labels and logits of a cache as such a cache."""
     source = open_cache(cache)
-    model = dict.fromkeys(("teacher_weights", "teacher_config", "teacher_tokenizer", "compute", "batching"), "")
     fields = replace(
         source.manifest.fields,
         teacher_name="gpt-5",
         target_values="0" * 64,
         layers=(),
-        max_length=0,
         splits={},
-        **model,
+        **OF_A_MODEL,
     )
     manifest = Manifest(fields, "arrow", source.manifest.task, ModelRecord.without_model(source.manifest.model.classes))
     writer = CacheWriter(out, fields, "arrow")

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.cache.format.manifest import Manifest, ModelRecord
 from pipeline.cache.open import open_cache
 from pipeline.cache.writer import CacheWriter
 from pipeline.config.training import CacheTeacherConfig
@@ -15,6 +14,7 @@ from pipeline.data.ragged import Ragged
 from pipeline.data.splits import digest_of
 from pipeline.data.texts import decode_texts, text_hashes, without_texts
 from stages import cache_teacher
+from tests.helpers.imported import write_imported_cache
 from tests.helpers.rewriting import contents, rewritten, unfinished_cache
 from tests.helpers.sealing import seal
 
@@ -218,34 +218,7 @@ def test_other_rows_than_those_of_a_cache_of_version_2_are_refused(small, call, 
 @pytest.fixture(scope="module")
 def imported(small, tmp_path_factory):
     """A cache without a teacher and without tokens."""
-    source, out = open_cache(small[0] / "cache"), tmp_path_factory.mktemp("imported") / "cache"
-    fields = replace(
-        source.manifest.fields,
-        teacher_name="gpt-5",
-        target_values="0" * 64,
-        layers=(),
-        teacher_weights="",
-        teacher_config="",
-        teacher_tokenizer="",
-        max_length=0,
-        compute="",
-        batching="",
-        splits={},
-    )
-    manifest = Manifest(fields, "arrow", source.manifest.task, ModelRecord.without_model(2))
-    writer = CacheWriter(out, fields, "arrow")
-    writer.start()
-    splits = {}
-    for name, split in source.splits.items():
-        shards = []
-        for index, shard in enumerate(split.shards):
-            columns = {column: shard[column] for column in manifest.column_types()}
-            columns["row_hash"] = shard["text_hash"]
-            shards.append(writer.write_shard(name, index, columns, manifest.column_types()))
-        splits[name] = replace(source.manifest.splits[name], shards=tuple(shards))
-    digests = {name: digest_of([shard.rows_digest for shard in split.shards]) for name, split in splits.items()}
-    writer.finish(replace(manifest, fields=replace(fields, splits=digests), splits=splits))
-    return out
+    return write_imported_cache(small[0] / "cache", tmp_path_factory.mktemp("imported") / "cache")
 
 
 def test_targets_made_elsewhere_are_a_cache(imported, small, call, tmp_path):

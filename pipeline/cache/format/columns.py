@@ -78,6 +78,14 @@ def cls_layer(column: str) -> int | None:
     return int(column.removeprefix("cls_")) if column.startswith("cls_") else None
 
 
+def token_columns(token_types: bool, sequences: int) -> dict[str, ColumnType]:
+    """Return the columns of the tokens of an example of `sequences` inputs."""
+    types = {"input_ids": ColumnType("int32", None)}
+    if token_types:
+        types["token_type_ids"] = ColumnType("int8", None)
+    return types | ({SEQUENCE_LENGTHS: ColumnType("int32", sequences)} if sequences > 1 else {})
+
+
 def column_types(
     *,
     num_logits: int,
@@ -98,12 +106,7 @@ def column_types(
     types = {"example_id": ColumnType("int64"), "row_hash": ColumnType("uint8", ROW_HASH_BYTES)}
     if tokens and texts:
         types[TEXT_HASH] = ColumnType("uint8", ROW_HASH_BYTES)
-    if tokens:
-        types["input_ids"] = ColumnType("int32", None)
-    if token_types:
-        types["token_type_ids"] = ColumnType("int8", None)
-    if tokens and sequences > 1:
-        types[SEQUENCE_LENGTHS] = ColumnType("int32", sequences)
+    types |= token_columns(token_types, sequences) if tokens else {}
     types |= {name: ColumnType("uint8", None, text=True) for name in text_names(texts, sequences)}
     types["label"] = ColumnType(label_dtype, label_width)
     types[LOGITS] = ColumnType("float32", num_logits, target=True)

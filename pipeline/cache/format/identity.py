@@ -18,8 +18,6 @@ OF_A_MODEL: Mapping[str, Any] = {
     "compute": "",
     "batching": "",
 }
-
-
 MODEL_NAME = "model"  # in results, in place of the name of a teacher: a model ran here
 LONGEST_NAME = 200  # characters
 

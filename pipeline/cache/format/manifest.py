@@ -182,6 +182,11 @@ class Manifest:
         return text_names(self.fields.texts, self.fields.sequences)
 
     @property
+    def texts_per_input(self) -> int:
+        """The number of texts that a tokenizer gets for an input: 1, or 2 for pairs and for questions with choices."""
+        return 2 if self.fields.sequences > 1 else max(1, self.fields.texts)
+
+    @property
     def layers(self) -> tuple[int, ...]:
         """The teacher layers whose [CLS] vectors are kept."""
         return self.fields.layers

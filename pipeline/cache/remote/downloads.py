@@ -1,9 +1,9 @@
 """Downloads from published caches, kept in the user's store: files named by their digests, bounded in bytes.
 
 `columns/` holds one file per part of a column, `teachers/` one directory per teacher, `tokens/` one for each split that
-was tokenized for a student. `used/` holds an empty mark for
-each: locked while the file is written or (a teacher) in use, touched on use, so that the least recently used is removed
-first. The times of the file itself do not change: `VerifiedDigests` relies on them.
+was tokenised for a student. `used/` holds an empty mark for each: locked while the file is written or (a teacher) in
+use, touched on use, so that the least recently used is removed first. The times of the file itself do not change:
+`VerifiedDigests` relies on them.
 """
 
 import contextlib

@@ -106,6 +106,12 @@ class MultiLabel(CommonAnswers):
 
         return expit(logits.astype(np.float64))
 
+    def log_probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return log sigmoid(z)."""
+        from scipy.special import log_expit
+
+        return log_expit(logits.astype(np.float64))
+
     def logits_of(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the log odds, at most those of float64: sigmoid gives the probabilities back."""
         from scipy.special import logit

@@ -82,9 +82,7 @@ class SingleLabel(CommonAnswers):
 
     def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray:
         """Return softmax(z / T), [n, C]."""
-        from scipy.special import softmax
-
-        return softmax(logits.astype(np.float64) / temperature, axis=1)
+        return self.probabilities(logits.astype(np.float64) / temperature)
 
     def linear_model(self) -> Any:
         """Return a logistic regression."""

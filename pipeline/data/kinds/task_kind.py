@@ -58,6 +58,14 @@ class TaskKind(Protocol):
         """Return finite logits [n, C] of these probabilities of the classes, float64; 0 and 1 included."""
         ...
 
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return the probability of each class, float64 [n, C], of a kind with classes or choices."""
+        ...
+
+    def log_probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return the logarithms of `probabilities`, float64 [n, C]."""
+        ...
+
     def accepts(self, problem_type: str | None) -> bool:
         """Return whether a teacher with this `problem_type` (None: it does not name one) can be of this kind."""
         ...
@@ -200,6 +208,18 @@ class CommonAnswers:
     def logits_of(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the logarithms, that of 0 as -87.3: softmax gives the probabilities back."""
         return np.log(np.maximum(probabilities, SMALLEST))
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return softmax(z)."""
+        from scipy.special import softmax
+
+        return softmax(logits.astype(np.float64), axis=1)
+
+    def log_probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return log softmax(z)."""
+        from scipy.special import log_softmax
+
+        return log_softmax(logits.astype(np.float64), axis=1)
 
     def accepts(self, problem_type: str | None) -> bool:
         """Return whether it is that of the kind, or not named."""

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.data.kinds.multiple_choice import MOST_CHOICES, choice_names
 from pipeline.data.kinds.task_kind import UNLABELLED
 from pipeline.data.rows.answers import Answers, Choices, check_first_number
-from pipeline.data.rows.raw_rows import RawSplit
+from pipeline.data.rows.raw_rows import RawSplit, taken_columns
 from pipeline.data.rows.rows import SplitRows
 from pipeline.data.tables.cells import Cell, LabelledTexts
 from pipeline.data.tasks import TASKS, TEST, TRAIN, role_of
@@ -34,8 +34,7 @@ class ChoiceRows(SplitRows):
 
     def taken(self, rows: np.ndarray) -> Self:
         """Return these questions (numbers in rising order)."""
-        choices = tuple([column[row] for row in rows] for column in self.choices)
-        return replace(super().taken(rows), choices=choices, source=self.source.taken(rows))
+        return replace(super().taken(rows), choices=taken_columns(self.choices, rows), source=self.source.taken(rows))
 
     def inputs(self, start: int, stop: int) -> list[list[str]]:
         """Return the pairs of texts of S sequences per row: the first text, and the other text with a choice."""

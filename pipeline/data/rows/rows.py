@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from pipeline.data.kinds.task_kind import UNLABELLED
+from pipeline.data.kinds.task_kind import OTHER_CLASS, UNLABELLED
 from pipeline.data.rows.leaks import Leaks, PlacedTexts
 from pipeline.data.rows.raw_rows import RawSplit, taken_columns
 from pipeline.data.targets.target_columns import TargetColumns
@@ -50,7 +50,8 @@ class SplitRows:
             return self
         if self.labels.ndim == 2:  # a column for each class
             return replace(self, labels=np.ascontiguousarray(self.labels[:, [old.index(label) for label in new]]))
-        numbers = np.array([new.index(label) for label in old] + [UNLABELLED])  # the last one serves index -1
+        marks = [OTHER_CLASS, UNLABELLED]  # in the places -2 and -1: they stay what they are
+        numbers = np.array([new.index(label) for label in old] + marks)
         return replace(self, labels=numbers[self.labels])
 
 
@@ -62,7 +63,7 @@ class TargetStream(Protocol):
         """The columns to read beside the texts."""
         ...
 
-    def logits(self, raw: "RawSplit") -> np.ndarray:
+    def logits(self, raw: RawSplit) -> np.ndarray:
         """Return the logits [n, C] of the next rows. Raises `BadRows` for targets that cannot be used."""
         ...
 
