@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pipeline.data.kinds.task_kind import MANY_CLASSES, SMALLEST, CommonAnswers
+from pipeline.data.kinds.common_answers import CommonAnswers
+from pipeline.data.kinds.task_kind import MANY_CLASSES, SMALLEST
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pipeline.data.kinds.task_kind import CommonAnswers
+from pipeline.data.kinds.common_answers import CommonAnswers
 
 if TYPE_CHECKING:
     from torch import Tensor
