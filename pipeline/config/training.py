@@ -141,7 +141,7 @@ class CacheTeacherConfig(CacheRowsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStudentConfig(TrainingConfig, StoreConfig):
-    """Train a student from a cache: no teacher, no raw data, no tokenisation.
+    """Train a student from a cache: no teacher, no raw data.
 
     Examples without labels, of the transfer split or among the training rows, are trained on too, with everything but
     the loss on labels. A method is what the student learns from:
