@@ -164,8 +164,16 @@ def training_labels(cache: Cache) -> np.ndarray:
 
 
 def training_set(recipe: StudentRecipe, split: Split) -> TrainingSet:
-    """Return the examples of a `training_split` that a student is trained on."""
+    """Return the examples of a `training_split` that a student is trained on.
+
+    Raises `BadOption` for a number of transfer examples where there are none.
+    """
     config = recipe.config
+    if config.max_transfer_examples and TRANSFER not in {part.name for part in split.parts}:
+        raise BadOption(
+            "the cache does not have a transfer split. Leave --max-transfer-examples out, or cache one with "
+            "--unlabelled-file"
+        )
     limits = config.max_train_examples, config.max_transfer_examples
     labelled_only = not recipe.objective.columns
     return draw_training_set(split, recipe.kind, config.data_seed, *limits, labelled_only=labelled_only)

@@ -25,6 +25,14 @@ def with_missing(raw: RawSplit, marker: str | None, blank: bool) -> RawSplit:
     return replace(raw, labels=[None if is_missing(cell) else cell for cell in raw.labels])
 
 
+def with_marked_missing(splits: dict[str, RawSplit], marker: str | None) -> dict[str, RawSplit]:
+    """Return the splits with null for the labels that are the `marker` of --unlabelled-label. Say so if none is it."""
+    marked = {name: with_missing(raw, marker, blank=False) for name, raw in splits.items()}
+    if marker is not None and all(marked[name].labels == raw.labels for name, raw in splits.items()):
+        note(f"no row has the label {one_line(marker, 40)} of --unlabelled-label")
+    return marked
+
+
 def check_dev(dev: RawSplit, column: str | None, marker: str | None) -> None:
     """Raise `BadRows` for dev rows without any label; `marker` is that of --unlabelled-label."""
     if not with_missing(dev, marker, blank=True).has_label.any():

@@ -8,7 +8,7 @@ from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
 from pipeline.data.labels.label_cells import check_cells
 from pipeline.data.labels.label_columns import fitted, kind_of_rows, own_task, split_rows
-from pipeline.data.labels.missing_labels import check_dev, note_missing, with_missing
+from pipeline.data.labels.missing_labels import check_dev, note_missing, with_marked_missing, with_missing
 from pipeline.data.labels.renamed_labels import renamed
 from pipeline.data.rows.choices import choice_rows, with_choices
 from pipeline.data.rows.dev_rows import CLASS, with_dev
@@ -65,7 +65,7 @@ def own_rows(
         raw, origin = _file_rows(config, columns, label, choices, target_columns)
     if classes is None and not (config.yes or config.regression or choices):
         check_cells(raw, label, config.label_separator)
-    raw = {name: with_missing(part, config.unlabelled_label, blank=False) for name, part in raw.items()}
+    raw = with_marked_missing(raw, config.unlabelled_label)
     raw = renamed(raw, config.rename_labels, config.label_separator)
     if config.num_choices:
         raw = {name: with_choices(part, config.num_choices, name) for name, part in raw.items()}

@@ -6,7 +6,8 @@ from pipeline.cache.open import open_cache
 from pipeline.config.methods import METHODS
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.task_kinds import REGRESSION, SINGLE_LABEL
-from pipeline.distillation.recipe import not_applicable, resolve_recipe
+from pipeline.distillation.recipe import not_applicable, resolve_recipe, training_set, training_split
+from pipeline.errors import BadOption
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,10 @@ def test_recipe_of_pkd_reads_the_columns_of_its_layers(tiny):
     recipe = resolve_recipe(config, open_cache(tiny.arrow).manifest)
     assert recipe.layers == (1, 2) and recipe.objective.columns == ("logits", "cls_01", "cls_02")
     assert recipe.alike_in_pack["student_layers"] == 3
+
+
+def test_transfer_examples_are_not_asked_of_a_cache_without_any(tiny):
+    cache = open_cache(tiny.arrow)
+    recipe = resolve_recipe(TrainStudentConfig(cache=str(tiny.arrow), max_transfer_examples=5), cache.manifest)
+    with pytest.raises(BadOption, match=r"does not have a transfer split. Leave --max-transfer-examples out"):
+        training_set(recipe, training_split(cache, recipe.objective))

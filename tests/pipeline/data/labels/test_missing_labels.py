@@ -38,6 +38,11 @@ def test_empty_null_and_marked_labels_are_missing(capsys):
     assert load(["b", "-1", "a"]).task.labels == ("-1", "a", "b")  # a class without the option
 
 
+def test_a_marker_that_no_row_has_is_named(capsys):
+    assert load(["b", "a", ""], unlabelled_label="none").splits["train"].labels.tolist() == [1, 0, -1]
+    assert capsys.readouterr().err.splitlines()[0] == "no row has the label none of --unlabelled-label"
+
+
 def test_null_is_missing_in_a_multi_label_task_and_an_empty_list_is_not():
     rows = load([["a"], None, [], ["-1"], ["a", "b"]], unlabelled_label="-1")
     assert rows.splits["train"].labels.tolist() == [[1, 0], [-1, -1], [0, 0], [-1, -1], [1, 1]]
