@@ -20,6 +20,7 @@ class CommonAnswers:
     logit_loss_options: tuple[str, ...] = ()
     target_kinds: tuple[str, ...] = ("probabilities", "logits", "logprobs")
     distributes = True
+    error_metrics: tuple[str, ...] = ("log_loss",)
     setting_names: tuple[str, ...] = ()  # fields of the kind
 
     @property
@@ -95,6 +96,11 @@ class CommonAnswers:
     def from_stored(self, values: np.ndarray) -> np.ndarray:
         """Return the logits."""
         return values
+
+    def divergence(self, logits: np.ndarray, teacher: np.ndarray, teachers_kind: Any) -> float:
+        """Return the mean over n of Σ_c p_t (log p_t − log p_s), at T = 1."""
+        log_q, log_p = self.log_probabilities(logits), self.log_probabilities(teacher)
+        return float((np.exp(log_p) * (log_p - log_q)).sum(1).mean())
 
     def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray | None:
         """Return None."""

@@ -123,6 +123,24 @@ class MultiLabel(CommonAnswers):
         """Return 1 for the classes whose probability reaches the threshold, int8 [n, C]."""
         return (self.probabilities(logits) >= self.label_threshold).astype(np.int8)
 
+    def errors(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return −log p of the label of each class, mean over the classes."""
+        errors: np.ndarray = -self.log_probabilities(np.where(labels > 0, logits, -logits)).mean(1)
+        return errors
+
+    def right_answers(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        """Return None: an example has an answer for each class."""
+        return None
+
+    def confidences(self, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probability of each class of each example, and whether the example has it: [n · C]."""
+        return self.probabilities(logits).ravel(), labels.ravel() > 0
+
+    def divergence(self, logits: np.ndarray, teacher: np.ndarray, teachers_kind: Any) -> float:
+        """Return the sum over the classes of the KL of their two probabilities, mean over n."""
+        pairs = ((self.log_probabilities(sign * teacher), self.log_probabilities(sign * logits)) for sign in (1, -1))
+        return float(sum((np.exp(log_p) * (log_p - log_q)).sum(1).mean() for log_p, log_q in pairs))
+
     def as_logits(self, predictions: np.ndarray, num_logits: int) -> np.ndarray:
         """Return logits that are certain."""
         return np.where(predictions > 0, CERTAIN, -CERTAIN)

@@ -25,6 +25,7 @@ class Regression(CommonAnswers):
     label_dtype = "float32"
     has_classes = False
     agreement_metric = "pearson"
+    error_metrics = ("rmse", "mae")
     target_kinds = ("scores",)
 
     def num_logits(self, labels: Sequence[str]) -> int:
@@ -70,6 +71,23 @@ class Regression(CommonAnswers):
     def predictions(self, logits: np.ndarray) -> np.ndarray:
         """Return the logit itself."""
         return logits[:, 0]
+
+    def errors(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return score minus label, in the units of the labels."""
+        return self.predictions(logits).astype(np.float64) - labels
+
+    def right_answers(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        """Return None: a score is more or less right."""
+        return None
+
+    def confidences(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        """Return None: a score does not have a probability."""
+        return None
+
+    def divergence(self, logits: np.ndarray, teacher: np.ndarray, teachers_kind: Any) -> float:
+        """Return the mean squared difference of the scores, in the units of the labels."""
+        difference = self.predictions(logits).astype(np.float64) - teachers_kind.predictions(teacher)
+        return float(np.square(difference).mean())
 
     def as_logits(self, predictions: np.ndarray, num_logits: int) -> np.ndarray:
         """Return the scores as the one logit."""

@@ -81,6 +81,20 @@ class SingleLabel(CommonAnswers):
         counts = np.bincount(labels, minlength=num_logits)
         return np.argsort(-counts, kind="stable")[:MOST_CONSTANTS].tolist()
 
+    def errors(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return −log p of the label."""
+        errors: np.ndarray = -self.log_probabilities(logits)[np.arange(len(labels)), labels]
+        return errors
+
+    def right_answers(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return whether the predicted class is the label."""
+        right: np.ndarray = self.predictions(logits) == labels
+        return right
+
+    def confidences(self, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the largest probability of each example, and whether its class is the label."""
+        return self.probabilities(logits).max(1), self.right_answers(logits, labels)
+
     def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray:
         """Return softmax(z / T), [n, C]."""
         return self.probabilities(logits.astype(np.float64) / temperature)

@@ -33,6 +33,11 @@ class TaskKind(Protocol):
         ...
 
     @property
+    def error_metrics(self) -> tuple[str, ...]:
+        """The metrics of `errors`, of which lower is better: they never judge."""
+        ...
+
+    @property
     def guess_proof_metrics(self) -> Mapping[str, float]:
         """The metrics in which no guess reaches this many times the best constant prediction; a useful model may."""
         ...
@@ -165,6 +170,25 @@ class TaskKind(Protocol):
 
     def misses(self, logits: np.ndarray, labels: np.ndarray) -> str | None:
         """Return how far from the labels predictions are that no metric of the kind can tell; None if they are not."""
+        ...
+
+    def errors(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return the error of each prediction, float64 [n]: -log p of its label, or score minus label."""
+        ...
+
+    def right_answers(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+        """Return which predictions are right, bool [n]; None for a kind whose examples have more than one answer."""
+        ...
+
+    def confidences(self, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the probability of each decision, and whether it is right: [m] each; None without probabilities."""
+        ...
+
+    def divergence(self, logits: np.ndarray, teacher: np.ndarray, teachers_kind: "TaskKind") -> float:
+        """Return KL(teacher ‖ student) of logits [n, C] each, in nats, mean over n; of scores their squared difference.
+
+        `teachers_kind` has the settings of the teacher.
+        """
         ...
 
     def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray | None:

@@ -123,3 +123,14 @@ def test_labels_left_out_are_recognised_in_arrays_and_tensors_of_every_kind() ->
         kind_labels = np.concatenate([missing, np.array([row], kind.label_dtype)])
         assert kind.has_label(kind_labels).tolist() == [False, True]
         assert kind.has_label(torch.from_numpy(kind_labels)).tolist() == [False, True]
+
+
+def test_divergence_is_0_of_the_same_logits_and_as_worked_out_by_hand():
+    first, second = np.log([[0.5, 0.5], [0.5, 0.5]]), np.log([[0.9, 0.1], [0.5, 0.5]])
+    by_hand = (0.9 * np.log(0.9 / 0.5) + 0.1 * np.log(0.1 / 0.5)) / 2
+    assert SINGLE_LABEL.divergence(second, second, SINGLE_LABEL) == 0
+    assert SINGLE_LABEL.divergence(first, second, SINGLE_LABEL) == pytest.approx(by_hand)
+    odds = np.log([[9.0, 1.0], [1.0, 1.0]])  # probabilities 0.9 and 0.5
+    assert MULTI_LABEL.divergence(np.zeros((2, 2)), odds, MULTI_LABEL) == pytest.approx(by_hand)
+    teacher = SCALED_REGRESSION.with_settings({"label_mean": 10.0, "label_std": 2.0})
+    assert SCALED_REGRESSION.divergence(np.array([[11.0]]), np.array([[2.0]]), teacher) == pytest.approx(9)
