@@ -27,6 +27,7 @@ from pipeline.config.cache import (
     CachePushConfig,
     CacheVerifyConfig,
 )
+from pipeline.config.doctor import DoctorConfig
 from pipeline.config.options import GROUPS, Options, option_name, options_in_order, value_type, values_of
 from pipeline.config.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
 from pipeline.config.training import (
@@ -214,6 +215,7 @@ main.add_command(sweep, section=STEPS)
 main.add_command(cache, section=TOOLS)
 command(main, TOOLS, "quickstart", QuickstartConfig)
 command(main, TOOLS, "benchmarks.run", BenchmarkConfig, "benchmark")
+command(main, TOOLS, "doctor.run", DoctorConfig, "doctor")
 command(sweep, SWEEPS, "sweep.status", SweepStatusConfig)
 command(sweep, SWEEPS, "sweep.show", SweepShowConfig)
 command(sweep, SWEEPS, "sweep.compare", SweepCompareConfig)

@@ -33,7 +33,7 @@ IDENTIFIERS = set(
     "other others own said seen shown such tell tells them then there these they this those told was what where which "
     "who whole".split()
 )
-ON_DISK = {"made", "known", "what"}  # names of JSON keys and of arguments on the command line
+ON_DISK = {"found", "made", "known", "what"}  # names of JSON keys and of arguments on the command line
 CODE = [ROOT / "cli.py", *sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "stages").rglob("*.py"))]
 PAGES = [
     path
