@@ -19,7 +19,7 @@ AND = "+"  # between the names of splits that are read as one
 
 
 class OpenCache(Protocol):
-    """What is read of an open cache, of several joined, or of one with the tokens of a student's own tokenizer."""
+    """An open cache, several joined, or one with the tokens of a student's own tokenizer."""
 
     @property
     def location(self) -> str:
@@ -28,7 +28,7 @@ class OpenCache(Protocol):
 
     @property
     def manifest(self) -> Manifest:
-        """What it holds."""
+        """Its manifest."""
         ...
 
     @property
