@@ -128,6 +128,8 @@ def run_stage(name: str, config: type[Options], options: dict[str, Any]) -> None
         check_names(checked)
         stage = importlib.import_module(f"stages.{name}")
         with signals_raise(stop):
+            if options.get("from_run") is not None:
+                checked = stage.config_of_run(options["from_run"], **_given(options))
             result = stage.run(checked)
     except BaseException as error:
         if stop.number or isinstance(error, KeyboardInterrupt):  # whatever a library has made of it
@@ -141,6 +143,16 @@ def run_stage(name: str, config: type[Options], options: dict[str, Any]) -> None
         raise click.UsageError(text, click.get_current_context()) from error
     if is_main_process():
         click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were typed, of a command that takes the others from an earlier run."""
+    source = click.get_current_context().get_parameter_source
+    return {
+        name: value
+        for name, value in options.items()
+        if name != "from_run" and source(name) is not click.core.ParameterSource.DEFAULT
+    }
 
 
 def check_names(config: Options) -> None:

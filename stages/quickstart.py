@@ -25,7 +25,7 @@ from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resol
 from pipeline.models.checkpoints import load_classifier
 from pipeline.system.cpu import require_single_process
 from pipeline.system.files import read_json, write_json, write_text
-from pipeline.system.progress import note
+from pipeline.system.progress import note, show
 from pipeline.training.learner import predict
 from pipeline.training.provenance import environment
 from pipeline.training.run_reader import MODEL
@@ -87,7 +87,7 @@ def run(config: QuickstartConfig) -> QuickstartResult:
     earlier = _earlier(out, made_from)
     final = earlier or _measured(out, started, results, cached, [teacher, *students])
     table = _table(final.rows, cached, final.cache_seconds)
-    print(table)
+    show(table)
     if earlier:
         return earlier
     record = dataclasses.asdict(final) | {"made_from": made_from, "environment": environment()}

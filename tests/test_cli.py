@@ -113,7 +113,10 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
             "train-student --cache c --method magic",
             "Invalid value for '--method': 'magic' is not one of 'ft', 'pseudo', 'kd', 'pkd-skip', 'pkd-last'.",
         ),
-        ("train-student", "Missing option '--cache'."),
+        (
+            "train-student",
+            "there is no cache to train from. Name one with --cache, or a run to repeat with --from-run",
+        ),
         (
             "benchmark magic",
             "Invalid value for 'WHAT': 'magic' is not one of 'train', 'peers', 'cache', 'reader', 'startup', "

@@ -1,11 +1,11 @@
 """Finished caches: opening one checks every file's size and every shard's schema, and maps its bytes unread."""
 
 import stat
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cache.background_check import BackgroundCheck
 from pipeline.cache.format.containers import CONTAINERS
@@ -23,6 +23,11 @@ from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile, LinkedFile
 from pipeline.system.digests import intact
 from pipeline.system.mapped_files import file_state
 from pipeline.system.system_errors import raise_if_of_system
+
+if TYPE_CHECKING:
+    import datasets
+
+    from pipeline.cache.torch_dataset import CacheDataset
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,35 @@ class Cache:
         """The columns of the inputs of a model."""
         names = ("input_ids", "token_type_ids", SEQUENCE_LENGTHS)
         return tuple(name for name in names if name in self.manifest.column_types())
+
+    def dataset(self, split: str = "train", columns: Sequence[str] | None = None) -> "CacheDataset":
+        """Return a split as a map-style data set of torch, or several as one: `train+transfer`.
+
+        An item is a dict of tensors: `input_ids`, `attention_mask` and, where the model has them, `token_type_ids`,
+        int64 [T], or [S, T] where an example is S sequences; `labels`, a number or [W], in the type of the cache; and
+        the columns that are named, by default every target: `logits` float32 [C], `cls_02` [H] or [S, H]; one more to
+        name is `example_id`. Its `collate` makes a batch of items.
+
+        A shard is compared with its digests before its first use in a process: getting an item raises `BadCache` too.
+
+        Raises `BadOption` for a split or column that does not exist, and `BadCache` for a cache without tokens.
+        """
+        from pipeline.cache.torch_dataset import CacheDataset  # torch takes seconds to import
+
+        return CacheDataset(self, split, columns)
+
+    def to_datasets(self, split: str = "train", columns: Sequence[str] | None = None) -> "datasets.Dataset":
+        """Return a split, or several as one, as a `datasets.Dataset` on the mapped bytes of the cache, without a copy.
+
+        `columns` are by default all but the hashes; texts are strings. Every shard is compared with its digests first.
+        Raises `BadOption` for a split or column that does not exist, and `BadCache` naming a damaged shard.
+        """
+        from pipeline.cache.arrow_dataset import arrow_dataset
+
+        return arrow_dataset(self, split, columns)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # another process reads for itself
 
     def check_teacher(self, layers: Collection[int]) -> None:
         """Compare the files of teacher/ that a student of these layers starts from with their digests.

@@ -16,6 +16,7 @@ from pipeline.config.shared import (
     revision_option,
     seed_option,
 )
+from pipeline.errors import BadOption
 
 TARGET_KINDS = ("probabilities", "logits", "logprobs")  # of the numbers in target columns
 
@@ -153,14 +154,23 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
       pkd-last  as kd, and the [CLS] vectors of the last teacher layers
     """
 
-    cache: str | tuple[str, ...] = option(
+    cache: str | tuple[str, ...] | None = option(
+        None,
         help="cache written by cache-teacher, or the URL of a published one; several of one teacher are trained on "
-        "together, and evaluated on the first one's dev rows",
+        "together, and evaluated on the first one's dev rows. Required without --from-run",
         group="Input",
         metavar="DIR|URL",
         affects_result=False,
         alike_in_pack=True,
         repeatable=True,
+    )
+    from_run: str | None = option(
+        None,
+        help="finished run of a student to repeat: its options and its cache, with the options given here in their "
+        "place",
+        group="Input",
+        metavar="RUN",
+        affects_result=False,
     )
     expect_identity: str | None = option(
         None,
@@ -252,6 +262,20 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
         metavar="DIR",
         affects_result=False,
     )
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises `BadOption` where there is nothing to train from, too."""
+        super().__post_init__()
+        if self.cache is None and self.from_run is None:
+            raise BadOption(
+                "there is no cache to train from. Name one with --cache, or a run to repeat with --from-run"
+            )
+
+    @property
+    def caches(self) -> str | tuple[str, ...]:
+        """The location of the cache, or of several. There is none while a run to repeat has not been read."""
+        assert self.cache is not None
+        return self.cache
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ class RunDirectory:
             if name == STARTED:
                 return None
             way_on = f"Move {self.path} away, or choose another --out"
-            return as_recorded(kind, record.get("result"), file, way_on)
+            result = as_recorded(kind, record.get("result"), file, way_on)
+            return replace(result, out=str(self.path))  # type: ignore[type-var]  # it may have been moved
         if not is_free(self.path):
             raise BadRun(f"{self.path} exists and is not a run. Choose another --out")
         return None

@@ -133,7 +133,7 @@ def open_pack_data(configs: Sequence[TrainStudentConfig]) -> PackData:
     """Open the cache of a pack. Raises a `DistillError` for a cache that cannot be used by one of the students."""
     first = configs[0]
     check_alike([{"cache": config.cache} for config in configs])
-    cache = open_caches(first.cache, Path(first.store) if first.store else None, first.store_bytes)
+    cache = open_caches(first.caches, Path(first.store) if first.store else None, first.store_bytes)
     for config in configs:
         check_identity(config, cache)
     recipes = [resolve_recipe(config, cache.manifest).starting_from(cache.run_inputs) for config in configs]

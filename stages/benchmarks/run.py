@@ -18,7 +18,7 @@ from pipeline.models.accelerator import resolve_precision
 from pipeline.system.cpu import require_single_process
 from pipeline.system.files import write_json
 from pipeline.system.formatting import table
-from pipeline.system.progress import note
+from pipeline.system.progress import note, show
 from pipeline.training.provenance import environment, shareable
 from stages.benchmarks import cache, peers, reader, scaling, startup, sweep, train, transfer
 from stages.benchmarks.harness.measurements import Ratio, Series
@@ -81,7 +81,7 @@ def _measured(name: str, config: BenchmarkConfig) -> dict[str, Any]:
     note(f"\nbenchmark {name}")
     started = time.monotonic()
     report = MEASURE[name](config)
-    print(_text(name, report, config.quick), flush=True)
+    show(_text(name, report, config.quick))
     return {
         "command": command_line("benchmark", shareable(config)),
         "quick": config.quick,

@@ -13,7 +13,7 @@ from pipeline.config.cache import CacheDiffConfig
 from pipeline.data.splits import Split
 from pipeline.errors import BadCache, shell_line
 from pipeline.system.formatting import printable, table
-from pipeline.system.progress import bar
+from pipeline.system.progress import bar, show
 
 CHUNK_ROWS = 4096
 
@@ -188,22 +188,22 @@ def _same_labels(ours: np.ndarray, theirs: np.ndarray, order: np.ndarray | None)
 
 def _print(result: DiffResult) -> None:
     words = {True: "same", False: "differs"}
-    print(f"identity {words[result.same_identity]}, content {words[result.same_content]}")
+    show(f"identity {words[result.same_identity]}, content {words[result.same_content]}")
     for line in result.fields:
-        print(printable(line))
+        show(printable(line))
     rows = [(name, s.a, s.b, s.same, s.differ) for name, s in result.splits.items()]
-    print()
-    print(table(("split", "rows of A", "rows of B", "same", "differ"), rows))
+    show()
+    show(table(("split", "rows of A", "rows of B", "same", "differ"), rows))
     numbers = [
         (name, column, f"{difference.equal:.2%}", f"{difference.largest:.3g}", f"{difference.mean:.3g}")
         for name, split in result.splits.items()
         for column, difference in split.columns.items()
     ]
     if numbers:
-        print()
-        print(table(("split", "column", "equal rows", "largest |A − B|", "mean |A − B|"), numbers))
+        show()
+        show(table(("split", "column", "equal rows", "largest |A − B|", "mean |A − B|"), numbers))
     if result.same:
-        print(
+        show(
             "One cache: equal by the digests of every shard. "
             f"{shell_line('cache', 'verify')} checks the bytes against them."
         )

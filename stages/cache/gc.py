@@ -10,6 +10,7 @@ from pipeline.config.cache import CacheGcConfig
 from pipeline.errors import BadCache
 from pipeline.system.formatting import printable, size
 from pipeline.system.lease import PARTIAL, directory_lease
+from pipeline.system.progress import show
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def _goes(leftover: Leftover, still: set[Path], lease: Path, partial: Path) -> b
 
 def _print(result: GcResult, sizes: dict[str, int]) -> None:
     for path, count in sizes.items():
-        print(f"{'would remove' if result.dry_run else 'removed'}  {printable(path)}  {size(count)}")
+        show(f"{'would remove' if result.dry_run else 'removed'}  {printable(path)}  {size(count)}")
     for path in result.kept:
-        print(f"unknown, kept  {printable(path)}")
+        show(f"unknown, kept  {printable(path)}")
     if not sizes:
-        print(f"{printable(result.out)}: nothing to remove")
+        show(f"{printable(result.out)}: nothing to remove")

@@ -19,7 +19,7 @@ from pipeline.data.training_set import has_label
 from pipeline.distillation.layer_probes import chunks, probe, probe_rows, variation
 from pipeline.errors import BadCache
 from pipeline.system.formatting import printable, size, spans, table
-from pipeline.system.progress import bar
+from pipeline.system.progress import bar, show
 
 GROUPS = {"logits": "logits"} | dict.fromkeys(["input_ids", "token_type_ids", SEQUENCE_LENGTHS], "tokens")
 
@@ -197,16 +197,16 @@ def _print(result: InfoResult, kind: TaskKind) -> None:
     }
     for name, fact in facts.items():
         if fact not in ("", "–"):
-            print(f"{name:<13} {printable(fact)}")
+            show(f"{name:<13} {printable(fact)}")
     if result.layers:
-        print()
-        print(
+        show()
+        show(
             table(
                 ("layer", "variation", "probe"),
                 [(la.layer, _digits(la.variation, ".2g"), _digits(la.probe, ".3f")) for la in result.layers],
             )
         )
-        print(_how_to_read(result.probes))
+        show(_how_to_read(result.probes))
 
 
 def _unlabelled(split: Mapping[str, Any]) -> str:

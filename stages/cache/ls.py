@@ -15,6 +15,7 @@ from pipeline.system.digests import json_digest
 from pipeline.system.files import read_json
 from pipeline.system.formatting import duration, printable, size, spans, table
 from pipeline.system.lease import PARTIAL, directory_lease
+from pipeline.system.progress import show
 
 COMPLETE, UNFINISHED, DAMAGED, UNREADABLE = "complete", "unfinished", "damaged", "unreadable"
 HEADER = ("cache", "identity", "task", "teacher", "splits", "layers", "container", "bytes", "age")
@@ -56,14 +57,12 @@ def run(config: CacheLsConfig) -> LsResult:
     """
     caches = list(_published(config.location) if "://" in config.location else _local(Path(config.location)))
     if caches:
-        print(table(HEADER, [_row(cache) for cache in caches]))
+        show(table(HEADER, [_row(cache) for cache in caches]))
         for cache in caches:
             if cache.note:
-                print(f"{printable(cache.place)}: {printable(cache.note)}")
+                show(f"{printable(cache.place)}: {printable(cache.note)}")
     else:
-        print(
-            f"{printable(config.location)}: no caches here. Make one: {shell_line('cache-teacher', '--task', 'TASK')}"
-        )
+        show(f"{printable(config.location)}: no caches here. Make one: {shell_line('cache-teacher', '--task', 'TASK')}")
     return LsResult("cache ls", config.location, caches)
 
 

@@ -17,7 +17,7 @@ from pipeline.system.cpu import require_single_process
 from pipeline.system.digests import intact
 from pipeline.system.files import remove
 from pipeline.system.lease import PARTIAL, directory_lease
-from pipeline.system.progress import bar, note
+from pipeline.system.progress import bar, note, show
 from pipeline.teacher.repair import Fetch, Repair, rows_of
 from pipeline.teacher.spot_check import Sample, sample
 
@@ -95,7 +95,7 @@ def _damaged(config: CacheVerifyConfig, directory: Path, manifest: Manifest, man
             f"{directory} shares no shard with {config.from_}, and nothing was changed. Name another copy with --from"
         )
     for file, reason in damaged.items():
-        print(f"{file}: {reason}")
+        show(f"{file}: {reason}")
     if damaged and not config.repair:
         raise BadCache(
             f"{directory}: {len(damaged)} of {len(manifest.files())} files are damaged "
@@ -108,7 +108,7 @@ def _damaged(config: CacheVerifyConfig, directory: Path, manifest: Manifest, man
 def _sampled(config: CacheVerifyConfig, directory: Path) -> Sample:
     """Run the teacher on sampled rows and print the differences. Raises `BadCache` if they exceed the tolerance."""
     result = sample(open_cache(directory), directory, config.sample, config.seed)
-    print(
+    show(
         f"{result.rows} rows: logits differ by {result.logits:.2g}, normalised [CLS] by {result.cls:.2g} at most; "
         f"the tolerance is {result.tolerance:g}"
     )
@@ -137,7 +137,7 @@ def _repair(
             ):  # the teacher is needed first
                 if (reason := repair.file(file)) is not None:
                     failed[file] = reason
-                    print(f"{file}: not repaired: {reason}")
+                    show(f"{file}: not repaired: {reason}")
         if manifest_too and not failed:
             manifest.write(directory)
     finally:

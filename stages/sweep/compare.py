@@ -15,7 +15,7 @@ from pipeline.data.tasks import DEV, role_of
 from pipeline.errors import BadOption, BadRun, one_line, shell_line
 from pipeline.system.files import write_json
 from pipeline.system.formatting import printable, table
-from pipeline.system.progress import note
+from pipeline.system.progress import note, show
 from pipeline.training.provenance import environment
 from stages.sweep.report.leaderboard import parameter_names, score_text, value_text
 from stages.sweep.report.paired import LEVEL, Difference, differences, interval
@@ -67,12 +67,12 @@ def run(config: SweepCompareConfig) -> SweepComparison:
         pair_by = _options("--pair-by", config.pair_by, record, config.sweep)
         paired = differences(trials, names[0], config.against, pair_by)
     for name, by_value in by.items():
-        print(_text(name, metric, by_value))
+        show(_text(name, metric, by_value))
     if config.against is not None:
-        print(_differences_text(names[0], metric, config.against, paired))
+        show(_differences_text(names[0], metric, config.against, paired))
     teachers = teachers_scores(record, metric)
     for cache, score in teachers.items():
-        print(f"the teacher of {printable(cache)}: {score_text(score)}")
+        show(f"the teacher of {printable(cache)}: {score_text(score)}")
     result = SweepComparison("sweep compare", config.sweep, metric, by, paired, teachers, config.out)
     if config.out:
         commands = {"command": command_line("sweep compare", config), "sweep_command": record.command}

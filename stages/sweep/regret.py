@@ -20,7 +20,7 @@ from pipeline.data.task_metrics import TaskMetrics
 from pipeline.errors import BadOption, BadRun
 from pipeline.system.files import write_json
 from pipeline.system.formatting import printable, table
-from pipeline.system.progress import bar, note
+from pipeline.system.progress import bar, note, show
 from pipeline.training.provenance import environment
 from pipeline.training.run_reader import read_predictions
 from stages.sweep.search.directory import SweepDirectory
@@ -90,7 +90,7 @@ def run(config: SweepRegretConfig) -> RegretResult:
         regret[name] = _regret(lost, sum(trial.examples for trial in sweep.trials) / budget if budget else None)
     if (default := _default(grid)) is not None:
         regret[DEFAULT] = _regret(best - winners(scores, [default.out]), default.examples / budget if budget else None)
-    print(_text(grid.metric, regret))
+    show(_text(grid.metric, regret))
     result = RegretResult("sweep regret", config.grid, grid.metric, len(labels), config.resamples, regret, config.out)
     if config.out:
         record = {"command": command_line("sweep regret", config), "metric": grid.metric, "dev_examples": len(labels)}

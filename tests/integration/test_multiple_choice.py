@@ -81,6 +81,19 @@ def student(quiz, out, **options) -> TrainStudentConfig:
     return TrainStudentConfig(cache=str(quiz.arrow), out=str(out), **defaults | options)
 
 
+def test_items_of_a_dataset_hold_every_sequence(quiz):
+    cache = open_cache(quiz.arrow)
+    dataset, split = cache.dataset("train", ("logits", "cls_02")), cache.splits["train"]
+    items = dataset.__getitems__([3, 70])
+    batch, expected = dataset.collate(items), collate(split, np.array([3, 70]), 0)
+    assert all(torch.equal(batch[name], tensor) for name, tensor in expected.inputs.items())
+    lengths = split.gather("sequence_lengths", np.array([3, 70]))
+    for item, length in zip(items, lengths, strict=True):
+        assert item["input_ids"].shape == (SEQUENCES, length.max()) and item["cls_02"].shape == (SEQUENCES, HIDDEN)
+        assert item["attention_mask"].sum(1).tolist() == length.tolist()
+    assert batch["cls_02"].shape == (2, SEQUENCES, HIDDEN) and batch["logits"].shape == (2, SEQUENCES)
+
+
 def test_columns_of_a_cache_hold_every_sequence(quiz):
     cache = open_cache(quiz.arrow)
     fields, shard = cache.manifest.fields, cache.splits["train"].shards[0]

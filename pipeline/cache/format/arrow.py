@@ -25,7 +25,7 @@ _MAGIC, _CONTINUATION = b"ARROW1", b"\xff\xff\xff\xff"
 
 def write(path: Path, columns: Mapping[str, Column]) -> None:
     """Write columns as an Arrow file of one record batch. Raises OSError."""
-    arrays = [_to_arrow(column) for column in columns.values()]
+    arrays = [to_arrow(column) for column in columns.values()]
     batch = pa.record_batch(arrays, names=list(columns))
     with pa.OSFile(os.fsencode(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -185,7 +185,8 @@ def _schema(types: Mapping[str, ColumnType]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _to_arrow(column: Column) -> pa.Array:
+def to_arrow(column: Column) -> pa.Array:
+    """Return a column as an Arrow array, numbers on the very same bytes."""
     if isinstance(column, Ragged):
         return pa.LargeListArray.from_arrays(pa.array(column.offsets), pa.array(column.values))
     column = np.ascontiguousarray(column)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from pipeline.system.child_process import end_with_parent, process_context, select_gpu
 from pipeline.system.cpu import available_cores
 from pipeline.system.interrupts import SIGNALS
+from pipeline.system.progress import is_quiet, quiet
 from stages.sweep.execution.worker import FAILED, Job, ProgressUpdate, TrialOutcome, work
 
 STOP_SECONDS = 30  # that a training may take to write its checkpoint when it is asked to stop
@@ -50,7 +51,7 @@ class Worker:
     def _start(self) -> None:
         context = process_context()
         self.connection, child = context.Pipe()
-        self.process = context.Process(target=_serve, args=(child, self.index, self.threads), daemon=True)
+        self.process = context.Process(target=_serve, args=(child, self.index, self.threads, is_quiet()), daemon=True)
         self.process.start()
         child.close()
 
@@ -145,7 +146,7 @@ def local_engine(slots: int) -> Iterator[LocalEngine]:
         engine.close()
 
 
-def _serve(connection: Connection, index: int, threads: int | None) -> None:
+def _serve(connection: Connection, index: int, threads: int | None, silent: bool) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # a training handles them; between trainings there is nothing to save
     end_with_parent()
@@ -158,9 +159,10 @@ def _serve(connection: Connection, index: int, threads: int | None) -> None:
     if not select_gpu(index) and threads is not None:
         torch.set_num_threads(threads)
     send: Any = connection.send
-    while True:
-        try:
-            job = connection.recv()
-        except EOFError:
-            return
-        send(work(job, send))
+    with quiet() if silent else contextlib.nullcontext():  # its environment is that of a server, started earlier
+        while True:
+            try:
+                job = connection.recv()
+            except EOFError:
+                return
+            send(work(job, send))

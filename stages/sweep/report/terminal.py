@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pipeline.system.progress import note
+from pipeline.system.progress import is_quiet, note
 from stages.sweep.report import leaderboard
 from stages.sweep.search.directory import SweepDirectory
 from stages.sweep.search.record import SweepRecord
@@ -26,7 +26,7 @@ def progress_display(
     `before`: seconds of the calls before this one.
     """
     started = time.monotonic()
-    live = _Live() if sys.stderr.isatty() else None
+    live = _Live() if sys.stderr.isatty() and not is_quiet() else None
     drawn, noted = 0.0, time.monotonic()
     running: set[str] = set()
 

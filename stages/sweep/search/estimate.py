@@ -36,7 +36,7 @@ def estimate(tried: Mapping[str, tuple[Trial, float]], trials: Trials, repeats: 
     speeds: dict[tuple[Any, ...], float] = {}
     examples = seconds = read = 0.0
     for trial, share in incomplete:
-        cache = trials.cache(trial.config.cache)
+        cache = trials.cache(trial.config.caches)
         kind = (*trial.batches, trial.recipe.method.name)
         if kind not in speeds:
             speeds[kind] = trial.config.batch_size / measure_pack(cache, trial.config, (1,))[1]

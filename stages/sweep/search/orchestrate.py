@@ -13,7 +13,7 @@ from pipeline.distillation.unsure_teacher import unsure_teacher
 from pipeline.errors import BadRun, shell_line
 from pipeline.system.digests import json_digest
 from pipeline.system.interrupts import stop_requests
-from pipeline.system.progress import note
+from pipeline.system.progress import note, show
 from stages.sweep.execution.local import Engine
 from stages.sweep.report import leaderboard
 from stages.sweep.report.page import write_page
@@ -61,7 +61,7 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
     pack = pack_size(config.pack, plan.example, trials, measure=not config.dry_run)
     if config.dry_run:
         cost = estimate(tried, trials, plan.repeats)
-        print(estimate_text([trial for trial, _ in tried.values()], cost))
+        show(estimate_text([trial for trial, _ in tried.values()], cost))
         return cost
     for line in _remarks(tried, trials):
         note(line)
@@ -80,11 +80,11 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         write_page(record, directory.path / PAGE)
     failed = [trial for trial in record.trials if trial.state == FAILED]
     if failed and not record.count(FINISHED):
-        show = shell_line("sweep", "show", directory.path)
+        details = shell_line("sweep", "show", directory.path)
         diverged = all(study.trials()[trial.number].user_attrs.get("cause") == DIVERGED for trial in failed)
         way_on = "Lower lr in --space, and name another --out" if diverged else "Then add --retry-failed"
-        raise BadRun(f"no trial finished, {len(failed)} failed. See why: {show}. {way_on}")
-    print(leaderboard.leaders(record))
+        raise BadRun(f"no trial finished, {len(failed)} failed. See why: {details}. {way_on}")
+    show(leaderboard.leaders(record))
     for line in leaderboard.failures(record):
         note(f"failed: {line}")
     note(f"see {directory.path / PAGE}")

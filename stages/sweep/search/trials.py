@@ -123,7 +123,7 @@ class Trials:
         """Return the open cache of a student, with the tokens that it reads: one for all that start alike."""
         key = str(value_text(config.cache)), config.init
         if key not in self._tokenized:
-            cache = self.cache(config.cache)
+            cache = self.cache(config.caches)
             if cache.manifest.has_teacher and config.init != TEACHER:
                 cache.check_teacher(())
             self._tokenized[key] = with_tokens_for(config, cache)
