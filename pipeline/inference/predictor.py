@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipeline.inference.model_source import ONNX, ModelSource, find_model, input
 from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
 from pipeline.models.checkpoints import load_classifier, load_tokenizer, output_names
 from pipeline.models.inputs import fit_tokenizer, position_limit
+from pipeline.system.digests import file_digest, json_digest
 from pipeline.training.input_record import InputRecord
 from pipeline.training.learner import EVALUATION_BATCH
 
@@ -62,6 +64,12 @@ class Predictor:
     def max_length(self) -> int:
         """The number of tokens at which an input is cut."""
         return self.record.max_length
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the files of the model and its tokenizer."""
+        files = [file for file in sorted(self.source.model.iterdir()) if file.is_file() and file.suffix != ".md"]
+        return json_digest({file.name: file_digest(file) for file in files})
 
     @property
     def num_logits(self) -> int:
