@@ -29,6 +29,7 @@ from pipeline.config.cache import (
 )
 from pipeline.config.doctor import DoctorConfig
 from pipeline.config.options import GROUPS, Options, option_name, options_in_order, value_type, values_of
+from pipeline.config.predict import PredictConfig
 from pipeline.config.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
 from pipeline.config.training import (
     CacheTeacherConfig,
@@ -142,7 +143,7 @@ def run_stage(name: str, config: type[Options], options: dict[str, Any]) -> None
             raise
         raise click.UsageError(text, click.get_current_context()) from error
     if is_main_process():
-        click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False))
+        click.echo(json.dumps(dataclasses.asdict(result), allow_nan=False), err=checked.result_on_stderr)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -223,6 +224,7 @@ command(main, STEPS, "finetune_teacher", FinetuneTeacherConfig)
 command(main, STEPS, "cache_teacher", CacheTeacherConfig)
 command(main, STEPS, "train_student", TrainStudentConfig)
 command(main, STEPS, "evaluate", EvaluateConfig)
+command(main, STEPS, "predict", PredictConfig)
 main.add_command(sweep, section=STEPS)
 main.add_command(cache, section=TOOLS)
 command(main, TOOLS, "quickstart", QuickstartConfig)

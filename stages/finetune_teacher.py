@@ -25,6 +25,7 @@ from pipeline.models.tokenizer import check_tokenizer_saves
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from pipeline.system.progress import note
 from pipeline.teacher.preflight import check_label_names
+from pipeline.training.input_record import InputRecord
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import Training
 from pipeline.training.run_directory import RunDirectory
@@ -118,6 +119,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
         record = {
             "rows": {field.name: getattr(config, field.name) for field in fields(RowsConfig)},
             "origin": rows.origin,
+            **InputRecord.of_rows(task, config).as_json(),
             **trained.as_json(),
         }
         stored = {split: metrics.kind.stored(values) for split, values in logits.items()}

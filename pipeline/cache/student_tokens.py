@@ -55,11 +55,6 @@ class OwnTokens:
         """The digests by which a run knows its tokens, beside that of the cache."""
         return {"tokenizer": self.digest}
 
-    @property
-    def as_json(self) -> dict[str, int]:
-        """Values of run.json that make these tokens again, with the tokenizer."""
-        return {"max_length": self.max_length}
-
     def longest(self, splits: Mapping[str, Split]) -> int:
         """Return the number of tokens of the longest sequence, which are not read for it: texts are cut there."""
         return self.max_length

@@ -40,9 +40,9 @@ class TeacherTokens:
         return {}
 
     @property
-    def as_json(self) -> dict[str, int]:
-        """Values of run.json that make these tokens again: none, they are in the cache."""
-        return {}
+    def max_length(self) -> int:
+        """The number of tokens at which texts were cut."""
+        return self.manifest.fields.max_length
 
     def longest(self, splits: Mapping[str, Split]) -> int:
         """Return the number of tokens of the longest sequence in these splits of the cache."""

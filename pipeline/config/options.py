@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal, get_args, get_type_hints
 from pipeline.errors import BadOption, shell_line
 
 REQUIRED: Any = object()
-LOCAL = ("DIR", "FILE", "OUT", "RUN")  # metavars of options that are paths of this machine
-PLACES = (*LOCAL, "DIR|URL", "FILE|URL", "NAME[:CONFIG]")  # and of those that can be
+LOCAL = ("DIR", "FILE", "OUT", "RUN", "RUN|EXPORT")  # metavars of options that are paths of this machine
+PLACES = (*LOCAL, "DIR|URL", "FILE|URL", "FILE|URL|-", "NAME[:CONFIG]")  # and of those that can be
 
 START_AGAIN = "Run the same command to start again"
 GO_ON = "Run the same command to go on: what is finished is kept"
@@ -198,6 +198,11 @@ class Options:
     """
 
     after_stop: ClassVar[str] = START_AGAIN
+
+    @property
+    def result_on_stderr(self) -> bool:
+        """Whether the result is the last line of stderr, because stdout is for data."""
+        return False
 
     def __post_init__(self) -> None:
         """Check the value of every field; a list of values becomes a tuple, None or the only one."""

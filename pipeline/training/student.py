@@ -33,6 +33,7 @@ from pipeline.models.accelerator import make_accelerator
 from pipeline.models.encoders import parameter_count
 from pipeline.models.inputs import segment_rows
 from pipeline.system.progress import note
+from pipeline.training.input_record import InputRecord
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import PackTraining
 from pipeline.training.pack import check_alike
@@ -264,6 +265,10 @@ def _complete(
         lambda target: tokens.save(target, segments),
         {name: metrics.kind.stored(values) for name, values in logits.items()},
         result,
-        {"cache": recipe.config.cache, **tokens.as_json, **trained.as_json()},
+        {
+            "cache": recipe.config.cache,
+            **InputRecord.of_cache(manifest, tokens.max_length).as_json(),
+            **trained.as_json(),
+        },
     )
     return result

@@ -14,6 +14,7 @@ from pipeline.cache.format.manifest import Manifest
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache, splits_of_role
 from pipeline.config.cache import CacheExportConfig
+from pipeline.data.labels.labels import named_labels
 from pipeline.data.ragged import Columns, slice_columns
 from pipeline.data.splits import Split
 from pipeline.data.tables.table_writers import ENDINGS, write_table
@@ -184,13 +185,8 @@ def _text_values(columns: dict[str, Any], texts: Sequence[str]) -> list[Any]:
 
 def _labels(manifest: Manifest, split: Split, labels: np.ndarray) -> list[Any]:
     """Return the labels as the rows may write them: names, lists of names, or numbers; None for a missing one."""
-    present, names = manifest.kind.has_label(labels) & split.labelled, manifest.task.labels
-    if not names:
-        return [label if is_there else None for label, is_there in zip(labels.tolist(), present, strict=True)]
-    if labels.ndim == 2:
-        rows = [[names[place] for place in np.flatnonzero(row)] for row in labels]
-    else:
-        rows = [names[label] for label in labels]
+    present = manifest.kind.has_label(labels) & split.labelled
+    rows = named_labels(labels, manifest.task.labels)
     return [row if is_there else None for row, is_there in zip(rows, present, strict=True)]
 
 

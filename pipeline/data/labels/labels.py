@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -91,6 +92,15 @@ def numbered(
     without = {label: UNLABELLED if label in missing else OTHER_CLASS for label in reasons}
     labels = [numbers[label] if label in numbers else without[label] for label in texts]
     return SplitRows(raw.texts, np.array(labels, task.kind.label_dtype), labelled=True)
+
+
+def named_labels(labels: np.ndarray, names: Sequence[str]) -> list[Any]:
+    """Return labels as rows may write them: a name, a list of names, or a number where `names` is empty."""
+    if not names:
+        return labels.tolist()
+    if labels.ndim == 2:
+        return [[names[place] for place in np.flatnonzero(row).tolist()] for row in labels]
+    return [names[label] for label in labels]
 
 
 def _refuse(

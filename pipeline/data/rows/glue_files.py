@@ -21,11 +21,11 @@ def glue_rows(task: Task, directory: Path) -> TaskRows:
             f"{task.name} files of GLUE"
         )
     sources = [s for s in task.splits if (directory / s.file).is_file()]
-    splits = {s.name: _split(task, s, str(directory / s.file)) for s in sources}
+    splits = {s.name: glue_split(task, s, str(directory / s.file)) for s in sources}
     return TaskRows(task, splits, f"files {', '.join(s.file for s in sources)}")
 
 
-def _split(task: Task, source: SplitSource, place: str) -> SplitRows:
+def glue_split(task: Task, source: SplitSource, place: str) -> SplitRows:
     """Return the rows of one file; rows that are known to be broken in the published files are passed over."""
     has_header = source.name not in task.headerless
     texts = task.text_columns if task.headerless and has_header else task.file_columns

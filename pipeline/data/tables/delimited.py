@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 
 from pipeline.data.tables.columns import Wanted
@@ -17,17 +18,36 @@ Record = tuple[int, list[str]]  # number of its first line, fields
 DelimitedRow = tuple[int, tuple[str | None, ...]]
 
 
-def read_csv(place: str, wanted: Wanted, faults: Faults) -> Iterator[DelimitedRow]:
-    """Yield the rows of a csv file, whatever separates its fields. Raises `BadRows`."""
+@dataclass(frozen=True)
+class DelimitedTable:
+    """The header of a file, where the wanted columns are in it, and the records below it, of as many fields."""
+
+    header: list[str]
+    positions: list[int | None]
+    records: Iterator[Record]
+
+
+def csv_table(place: str, wanted: Wanted, faults: Faults) -> DelimitedTable | None:
+    """Return a csv file, whatever separates its fields; None for an empty one. Raises `BadRows`."""
     delimiter = _delimiter(place, wanted)
-    return _rows(place, wanted, faults, _quoted_records(place, delimiter, faults), delimiter)
+    return _table(place, wanted, faults, _quoted_records(place, delimiter, faults), delimiter)
+
+
+def tsv_table(place: str, wanted: Wanted, faults: Faults) -> DelimitedTable | None:
+    """Return a tsv file; quotes are text unless the whole file is quoted as csv is. Raises `BadRows`."""
+    quoted = is_quoted(place)
+    records = _quoted_records(place, "\t", faults) if quoted else plain_records(place, faults)
+    return _table(place, wanted, faults, records, "\t")
+
+
+def read_csv(place: str, wanted: Wanted, faults: Faults) -> Iterator[DelimitedRow]:
+    """Return the wanted cells of the rows of a csv file. Raises `BadRows`."""
+    return _cells(csv_table(place, wanted, faults))
 
 
 def read_tsv(place: str, wanted: Wanted, faults: Faults) -> Iterator[DelimitedRow]:
-    """Yield the rows of a tsv file; quotes are text unless the whole file is quoted as csv is. Raises `BadRows`."""
-    quoted = is_quoted(place)
-    records = _quoted_records(place, "\t", faults) if quoted else plain_records(place, faults)
-    return _rows(place, wanted, faults, records, "\t")
+    """Return the wanted cells of the rows of a tsv file. Raises `BadRows`."""
+    return _cells(tsv_table(place, wanted, faults))
 
 
 def plain_records(place: str, faults: Faults) -> Iterator[Record]:
@@ -108,27 +128,43 @@ def _opening_line(place: str, delimiter: str, start: int) -> int:
     return opening
 
 
-def _rows(
+def _table(
     place: str, wanted: Wanted, faults: Faults, records: Iterator[Record], delimiter: str
-) -> Iterator[DelimitedRow]:
-    """Yield the wanted cells of the records below the header."""
+) -> DelimitedTable | None:
+    """Return the header that is found in these records, and the records below it."""
     filled = ((number, fields) for number, fields in records if fields not in ([], [""]))
     first = next(filled, None)
     if first is None:
-        return
+        return None
     header = first[1]
     if len(header) == 1 and delimiter == "\t" and "," in header[0]:
         wanted.check(place, header, "Its header has commas, not tabs: rename it to .csv")
-    positions = wanted.positions(place, header)
-    cells = _getter(positions)
+    return DelimitedTable(
+        header, wanted.positions(place, header), _of_one_width(place, header, filled, delimiter, faults)
+    )
+
+
+def _of_one_width(
+    place: str, header: list[str], records: Iterator[Record], delimiter: str, faults: Faults
+) -> Iterator[Record]:
+    """Yield the records that have as many fields as the header; the others are faults."""
     named = max((index for index, name in enumerate(header) if name.strip()), default=-1) + 1
-    for number, fields in filled:
+    for number, fields in records:
         if len(fields) != len(header):
             if len(fields) < named or any(fields[len(header) :]):
                 _add_count(place, number, fields, header, delimiter, faults)
                 continue
-            fields += [""] * (len(header) - len(fields))  # empty columns without a name, as spreadsheets write them
-        yield number, cells(fields)
+            # empty columns without a name, as spreadsheets write them
+            fields = fields[: len(header)] + [""] * (len(header) - len(fields))
+        yield number, fields
+
+
+def _cells(table: DelimitedTable | None) -> Iterator[DelimitedRow]:
+    """Yield the wanted cells of the records of a table."""
+    if table is not None:
+        cells = _getter(table.positions)
+        for number, fields in table.records:
+            yield number, cells(fields)
 
 
 def _getter(positions: Sequence[int | None]) -> Callable[[list[str]], tuple[str | None, ...]]:

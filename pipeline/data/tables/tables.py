@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def read_table(place: str, wanted: Wanted, faults: Faults | None = None) -> Iter
 
 
 def _format(place: str) -> Reader:
+    return FORMATS[format_of(place)]
+
+
+def format_of(place: str) -> str:
+    """Return the suffix in FORMATS that the name of a file has. Raises `BadRows` for another one."""
     suffix = suffix_of(place)
     if suffix not in FORMATS:
         as_it_is = not is_url(place) and Path(place).suffix.lower() == suffix  # not compressed
@@ -44,25 +50,31 @@ def _format(place: str) -> Reader:
         advice = REMEDIES.get(suffix, "Convert it to one of these")
         advice = advice.format(old=shlex.quote(name_of(old)), new=shlex.quote(name_of(new)))
         raise BadRows(f"{name_of(place)}: files of rows end in {', '.join(FORMATS)}. {advice}")
-    return FORMATS[suffix]
+    return suffix
 
 
 def _jsonl(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
+    return ((number, cells) for number, cells, _ in read_objects(place, wanted, faults))
+
+
+def read_objects(place: str, wanted: Wanted, faults: Faults) -> Iterator[tuple[int, tuple[Cell, ...], dict[str, Any]]]:
+    """Yield the line, the wanted cells and the whole object of each row of a jsonl file. Raises `BadRows`."""
     names, header = wanted.names, None
     expected, unseen = set(names), set(wanted.required)
     for number, line in enumerate(lines(place, faults), start=1):
         if line.isspace():
             continue
-        row = _object(place, number, line, faults)
-        if row is None:
+        whole = _object(place, number, line, faults)
+        if whole is None:
             continue
-        header = header or tuple(map(typed_name, row))
+        header = header or tuple(map(typed_name, whole))
+        row = whole
         if not row.keys() >= expected:
             row = {typed_name(key): value for key, value in row.items()} | row
         if unseen:
             unseen.difference_update(row)
         if (cells := read_cells(place, number, wanted, tuple(map(row.get, names)), faults)) is not None:
-            yield number, cells
+            yield number, cells, whole
     if unseen and header is not None:  # a row may leave a key out, not all of them
         faults.check()
         wanted.check(place, [*header, *(name for name in wanted.required if name not in unseen)])
@@ -93,13 +105,20 @@ def _object(place: str, number: int, line: str, faults: Faults) -> dict[str, Any
 
 
 def _parquet(place: str, wanted: Wanted, faults: Faults) -> Iterator[Row]:
+    with opened_parquet(place) as file:
+        yield from _records(place, file, wanted, faults)
+
+
+@contextmanager
+def opened_parquet(place: str) -> Iterator[Any]:
+    """Open a parquet file with pyarrow. Raises `BadRows` if it cannot be opened or read."""
     import pyarrow
     import pyarrow.parquet
 
     with opened(place) as stream:
         try:
             with pyarrow.parquet.ParquetFile(stream if is_url(place) else place) as file:
-                yield from _records(place, file, wanted, faults)
+                yield file
         except (pyarrow.ArrowException, OSError) as error:
             reason = one_line(str(error).partition("\n")[0])
             raise BadRows(f"{name_of(place)}: could not be read as parquet ({reason}). Check the file") from error
@@ -111,14 +130,14 @@ def _records(place: str, file: Any, wanted: Wanted, faults: Faults) -> Iterator[
     columns_read = [None if position is None else header[position] for position in positions]
     present = [name for name in columns_read if name is not None]
     for batch in file.iter_batches(BATCH_ROWS, columns=present):
-        columns = [[None] * len(batch) if name is None else _values(batch.column(name)) for name in columns_read]
+        columns = [[None] * len(batch) if name is None else column_values(batch.column(name)) for name in columns_read]
         for number, values in enumerate(zip(*columns, strict=True), start=done + 1):
             if (cells := read_cells(place, number, wanted, values, faults)) is not None:
                 yield number, cells
         done += len(batch)
 
 
-def _values(column: Any) -> list[object]:
+def column_values(column: Any) -> list[object]:
     """Return a column of a batch as Python values; texts as bytes if one is not UTF-8, times as text if need be."""
     import pyarrow
 

@@ -1,0 +1,171 @@
+"""The directory of a model that predicts: a finished run, or an export; and its record, whatever version wrote it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache.open import open_caches
+from pipeline.cache.teacher_config import CONFIG, check_plain, read_object
+from pipeline.config.options import values_of
+from pipeline.config.rows import RowsConfig
+from pipeline.data.tables.columns import parse_columns
+from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SCALED_REGRESSION, SINGLE_LABEL
+from pipeline.data.tasks import TASKS
+from pipeline.errors import BadCache, BadModel, BadRun, one_line
+from pipeline.models.checkpoints import load_config, output_names
+from pipeline.models.encoders import is_multiple_choice
+from pipeline.system.system_errors import raise_if_of_system
+from pipeline.training.input_record import InputRecord
+from pipeline.training.run_reader import MODEL, RUN, STARTED, as_recorded, read_run
+
+EXPORT = "export.json"
+ONNX = "onnx"
+FORMATS = ("safetensors", ONNX)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model on disk: `directory` is the run or export, `model` has its files, `values` are run.json or export.json.
+
+    `format` is safetensors or onnx.
+    """
+
+    directory: Path
+    model: Path
+    format: str
+    values: Mapping[str, Any]
+
+    @property
+    def is_export(self) -> bool:
+        """Whether it is an export; else it is a run."""
+        return self.directory == self.model
+
+    @property
+    def file(self) -> Path:
+        """The file of its record."""
+        return self.directory / (EXPORT if self.is_export else RUN)
+
+    @property
+    def way_on(self) -> str:
+        """The advice where it is damaged."""
+        return "Export the run again" if self.is_export else "Train the run again"
+
+    @property
+    def precision(self) -> str | None:
+        """The precision that the model was trained in; None where it is not known."""
+        value = self.values.get("config", {}).get("precision")
+        return value if isinstance(value, str) else None
+
+    def config(self) -> Any:
+        """Return the configuration of the model, read as plain JSON first. Raises `BadRun` for a damaged one."""
+        try:
+            check_plain(CONFIG, read_object(self.model / CONFIG))
+            return load_config(str(self.model))
+        except (OSError, ValueError, BadModel) as error:
+            raise_if_of_system(error)
+            raise self.damaged(self.model / CONFIG, error) from error
+
+    def damaged(self, file: Path, reason: object) -> BadRun:
+        """Return the error for a damaged file of it."""
+        return BadRun(f"{file} is damaged ({one_line(reason)}). {self.way_on}")
+
+
+def find_model(place: str | Path) -> ModelSource:
+    """Return the model of a finished run, named by its directory or by its model/, or of an export.
+
+    Raises `BadRun` for a run that is not finished, and for a directory that is neither.
+    """
+    directory = Path(place)
+    if not directory.exists():
+        raise BadRun(f"{directory}: there is no such directory. Name a finished run, or what the command export wrote")
+    if (directory / EXPORT).is_file():
+        return _export(directory)
+    is_model = directory.name == MODEL and any((directory.parent / name).is_file() for name in (RUN, STARTED))
+    run = directory.parent if is_model else directory
+    if not any((run / name).is_file() for name in (RUN, STARTED)):
+        raise BadRun(
+            f"{directory} is not a run or an export (no {RUN}, no {EXPORT}). Pass the --out directory of "
+            "finetune-teacher, train-student or export"
+        )
+    values = read_run(run)
+    if not (run / MODEL).is_dir():
+        raise BadRun(f"{run} does not have its {MODEL}/ any more. Take it from a copy, or train the run again")
+    return ModelSource(run, run / MODEL, "safetensors", values)
+
+
+def _export(directory: Path) -> ModelSource:
+    try:
+        values = read_object(directory / EXPORT)
+        if values.get("format") not in FORMATS:
+            raise ValueError(f"format is {values.get('format')!r:.40}")
+        return ModelSource(directory, directory, values["format"], values)
+    except (OSError, ValueError) as error:
+        raise_if_of_system(error)
+        raise BadRun(f"{directory / EXPORT} is damaged ({one_line(error)}). Export the run again") from error
+
+
+def input_record(source: ModelSource, config: Any, cache: str | tuple[str, ...] | None = None) -> InputRecord:
+    """Return what is recorded of the inputs of a model; `config` is the configuration of the model.
+
+    A run of an earlier version does not record them: they are read from its rows or from its cache, which `cache`
+    names where it was moved, and what cannot be found is empty or 0. Raises `BadRun`, `BadCache`.
+    """
+    try:
+        if source.is_export or "text_columns" in source.values:
+            return InputRecord.from_json(source.values)
+    except ValueError as error:
+        raise source.damaged(source.file, error) from error
+    if "rows" in source.values:
+        return _of_rows(source, config)
+    return _of_cache(source, config, cache)
+
+
+def _of_rows(source: ModelSource, config: Any) -> InputRecord:
+    """Return the record of a teacher of an earlier version."""
+    rows = as_recorded(RowsConfig, source.values["rows"], source.file, "Train the run again")
+    task = TASKS.get(rows.task)
+    texts = parse_columns(rows.text_columns) if rows.text_columns else task.text_columns if task else ()
+    choices = parse_columns(rows.choices_columns) if rows.choices_columns else ()
+    if task and not choices:
+        choices = values_of(task.choices_column)
+    kind, labels = _outputs(config)
+    return InputRecord(
+        task=rows.task,
+        kind=kind,
+        labels=labels,
+        text_columns=texts,
+        choices_columns=choices,
+        max_length=rows.max_length,
+    )
+
+
+def _of_cache(source: ModelSource, config: Any, cache: str | tuple[str, ...] | None) -> InputRecord:
+    """Return the record of a student of an earlier version, whose cache may be gone."""
+    kind, labels = _outputs(config)
+    own_length = source.values.get("max_length")
+    length = own_length if isinstance(own_length, int) else 0
+    names = values_of(cache) or values_of(source.values.get("cache"))
+    if not names or not (cache or all("://" in str(name) or Path(name).is_dir() for name in names)):
+        return InputRecord(task="", kind=kind, labels=labels, text_columns=(), choices_columns=(), max_length=length)
+    opened = open_caches(names)
+    identity = source.values.get("inputs", {}).get("cache")
+    if identity != opened.identity:
+        raise BadCache(
+            f"{opened.location} is not the cache of this run (identity {opened.identity[:12]}… ≠ "
+            f"{one_line(identity, 12)}…). Name the right one with --cache, or all if it was trained on several"
+        )
+    return InputRecord.of_cache(opened.manifest, length or opened.manifest.fields.max_length)
+
+
+def _outputs(config: Any) -> tuple[str, tuple[str, ...]]:
+    """Return the kind of task of a model, and its labels, as its configuration has them."""
+    names = output_names(config)
+    if is_multiple_choice(config):
+        return MULTIPLE_CHOICE.name, names
+    if config.problem_type == MULTI_LABEL.problem_type:
+        return MULTI_LABEL.name, names
+    if config.problem_type == REGRESSION.problem_type or len(names) == 1:
+        is_scaled = all(hasattr(config, name) for name in SCALED_REGRESSION.setting_names)
+        return (SCALED_REGRESSION if is_scaled else REGRESSION).name, ()
+    return SINGLE_LABEL.name, names
