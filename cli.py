@@ -28,12 +28,12 @@ from pipeline.config.cache import (
     CacheVerifyConfig,
 )
 from pipeline.config.doctor import DoctorConfig
+from pipeline.config.evaluation import EvaluateConfig
 from pipeline.config.options import GROUPS, Options, option_name, options_in_order, value_type, values_of
 from pipeline.config.predict import PredictConfig
 from pipeline.config.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
 from pipeline.config.training import (
     CacheTeacherConfig,
-    EvaluateConfig,
     FinetuneTeacherConfig,
     QuickstartConfig,
     TrainStudentConfig,
@@ -96,6 +96,8 @@ def _argument(field: dataclasses.Field) -> Callable[[Callable], Callable]:
         declared |= {"required": False, "default": field.default}  # a default of None would count as one
     if meta["choices"]:
         declared["type"] = OneOf(meta["choices"])
+    if meta["repeatable"]:
+        declared |= {"nargs": -1, "metavar": f"{meta['metavar']}..."}
     return cloup.argument(field.name, **declared)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.open import open_cache
+from pipeline.config.evaluation import EvaluateConfig
 from pipeline.config.methods import METHODS
 from pipeline.config.options import Options, command_line
 from pipeline.config.training import (
     CacheTeacherConfig,
-    EvaluateConfig,
     FinetuneTeacherConfig,
     QuickstartConfig,
     TrainStudentConfig,
@@ -145,7 +145,7 @@ def _measured(
     for result in results:
         check = EvaluateConfig(run=result.out, cache=cached.out)
         _announce("evaluate", check)
-        checks.append(evaluate.run(check))
+        checks.append(evaluate.measure(check)[0])
     speeds = _inference_speeds([Path(result.out) / MODEL for result in results], Path(cached.out))
     commands = [command_line(result.command, config) for result, config in zip(results, configs, strict=True)]
     rows = [

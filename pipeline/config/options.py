@@ -149,7 +149,8 @@ def _check(field: dataclasses.Field, value: Any) -> None:
             "from one with cache pull"
         )
     if value == "" and field.metadata.get("repeatable"):  # of a variable of the shell that is not set, say
-        raise BadOption(f"{option_name(field.name)} is empty. Name a file, or leave it out")
+        advice = "Name a directory" if field.metadata["positional"] else "Name a file, or leave it out"
+        raise BadOption(f"{_shown_name(field)} is empty. {advice}")
     if value is None or not field.metadata or _is_allowed(value, field.metadata):
         return
     if field.default is dataclasses.MISSING:
@@ -158,8 +159,12 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         example = ". Leave it out for the default"
     else:
         example = f". Try {option_name(field.name)} {field.default}"
-    name = field.metadata["metavar"] if field.metadata["positional"] else option_name(field.name)
-    raise BadOption(f"{name} must be {_allowed(field.metadata)}, not {value}{example}")
+    raise BadOption(f"{_shown_name(field)} must be {_allowed(field.metadata)}, not {value}{example}")
+
+
+def _shown_name(field: dataclasses.Field) -> str:
+    """Return an option as help shows it: --name, or the word of an argument."""
+    return str(field.metadata["metavar"]) if field.metadata["positional"] else option_name(field.name)
 
 
 def _allowed(metadata: Any) -> str:
@@ -242,7 +247,7 @@ def command_line(command: str, config: Options) -> str:
     for field in options_in_order(type(config)):
         value = getattr(config, field.name)
         if field.metadata["positional"]:
-            arguments.append(value)
+            arguments += values_of(value)
         elif value is True:
             options.append(option_name(field.name))
         elif value != _default(field, config):

@@ -1,4 +1,4 @@
-"""The options of the commands that train, run a teacher, and evaluate."""
+"""The options of the commands that train and that run a teacher."""
 
 from dataclasses import dataclass
 
@@ -276,25 +276,6 @@ class TrainStudentConfig(TrainingConfig, StoreConfig):
         """The location of the cache, or of several. There is none while a run to repeat has not been read."""
         assert self.cache is not None
         return self.cache
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(Options):
-    """Measure a teacher or student run again, from its cache or its task."""
-
-    run: str = option(help="run directory", metavar="RUN", positional=True)
-    split: str = option("dev", help="dev (all dev splits), train, test, or the name of one split")
-    cache: str | tuple[str, ...] | None = option(
-        None,
-        help="cache or URL to read the examples from, several for a run of several  [default: the run's own cache, or "
-        "its task's rows]",
-        metavar="DIR|URL",
-        repeatable=True,
-    )
-    allow_changed_rows: bool = option(
-        False, help="measure on the task's rows although they are no longer those that the run was trained with"
-    )
-    precision: str = precision_option()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification
 from pipeline.cache.open import open_cache
 from pipeline.training.run_reader import read_predictions, read_run
 from tests.helpers.paths import ROOT
+from tests.helpers.repeated import repeated
 from tests.helpers.rows import WORDS
 from tests.helpers.sealing import write_sealed
 
@@ -111,7 +112,8 @@ def test_multi_label_cache_has_a_column_of_labels(made, monkeypatch):
 def test_multi_label_student_keeps_the_threshold_of_its_own_logits(call, made, tmp_path, method):
     student = ("train-student", "--cache", made.cache, "--method", method, "--out", tmp_path / "run", *SHORT)
     trained, again = call_all(call, student, ("evaluate", tmp_path / "run", FLOAT32))
-    assert again.json["metrics"]["dev"] == pytest.approx(trained.json["metrics"]["dev"])
+    measured = repeated(again.json["metrics"], trained.json["metrics"])
+    assert measured["dev"] == pytest.approx(trained.json["metrics"]["dev"])
     assert again.json["agreement"] == pytest.approx(trained.json["agreement"])
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "run" / "model")
     assert model.config.problem_type == "multi_label_classification" and model.num_labels == 3
@@ -184,7 +186,8 @@ def test_scores_are_standardised_inside_and_given_back(call, tiny, in_directory,
         ("evaluate", "student", FLOAT32),
         ("cache", "verify", "data/stars", "--sample=5"),
     )
-    assert measured.json["metrics"]["dev"] == pytest.approx(trained.json["metrics"]["dev"])
+    again = repeated(measured.json["metrics"], trained.json["metrics"])
+    assert again["dev"] == pytest.approx(trained.json["metrics"]["dev"])
     assert cached.json["teacher_metrics"]["dev"] == pytest.approx(teacher.json["metrics"]["dev"], rel=1e-4)
     labels = np.array([score(words) for words in sentences(200, 200)])
     cache = open_cache("data/stars")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cache.open import open_cache
-from pipeline.config.training import EvaluateConfig
-from pipeline.errors import BadCache, BadRows
+from pipeline.config.evaluation import EvaluateConfig
+from pipeline.errors import BadCache, BadOption, BadRows, BadRun
+from pipeline.training import measured_run
 from stages import evaluate
 
 
@@ -66,7 +67,59 @@ def test_a_cache_with_its_classes_in_another_order_is_refused(tiny, run):
     cache = open_cache(tiny.arrow)
     other = replace(cache, manifest=replace(cache.manifest, task=replace(cache.manifest.task, labels=("pos", "neg"))))
     with pytest.raises(BadCache) as error:
-        evaluate._check_cache(other, {"config": {}}, None, ("neg", "pos"))
+        measured_run._check_cache(other, {"config": {}}, None, ("neg", "pos"))
     assert str(error.value) == (
         f"{cache.location} has the classes pos, neg, and this run neg, pos, in this order. Name another --cache"
     )
+
+
+def on_cache(run: Path, cache: Path) -> Path:
+    """Return a copy of a teacher's run that is measured on a cache."""
+    out = shutil.copytree(run, run.parent / "on-cache")
+    record = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(record | {"cache": str(cache)}))
+    return out
+
+
+def test_runs_are_compared_on_the_same_rows_wherever_these_are(tiny, run, call):
+    cached = on_cache(run, tiny.arrow)
+    result = call("evaluate", run, cached)
+    assert result.code == 0, result.stderr
+    assert [each["run"] for each in result.json["runs"]] == [str(run), str(cached)]
+    assert result.json["out"] == str(run) and result.json["metrics"] == result.json["runs"][0]["metrics"]
+    assert result.json["agreement"] == {} and result.json["runs"][1]["agreement"] == {"dev": 1.0}
+    assert result.json["runs"][1]["kl"]["dev"] == pytest.approx(0, abs=1e-6)
+    assert result.json["paired"] == [
+        {
+            **{"run": str(cached), "against": str(run), "split": "dev", "metric": "accuracy"},
+            **{"difference": 0.0, "interval": [0.0, 0.0]},
+            **{"mcnemar_p": 1.0, "only_run_right": 0, "only_against_right": 0},
+        }
+    ]
+    low, high = result.json["intervals"]["dev"]["accuracy"]
+    assert low <= result.json["metrics"]["dev"]["accuracy"] <= high
+    assert set(result.json["per_class"]["dev"]) == {"neg", "pos"}
+    assert sum(part["examples"] for part in result.json["calibration"]["dev"]["bins"]) == 90
+    assert "McNemar p" in result.stdout and result.json["resamples"] == 1000
+
+
+def test_runs_on_other_rows_are_not_compared(tiny, run):
+    cached = on_cache(run, tiny.arrow)
+    edited(run, "dev", lambda text: text.replace("\n", "\nanother text,pos\n", 1))
+    with pytest.raises(BadRun) as error:
+        evaluate.run(EvaluateConfig(run=(str(cached), str(run)), allow_changed_rows=True))
+    assert str(error.value) == (
+        f"{run} cannot be compared with {cached}: they are measured on other rows of dev. Evaluate it alone, or name "
+        "the same rows for both"
+    )
+
+
+def test_a_run_is_named_once(run):
+    with pytest.raises(BadOption, match="is named twice"):
+        evaluate.run(EvaluateConfig(run=(str(run), str(run))))
+
+
+@pytest.mark.parametrize(("trained", "asked", "used"), [("float32", "auto", "float32"), ("x", "bfloat16", "bfloat16")])
+def test_precision_follows_the_training(trained, asked, used):
+    config = EvaluateConfig(run="r", precision=asked)
+    assert measured_run._precision(config, {"config": {"precision": trained}}) == used
