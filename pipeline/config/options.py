@@ -149,7 +149,8 @@ def _check(field: dataclasses.Field, value: Any) -> None:
             "from one with cache pull"
         )
     if value == "" and field.metadata.get("repeatable"):  # of a variable of the shell that is not set, say
-        raise BadOption(f"{option_name(field.name)} is empty. Name a file, or leave it out")
+        name, noun = (field.metadata["metavar"], "directory") if field.metadata["positional"] else (None, "file")
+        raise BadOption(f"{name or option_name(field.name)} is empty. Name a {noun}, or leave it out")
     if value is None or not field.metadata or _is_allowed(value, field.metadata):
         return
     if field.default is dataclasses.MISSING:
@@ -242,7 +243,7 @@ def command_line(command: str, config: Options) -> str:
     for field in options_in_order(type(config)):
         value = getattr(config, field.name)
         if field.metadata["positional"]:
-            arguments.append(value)
+            arguments += values_of(value)
         elif value is True:
             options.append(option_name(field.name))
         elif value != _default(field, config):
