@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pipeline.config.benchmark import BENCHMARKS, BenchmarkConfig
+from pipeline.config.benchmark import BENCHMARKS, INFERENCE, BenchmarkConfig
 from pipeline.config.options import command_line
 from pipeline.errors import BadOption
 from pipeline.models.accelerator import resolve_precision
@@ -20,7 +20,7 @@ from pipeline.system.files import write_json
 from pipeline.system.formatting import table
 from pipeline.system.progress import note, show
 from pipeline.training.provenance import environment, shareable
-from stages.benchmarks import cache, peers, reader, scaling, startup, sweep, train, transfer
+from stages.benchmarks import cache, inference, peers, reader, scaling, startup, sweep, train, transfer
 from stages.benchmarks.harness.measurements import Ratio, Series
 from stages.benchmarks.harness.timing import Report
 
@@ -31,6 +31,7 @@ MEASURE: Mapping[str, Callable[[BenchmarkConfig], Report]] = {
     "reader": reader.measure,
     "startup": startup.measure,
     "growth": scaling.measure,
+    INFERENCE: inference.measure,
     "sweep": sweep.measure,
     "transfer": transfer.measure,
 }
@@ -91,6 +92,7 @@ def _measured(name: str, config: BenchmarkConfig) -> dict[str, Any]:
         "measured": {series.name: _series(series) for series in report.series},
         "notes": report.notes,
         "lines": {line.name: line.as_json() for line in report.lines},
+        **report.records,
     }
 
 
@@ -129,12 +131,16 @@ def _ratio(ratio: Ratio) -> dict[str, Any]:
 
 
 def _text(name: str, report: Report, quick: bool) -> str:
-    """Return the table of a benchmark, with its notes below."""
+    """Return the tables of a benchmark, with its notes below."""
+    return "\n".join((report.text or _table(name, report, quick), *report.notes)) + "\n"
+
+
+def _table(name: str, report: Report, quick: bool) -> str:
+    """Return a table with a row for every series and ratio."""
     rows = [_row(series, "") for series in report.series] + [
         _row(ratio, _limit(ratio, quick)) for ratio in report.ratios
     ]
-    lines = [table([f"benchmark {name}", "median", "spread", "", "asked for"], rows), *report.notes]
-    return "\n".join(lines) + "\n"
+    return table([f"benchmark {name}", "median", "spread", "", "asked for"], rows)
 
 
 def _row(series: Series, limit: str) -> list[str]:

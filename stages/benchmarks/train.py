@@ -187,10 +187,11 @@ def live(
     return run
 
 
-def best_product(device: str) -> Callable[[int], Measured]:
-    """Return a turn that finds the fastest of some bfloat16 matrix products, in FLOP per second."""
+def best_product(device: str, precision: str = "bfloat16") -> Callable[[int], Measured]:
+    """Return a turn that finds the fastest of some matrix products in a precision, in FLOP per second."""
     sizes = [2048, 4096] if device == "cpu" else [4096, 8192, 16384]
-    pairs = [[torch.randn(n, n, dtype=torch.bfloat16, device=device) for _ in range(2)] for n in sizes]
+    dtype = getattr(torch, precision)
+    pairs = [[torch.randn(n, n, dtype=dtype, device=device) for _ in range(2)] for n in sizes]
 
     def run(times: int) -> Measured:
         rates = []

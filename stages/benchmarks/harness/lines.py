@@ -11,6 +11,7 @@ from stages.benchmarks.harness.measurements import Series
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
     "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "bytes")),
+    "parameters": ((1e6, "million"), (1e3, "thousand"), (1.0, "parameters")),
 }
 
 
@@ -18,7 +19,7 @@ _SCALES = {
 class Line:
     """One series for each amount of work, of which at least two are `straight_from` or more.
 
-    `work` names one unit of the work, such as "example"; `unit` is "s" or "bytes".
+    `work` names one unit of the work, such as "example"; `unit` is "s", "bytes" or "parameters".
     """
 
     name: str
@@ -41,6 +42,14 @@ class Line:
         intercept, slope = self.fit
         return float(np.max(np.abs(y - intercept - slope * x) / np.abs(y)))
 
+    @property
+    def r_squared(self) -> float:
+        """Return the share of the medians' variance that the line explains; 1 for medians that are all the same."""
+        x, y = self._straight()
+        intercept, slope = self.fit
+        spread = float(np.sum((y - y.mean()) ** 2))
+        return 1 - float(np.sum((y - intercept - slope * x) ** 2)) / spread if spread else 1.0
+
     def _straight(self) -> tuple[np.ndarray, np.ndarray]:
         """Return amounts of work and medians of the points that the fit uses, float64 each."""
         straight = [(x, series.median) for x, series in self.points if x >= self.straight_from]
@@ -58,7 +67,7 @@ class Line:
     def as_json(self) -> dict[str, Any]:
         """Return points as [work, median], and the line, to five digits."""
         intercept, slope = self.fit
-        fit = {"intercept": intercept, "slope": slope, "largest_deviation": self.deviation}
+        fit = {"intercept": intercept, "slope": slope, "largest_deviation": self.deviation, "r_squared": self.r_squared}
         return {
             "unit": self.unit,
             "against": f"{self.work}s",
@@ -72,7 +81,7 @@ def _digits(value: float) -> float:
 
 
 def _amount(value: float, unit: str) -> str:
-    """Return seconds or bytes as text of three digits and a unit."""
+    """Return seconds, bytes or parameters as text of three digits and a unit."""
     scales, value = _SCALES[unit], float(f"{value:.3g}")
     factor, name = next((scale for scale in scales if abs(value) >= scale[0]), scales[-1])
     digits = len(str(int(abs(value / factor))))

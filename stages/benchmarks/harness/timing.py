@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
@@ -25,12 +25,18 @@ Measured = Mapping[str, tuple[float, float]]  # name -> (work done, seconds)
 
 @dataclass(frozen=True)
 class Report:
-    """Results of one benchmark; `notes` are sentences for below the table, `lines` are only for the results file."""
+    """Results of one benchmark; `notes` are sentences for below the table.
+
+    `lines` and `records` (JSON values by key) are only for the results file, `text` has tables to print in place of the
+    one with a row for every series and ratio.
+    """
 
     series: tuple[Series, ...]
     ratios: tuple[Ratio, ...]
     notes: tuple[str, ...] = ()
     lines: tuple[Line, ...] = ()
+    text: str = ""
+    records: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Contender:
