@@ -14,18 +14,19 @@ from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.shard_sources import LocalSource, Source
 from pipeline.cache.shards import open_split
 from pipeline.cache.teacher_config import check_teacher_config
-from pipeline.cache.teacher_files import layer_of
+from pipeline.cache.teacher_files import layer_of, load_student
 from pipeline.cache.teacher_tokens import TeacherTokens
 from pipeline.cache.user_store import VerifiedDigests
 from pipeline.data.splits import SEQUENCE_LENGTHS, Split
 from pipeline.data.tasks import role_of
-from pipeline.errors import OTHER_BYTES, BadOption, DamagedFile, LinkedFile
+from pipeline.errors import OTHER_BYTES, BadCache, BadOption, DamagedFile, LinkedFile
 from pipeline.system.digests import intact
 from pipeline.system.mapped_files import file_state
 from pipeline.system.system_errors import raise_if_of_system
 
 if TYPE_CHECKING:
     import datasets
+    from torch import nn
 
     from pipeline.cache.torch_dataset import CacheDataset
 
@@ -100,6 +101,20 @@ class Cache:
         from pipeline.cache.arrow_dataset import arrow_dataset
 
         return arrow_dataset(self, split, columns)
+
+    def initial_student(self, layers: int | Sequence[int]) -> "nn.Module":
+        """Return a model with the teacher's first layers, or those of these numbers, its embeddings and its head.
+
+        It is of the transformers class of the teacher, on the CPU. The files are compared with their digests first.
+        Raises `BadOption` for layers that the teacher does not have, and `BadCache` for a cache without a teacher.
+        """
+        numbers, depth = tuple(range(1, layers + 1) if isinstance(layers, int) else layers), self.manifest.model.depth
+        if not depth:
+            raise BadCache(f"{self.location} does not have a teacher: its targets were made elsewhere. Load a model")
+        if not numbers or min(numbers) < 1 or max(numbers) > depth:
+            raise BadOption(f"{self.location} has a teacher of the layers 1 to {depth}, and {layers} are asked for")
+        self.check_teacher(numbers)
+        return load_student(self.teacher, numbers, depth)
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # another process reads for itself

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.cache import teacher_config
 from pipeline.cache.format.manifest_validation import read_manifest
@@ -16,7 +17,9 @@ from pipeline.cache.shards import Shard
 from pipeline.cache.teacher_config import damaged_teacher
 from pipeline.cache.writer import CacheWriter
 from pipeline.errors import BadCache, BadOption, DamagedCache
+from tests.helpers.imported import write_imported_cache
 from tests.helpers.limits import open_files_left
+from tests.helpers.rewriting import flip_byte
 
 
 @pytest.fixture
@@ -133,3 +136,21 @@ def test_a_store_that_is_no_directory_is_refused(tiny, tmp_path, monkeypatch, ma
     open_cache(tiny.arrow)  # which needs no store
     with pytest.raises(BadOption):
         open_cache("file:///none/toy")
+
+
+def test_initial_student_has_layers_of_the_teacher(tiny, tmp_path):
+    cache = open_cache(tiny.arrow)
+    student, teacher = cache.initial_student(2), cache.initial_student([2, 4])
+    assert student.config.num_hidden_layers == teacher.config.num_hidden_layers == 2
+    layers = [model.bert.encoder.layer[1].output.dense.weight for model in (student, teacher)]
+    assert torch.equal(layers[0], teacher.bert.encoder.layer[0].output.dense.weight) and not torch.equal(*layers)
+    for asked in (0, 5, [], [0]):
+        with pytest.raises(BadOption, match="has a teacher of the layers 1 to 4"):
+            cache.initial_student(asked)
+    imported = write_imported_cache(tiny.arrow, tmp_path / "imported")
+    with pytest.raises(BadCache, match="does not have a teacher: its targets were made elsewhere"):
+        open_cache(imported).initial_student(2)
+    damaged = shutil.copytree(tiny.arrow, tmp_path / "damaged")
+    flip_byte(damaged / "teacher" / "layer-01.safetensors", -5)
+    with pytest.raises(BadCache, match=r"layer-01\.safetensors is damaged"):
+        open_cache(damaged).initial_student(1)
