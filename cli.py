@@ -27,6 +27,7 @@ from pipeline.config.cache import (
     CachePushConfig,
     CacheVerifyConfig,
 )
+from pipeline.config.distill import DistillConfig
 from pipeline.config.doctor import DoctorConfig
 from pipeline.config.evaluation import EvaluateConfig
 from pipeline.config.options import GROUPS, Options, option_name, options_in_order, value_type, values_of
@@ -222,9 +223,12 @@ def cache() -> None:
     """
 
 
+WAY = cloup.Section("Distillation, in one command")
 STEPS, TOOLS = cloup.Section("Distillation, step by step"), cloup.Section("Tools")
 SWEEPS, CACHES = cloup.Section("Commands"), cloup.Section("Commands")
 
+command(main, WAY, "distill.run", DistillConfig, "distill")
+command(main, WAY, "quickstart", QuickstartConfig)
 command(main, STEPS, "finetune_teacher", FinetuneTeacherConfig)
 command(main, STEPS, "cache_teacher", CacheTeacherConfig)
 command(main, STEPS, "train_student", TrainStudentConfig)
@@ -232,7 +236,6 @@ command(main, STEPS, "evaluate", EvaluateConfig)
 command(main, STEPS, "predict", PredictConfig)
 main.add_command(sweep, section=STEPS)
 main.add_command(cache, section=TOOLS)
-command(main, TOOLS, "quickstart", QuickstartConfig)
 command(main, TOOLS, "benchmarks.run", BenchmarkConfig, "benchmark")
 command(main, TOOLS, "doctor.run", DoctorConfig, "doctor")
 command(sweep, SWEEPS, "sweep.status", SweepStatusConfig)

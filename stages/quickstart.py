@@ -13,7 +13,6 @@ import numpy as np
 from pipeline.cache.open import open_cache
 from pipeline.config.evaluation import EvaluateConfig
 from pipeline.config.methods import METHODS
-from pipeline.config.options import Options, command_line
 from pipeline.config.training import (
     CacheTeacherConfig,
     FinetuneTeacherConfig,
@@ -25,12 +24,13 @@ from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resol
 from pipeline.models.checkpoints import load_classifier
 from pipeline.system.cpu import require_single_process
 from pipeline.system.files import read_json, write_json, write_text
-from pipeline.system.progress import note, show
+from pipeline.system.progress import show
 from pipeline.training.learner import predict
 from pipeline.training.provenance import environment
 from pipeline.training.run_reader import MODEL
 from pipeline.training.student import StudentResult
 from stages import cache_teacher, evaluate, finetune_teacher, train_student
+from stages.distill.steps import Steps
 
 TASK = "movie-reviews"
 STUDENT_LAYERS, CLASSES = 3, 2
@@ -76,16 +76,13 @@ def run(config: QuickstartConfig) -> QuickstartResult:
     name += f"-seed-{config.seed}" if config.seed else ""
     out = Path("runs") / name
     teacher, cache, students = _commands(config, name, out)
-    _announce("finetune-teacher", teacher)
-    results: list[Any] = [finetune_teacher.run(teacher)]
-    _announce("cache-teacher", cache)
-    cached = cache_teacher.run(cache)
-    for student in students:
-        _announce("train-student", student)
-        results.append(train_student.run(student))
+    steps = Steps()
+    results: list[Any] = [steps.run("finetune-teacher", finetune_teacher.run, teacher)]
+    cached = steps.run("cache-teacher", cache_teacher.run, cache)
+    results += [steps.run("train-student", train_student.run, student) for student in students]
     made_from = [cached.identity, *(vars(result) for result in results)]
     earlier = _earlier(out, made_from)
-    final = earlier or _measured(out, started, results, cached, [teacher, *students])
+    final = earlier or _measured(out, started, steps, results, cached)
     table = _table(final.rows, cached, final.cache_seconds)
     show(table)
     if earlier:
@@ -138,16 +135,15 @@ def _earlier(out: Path, made_from: list[Any]) -> QuickstartResult | None:
 
 
 def _measured(
-    out: Path, started: float, results: list[Any], cached: cache_teacher.CacheResult, configs: list[Options]
+    out: Path, started: float, steps: Steps, results: list[Any], cached: cache_teacher.CacheResult
 ) -> QuickstartResult:
     """Evaluate the saved runs again, and time them."""
-    checks = []
-    for result in results:
-        check = EvaluateConfig(run=result.out, cache=cached.out)
-        _announce("evaluate", check)
-        checks.append(evaluate.measure(check)[0])
+    commands = [steps.lines[0], *steps.lines[2:]]  # without cache-teacher
+    checks = [
+        steps.run("evaluate", evaluate.measure, EvaluateConfig(run=result.out, cache=cached.out))[0]
+        for result in results
+    ]
     speeds = _inference_speeds([Path(result.out) / MODEL for result in results], Path(cached.out))
-    commands = [command_line(result.command, config) for result, config in zip(results, configs, strict=True)]
     rows = [
         Row(
             model,
@@ -176,10 +172,6 @@ def _learned_from(result: StudentResult) -> tuple[int, int]:
 
 def _models() -> list[tuple[str, int]]:
     return [("teacher", 6), *((METHODS[method].display_name, STUDENT_LAYERS) for method in STUDENTS)]
-
-
-def _announce(command: str, config: Options) -> None:
-    note(f"\n$ {command_line(command, config)}")
 
 
 def _inference_speeds(models: list[Path], cache: Path) -> list[float]:

@@ -12,7 +12,7 @@ from tests.helpers.paths import ROOT
 
 # Each folder of pipeline/ imports from those before it in this list, and from no other.
 FOLDERS = "errors system config models data cache distillation training teacher inference".split()
-COMPOSING = ["quickstart", "sweep", "benchmarks"]  # stages that compose the `run` of others
+COMPOSING = ["quickstart", "distill", "sweep", "benchmarks"]  # stages that compose the `run` of others
 FILES = [ROOT / "cli.py", *sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "stages").rglob("*.py"))]
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 

@@ -22,6 +22,7 @@ SHORT = {
     "cache-teacher": "--allow-weak-teacher --max-length 32 --precision float32",
     "train-student": "--max-steps 1 --precision float32",
     "evaluate": "--precision float32",
+    "distill": "--trials 2 --max-steps 1 --max-length 32 --precision float32 --allow-weak-teacher",
 }
 SENTENCE, OTHER = "the film was good", "it is so bad"
 CHINESE = "这部电影很好看不错差坏的了"
@@ -121,8 +122,8 @@ def in_small(line: str) -> list[str]:
     return [*words, *("" if "--target-columns" in words else SHORT[words[0]]).split()]  # no model runs there
 
 
-def test_there_are_eighteen():
-    assert len(RECIPES) == 18
+def test_there_are_nineteen():
+    assert len(RECIPES) == 19
 
 
 @pytest.mark.parametrize("title", RECIPES)
@@ -133,9 +134,9 @@ def test_recipe_makes_a_student(title, workplace, call):
         result = call(*in_small(line))
         assert result.code == 0, (line, result.stderr)
         results[result.json["command"]] = result.json
-    student = results["train-student"]
+    [student] = [results[name] for name in ("train-student", "distill") if name in results]
     choices = "race" in title.lower()
     auto = transformers.AutoModelForMultipleChoice if choices else transformers.AutoModelForSequenceClassification
-    loaded = auto.from_pretrained(f"{student['out']}/model")
+    loaded = auto.from_pretrained(f"{student.get('winner', student['out'])}/model")
     assert loaded.config.num_hidden_layers == student["student_layers"]
     assert student["metrics"] and all(student["metrics"].values())

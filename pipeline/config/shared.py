@@ -59,6 +59,18 @@ def epochs_option(default: float) -> Any:
     return option(default, help="passes over the training split; may be fractional", group="Training", above=0)
 
 
+def class_weights_option() -> Any:
+    """Return the field of --class-weights."""
+    return option(
+        "none",
+        help="weights of the classes in the loss on labels: none: all alike; balanced: by their frequency in the "
+        "training rows, so that a rare class counts as much as a frequent one",
+        group="Training",
+        choices=("none", "balanced"),
+        omit_default=True,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Options):
     """The options that training a teacher and training a student have in common."""
@@ -90,14 +102,7 @@ class TrainingConfig(Options):
     weight_decay: float = option(
         0.01, help="weight decay of AdamW; not applied to biases and LayerNorms", group="Training", low=0
     )
-    class_weights: str = option(
-        "none",
-        help="weights of the classes in the loss on labels: none: all alike; balanced: by their frequency in the "
-        "training rows, so that a rare class counts as much as a frequent one",
-        group="Training",
-        choices=("none", "balanced"),
-        omit_default=True,
-    )
+    class_weights: str = class_weights_option()
     seed: int = seed_option("seed of new weights and of dropout")
     data_seed: int = seed_option("seed of the order of the examples", alike_in_pack=True)
     eval_every: int = option(

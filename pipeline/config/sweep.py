@@ -17,7 +17,7 @@ STRATEGIES = {  # name -> help; built by the table of the same name in stages/sw
 class SweepConfig(StoreConfig):
     """Search for the best student over many trainings from a cache. The teacher is not run.
 
-    Trials that are complete, in this sweep or in runs/, are not run again. Stop it at any time, with Ctrl-C or
+    Trials that are complete, in this sweep or in --runs, are not run again. Stop it at any time, with Ctrl-C or
     otherwise; the same command continues it. The space is a TOML file with the options of train-student, written with
     underscores, for example:
 
@@ -91,6 +91,13 @@ class SweepConfig(StoreConfig):
     out: str | None = option(
         None,
         help="sweep directory to write  [default: sweeps/CACHE-STRATEGY-DIGEST]",
+        group="Output",
+        metavar="DIR",
+        affects_result=False,
+    )
+    runs: str | None = option(
+        None,
+        help="directory in which each trial has its run directory  [default: runs/TASK]",
         group="Output",
         metavar="DIR",
         affects_result=False,

@@ -60,9 +60,9 @@ class StudentRecipe:
         """The SHA-256 of the options and the inputs: runs of one digest train the same student."""
         return json_digest([self.options, dict(self.inputs)])
 
-    def default_out(self, task: str) -> str:
-        """Return the directory of the run where the user does not name one."""
-        return f"runs/{task}/{self.method.name}-{self.depth}-{self.digest[:8]}"
+    def default_out(self, task: str, runs: str | None = None) -> str:
+        """Return the directory of the run where the user does not name one; `runs`, where that of the runs is named."""
+        return f"{runs or f'runs/{task}'}/{self.method.name}-{self.depth}-{self.digest[:8]}"
 
     @property
     def alike_in_pack(self) -> dict[str, Any]:

@@ -103,6 +103,7 @@ class Trials:
 
     def __init__(self, config: SweepConfig):
         self.store: dict[str, Any] = {"store": config.store, "store_bytes": config.store_bytes}
+        self.runs = config.runs
         self.caches: dict[str, Cache] = {}  # by their shown locations
         self.names: dict[str, None] = {}  # of the directories of all caches, in order
         self._tokenized: dict[tuple[str, str], Cache] = {}
@@ -142,7 +143,7 @@ class Trials:
         examples = training_set(recipe, self._training_split(recipe, cache))
         check_labels(recipe, examples, cache)
         recipe = recipe.starting_from(self._initial_digests(recipe, cache))
-        config = replace(recipe.config, out=recipe.default_out(cache.manifest.task.name))
+        config = replace(recipe.config, out=recipe.default_out(cache.manifest.task.name, self.runs))
         return Trial(recipe, config, examples, Schedule.of_training(config, examples), dev)
 
     def _training_split(self, recipe: StudentRecipe, cache: Cache) -> Split:

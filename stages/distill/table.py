@@ -1,0 +1,64 @@
+"""The table of a `distill`: the teacher, the best student, and the others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config.methods import METHODS
+
+SYMBOLS = {"temperature": "T", "alpha": "alpha", "beta": "beta", "lr": "lr"}  # options, as the table names them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model: `score` on the dev split by which the best is chosen, `test_score` on test rows if it was measured.
+
+    `latency_ms` of one example, None for a depth that could not be measured.
+    """
+
+    model: str
+    setting: str
+    layers: int
+    score: float | None
+    test_score: float | None
+    parameters: int
+    latency_ms: float | None
+    out: str
+
+
+def model_name(method: str) -> str:
+    """Return the name of a method as the table has it."""
+    return METHODS[method].display_name
+
+
+def setting_text(parameters: Mapping[str, Any]) -> str:
+    """Return the options that differ between trials as text: `T 5, alpha 0.7, lr 5e-05`."""
+    named = ((SYMBOLS[name], parameters.get(name)) for name in SYMBOLS)
+    return ", ".join(f"{symbol} {value:g}" for symbol, value in named if value is not None)
+
+
+def table(rows: Sequence[Row], metric: str, conditions: str) -> str:
+    """Return the rows in Markdown; the first is the teacher. `conditions` says how latency was measured."""
+    tested = any(row.test_score is not None for row in rows)
+    header = ["model", "setting", "layers", f"{metric} on dev", *([f"{metric} on test"] * tested)]
+    lines = [_line([*header, "parameters", "ms per example", "speed"]), "|" + " --- |" * (len(header) + 3)]
+    for row in rows:
+        scores = [_score(row.score), *([_score(row.test_score)] * tested)]
+        ratio = _ratio(rows[0].latency_ms, row.latency_ms)
+        taken = "–" if row.latency_ms is None else f"{row.latency_ms:.1f}"
+        cells = [row.model, row.setting, row.layers, *scores, f"{row.parameters / 1e6:.1f} M", taken, ratio]
+        lines.append(_line(cells))
+    lines += ["", f"Milliseconds: {conditions}. Speed: against the teacher."]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _score(score: float | None) -> str:
+    return "–" if score is None else f"{score:.4f}"
+
+
+def _ratio(teacher: float | None, taken: float | None) -> str:
+    return "–" if not teacher or not taken else f"{teacher / taken:.1f} ×"
