@@ -1,5 +1,6 @@
 """Predict with a finished run or an export: rows of files, lines of stdin, or the files of a GLUE submission."""
 
+import os
 import shlex
 import sys
 import time
@@ -161,7 +162,11 @@ def _predict_lines(config: PredictConfig, predictor: Predictor, work: Work) -> l
         objects, rows = read_lines(lines, predictor)
         check_names(tuple(name for row in objects for name in row), columns.names, ".csv", STREAM)
         new = columns.values(work.compute(predictor, rows, config.batch_size))
-        for row, values in zip(objects, zip(*new.values(), strict=True), strict=True):
-            sys.stdout.write(json_line(row | dict(zip(new, values, strict=True))))
-        sys.stdout.flush()
+        answered = zip(objects, zip(*new.values(), strict=True), strict=True)
+        try:
+            sys.stdout.writelines(json_line(row | dict(zip(new, values, strict=True))) for row, values in answered)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            break
     return []

@@ -63,7 +63,7 @@ def chunk_logits(
 
     `partial`, which is claimed, has those of an earlier call, and keeps the others.
     """
-    with bar(total, f"predict {predictor.record.task}", "ex") as progress:
+    with bar(total, f"predict {predictor.record.task}".strip(), "ex") as progress:
         for number, (rows, tag) in enumerate(chunks):
             logits = partial.load(number, (len(rows), predictor.num_logits))
             if logits is None:

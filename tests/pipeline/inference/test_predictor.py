@@ -16,12 +16,10 @@ from pipeline.data.kinds.multiple_choice import choice_names
 from pipeline.data.rows.choices import unanswered_rows
 from pipeline.data.rows.raw_rows import RawSplit
 from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE, SCALED_REGRESSION, SINGLE_LABEL
-from pipeline.data.tasks import head_of
 from pipeline.errors import BadCache, BadOption, BadRun
 from pipeline.inference.predictor import load_predictor
-from pipeline.models.checkpoints import load_classifier
 from stages import train_student
-from tests.helpers.encoders import save_pretrained_encoder, tokenizer
+from tests.helpers.bare_runs import bare_run
 from tests.helpers.own_tokenizer import save_foreign_encoder
 from tests.helpers.paths import ROOT
 
@@ -31,20 +29,6 @@ SHORT = dict(max_steps=4, precision="float32", student_layers=2)
 
 def texts_of(file: str) -> list[str]:
     return [line.rpartition(",")[0] for line in Path(file).read_text().splitlines()[1:]]
-
-
-def bare_run(directory: Path, kind, labels, settings=(), **record) -> Path:
-    """Write a run whose model is random: what a training of this kind of task leaves."""
-    encoder = save_pretrained_encoder(directory.parent / f"{directory.name}-encoder")
-    model = load_classifier(str(encoder), head=head_of(kind, labels))
-    for name, value in dict(settings).items():
-        setattr(model.config, name, value)
-    model.save_pretrained(directory / "model")
-    tokenizer().save_pretrained(directory / "model")
-    fields = {"task": "own", "kind": kind.name, "labels": list(labels), "text_columns": ["text"], "max_length": 64}
-    run = {"command": "train-student", "config": {"precision": "float32"}, "inputs": {}, "result": {}}
-    (directory / "run.json").write_text(json.dumps(run | fields | record))
-    return directory
 
 
 @pytest.fixture(scope="module")
