@@ -11,7 +11,7 @@ from pipeline.cache.reader import Cache
 from pipeline.config.distill import DistillConfig
 from pipeline.config.rows import CacheRowsConfig, RowsConfig
 from pipeline.config.sweep import SweepConfig
-from pipeline.config.training import CacheTeacherConfig, EvaluateConfig, FinetuneTeacherConfig
+from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig
 from pipeline.data.tasks import TEST, role_of
 from pipeline.system.cpu import require_single_process
 from pipeline.system.files import read_json, write_json, write_text
