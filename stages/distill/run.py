@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
 from pipeline.config.distill import DistillConfig
+from pipeline.config.evaluation import EvaluateConfig
 from pipeline.config.rows import CacheRowsConfig, RowsConfig
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig
