@@ -11,6 +11,7 @@ from pipeline.data.evaluation import ClassScores
 from pipeline.data.intervals import RESAMPLES, Interval
 from pipeline.errors import BadOption, one_line
 from pipeline.system.cpu import require_single_process
+from pipeline.system.progress import show
 from pipeline.training.evaluation_text import evaluation_text
 from pipeline.training.measured_run import open_run
 from pipeline.training.run_evaluation import Comparison, RunEvaluation, check_comparable, compare, evaluate_run
@@ -41,7 +42,7 @@ class EvaluateResult:
 def run(config: EvaluateConfig) -> EvaluateResult:
     """Measure every labelled split of --split, and print tables. Raises a `DistillError`."""
     result, text = measure(config)
-    print(text, end="\n\n")
+    show(f"{text}\n")
     return result
 
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -78,8 +79,10 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 @pytest.mark.parametrize("words", [words for words, _ in leaves(main)], ids=" ".join)
 def test_module_of_a_command_has_its_options_and_run(words):
-    name = {"sweep": "sweep.run", "benchmark": "benchmarks.run"}.get(" ".join(words)) or ".".join(words)
-    stage = importlib.import_module(f"stages.{name.replace('-', '_')}")
+    path = ["benchmarks" if words == ("benchmark",) else word.replace("-", "_") for word in words]
+    stage = importlib.import_module(".".join(("stages", *path)))
+    if not hasattr(stage, "run") or inspect.ismodule(stage.run):  # a folder
+        stage = importlib.import_module(f"{stage.__name__}.run")
     configs = [value for value in vars(stage).values() if isinstance(value, type) and issubclass(value, Options)]
     [parameter] = stage.run.__annotations__.keys() - {"return"}
     assert stage.run.__annotations__[parameter] in configs

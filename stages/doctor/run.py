@@ -8,6 +8,7 @@ from functools import partial
 
 from pipeline.config.doctor import DoctorConfig
 from pipeline.system.cpu import require_single_process
+from pipeline.system.progress import show
 from stages.doctor.checks import PROBLEM, Check, as_line, checks_of, in_child
 from stages.doctor.devices import devices
 from stages.doctor.packages import extras, packages
@@ -47,7 +48,7 @@ def run(config: DoctorConfig) -> DoctorResult:
     checks = []
     for name, look in CHECKS.items():
         for check in checks_of(name, partial(in_child, name, look) if name in LOADING else look):
-            print(_encodable(as_line(check)), flush=True)
+            show(_encodable(as_line(check)))
             checks.append(check)
     problems = sum(check.state == PROBLEM for check in checks)
     return DoctorResult("doctor", round(time.monotonic() - started, 2), checks, problems)
