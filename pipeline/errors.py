@@ -97,6 +97,10 @@ class MissingExtra(DistillError):
     """An optional package that is needed and not installed; the message names the extra that brings it."""
 
 
+class BadTracker(DistillError):
+    """A tracker of --track that does not start."""
+
+
 class TrainingDiverged(DistillError):
     """A loss that is no longer a finite number."""
 

@@ -29,6 +29,7 @@ from pipeline.training.input_record import InputRecord
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import Training
 from pipeline.training.run_directory import RunDirectory
+from pipeline.training.trackers.table import check_tracker
 from pipeline.training.training_state import TrainingResult
 
 
@@ -50,6 +51,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     Raises a `DistillError` for rows, models and directories that cannot be used.
     """
     started = time.monotonic()
+    check_tracker(config.track)
     rows = load_rows(config).labelled()
     task, out = rows.task, Path(config.out or f"runs/{config.task}/teacher")
     check_class_weights(task.kind, config.class_weights)
@@ -76,6 +78,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
     precision = resolve_precision(config.precision)
     canonical = {**config.identity_options(), "precision": precision}
     directory = RunDirectory(out, "finetune-teacher", canonical, digests | _rows_digests(splits))
+    directory.track(config.track, task.name, config.track_group)
     if (finished := directory.finished(TeacherResult)) is not None:
         note(f"{out} is already this run, complete")
         return finished

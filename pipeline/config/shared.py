@@ -43,6 +43,20 @@ def seed_option(
     return option(0, help=help, group=group, low=0, high=2**32 - 1, **marks)
 
 
+TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")  # of TRACKERS in pipeline/training/trackers/table.py
+
+
+def track_option(what: str) -> Any:
+    """Return the field of --track."""
+    return option(
+        None,
+        help=f"tracker that shows {what} while it is trained; for tensorboard: tensorboard --logdir runs",
+        group="Output",
+        choices=TRACKERS,
+        affects_result=False,
+    )
+
+
 METRIC_FORMS = (
     "accuracy, f1, f1:CLASS, macro_f1, micro_f1, matthews_correlation, average_precision, average_precision:CLASS, "
     "pearson or spearman"
@@ -127,6 +141,14 @@ class TrainingConfig(Options):
     )
     checkpoint_seconds: float = option(
         60.0, help="seconds between checkpoints; 0: one after every step", group="Output", low=0, affects_result=False
+    )
+    track: str | None = track_option("the run")
+    track_group: str | None = option(
+        None,
+        help="name that the tracker shows several runs under, for example those of several seeds",
+        group="Output",
+        metavar="NAME",
+        affects_result=False,
     )
     resume: bool = option(
         False,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.config.options import GO_ON, Options, option
-from pipeline.config.shared import StoreConfig, ray_address_option, seed_option
+from pipeline.config.shared import StoreConfig, ray_address_option, seed_option, track_option
 
 STRATEGIES = {  # name -> help; built by the table of the same name in stages/sweep/search/strategies.py
     "grid": "every setting",
@@ -102,6 +102,7 @@ class SweepConfig(StoreConfig):
         metavar="DIR",
         affects_result=False,
     )
+    track: str | None = track_option("each trial")
     retry_failed: bool = option(
         False, help="run trials again that failed in an earlier call", group="Output", affects_result=False
     )

@@ -21,7 +21,7 @@ from pipeline.data.training_set import TrainingSet, draw_training_set
 from pipeline.distillation.labelled_examples import LabelledExamples
 from pipeline.distillation.objective import LOSS
 from pipeline.distillation.targets import TargetSource
-from pipeline.errors import BadOption, BadRun, DistillError, TrainingDiverged
+from pipeline.errors import BadOption, BadRun, BadTracker, DistillError, TrainingDiverged
 from pipeline.system.interrupts import StopRequest, stop_requests
 from pipeline.system.progress import bar, note
 from pipeline.training.learner import EncoderLearner, Part
@@ -309,7 +309,7 @@ class PackTraining:
                 continue
             try:
                 member.restore()
-            except BadRun as error:
+            except (BadRun, BadTracker) as error:
                 member.outcome = error
         for step in sorted({member.state.step for member in self.going.values()} - {0}):
             if self.accelerator.is_main_process:

@@ -20,6 +20,7 @@ from pipeline.distillation.objective import LOSS, as_record
 from pipeline.errors import BadRun, DistillError, Interrupted, TrainingDiverged
 from pipeline.training.learner import GRAD_NORM, EncoderLearner, learning_rate
 from pipeline.training.run_directory import RunDirectory
+from pipeline.training.trackers.tracked_run import FAILED
 from pipeline.training.training_state import Evaluation, PausedTraining, TrainingResult, TrainingState
 
 MemberResult = TrainingResult | PausedTraining | DistillError
@@ -86,6 +87,7 @@ class PackMember:
         """
         for step, named in zip(steps, values, strict=True):
             if not all(map(math.isfinite, named.values())):
+                self.run.tracking.state = FAILED
                 raise self._diverged(step, named)
         logged = [s for s in steps if (s + 1) % self.config.log_every == 0 or s + 1 == self.schedule.total]
         self._log([self._line(s, named) for s, named in zip(steps, values, strict=True) if s in logged])
@@ -171,7 +173,15 @@ class PackMember:
             self.run.save_checkpoint(self.learner.state() | best, self.state.as_json())
 
     def restore(self) -> None:
-        """Go back to the checkpoint, if there is one. Raises `BadRun` for one of another model."""
+        """Go back to the checkpoint, if there is one, and start the tracker.
+
+        Raises `BadRun` for a checkpoint of another model, `BadTracker` for a tracker that does not start.
+        """
+        self._load_checkpoint()
+        if self.writes:
+            self.run.start_tracking()
+
+    def _load_checkpoint(self) -> None:
         loaded = self.run.load_checkpoint(cut_log=self.writes)
         if loaded is None:
             return

@@ -32,7 +32,9 @@ from pipeline.training.run_reader import (
     Recorded,
     as_recorded,
     checkpoint_step,
+    read_log,
 )
+from pipeline.training.tracking import Tracking, tracked_run
 
 _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before it renames
 
@@ -48,8 +50,14 @@ class RunDirectory:
 
     def __init__(self, path: Path, command: str, config: Mapping[str, Any], inputs: Mapping[str, Any]):
         self.path = path
-        self.key = {"command": command, "config": dict(config), "inputs": dict(inputs)}
+        self.key: dict[str, Any] = {"command": command, "config": dict(config), "inputs": dict(inputs)}
         self.lease: Lease | None = None
+        self.tracking = Tracking()
+
+    def track(self, tracker: str | None, project: str, group: str | None) -> None:
+        """Send the log and the result to a tracker too (None: to none), as a run of this project and group."""
+        if tracker is not None:
+            self.tracking = Tracking(tracker, tracked_run(self.path, self.key, project, group))
 
     def finished(self, kind: type[Recorded]) -> Recorded | None:
         """Return the result of this run if it is complete; None if it is to be started or resumed.
@@ -117,6 +125,7 @@ class RunDirectory:
             accelerator.wait_for_everyone()
             yield
         finally:
+            self.tracking.close()
             self.lease = None
             leave_directory(lease)
 
@@ -137,6 +146,12 @@ class RunDirectory:
         """Append lines to log.jsonl."""
         with (self.path / LOG).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        self.tracking.log(lines)
+
+    def start_tracking(self) -> None:
+        """Start the tracker, and send what the log has and it lacks. Raises `BadTracker` if it does not start."""
+        if self.tracking.name is not None:
+            self.tracking.start(read_log(self.path))
 
     def log_bytes(self) -> int:
         """Return the size of log.jsonl."""
@@ -230,6 +245,7 @@ class RunDirectory:
                 write_json(self.path / RUN, run)
             for name in (CHECKPOINT, STARTED):
                 (self.path / name).unlink(missing_ok=True)
+            self.tracking.finish(vars(result))
         accelerator.wait_for_everyone()
 
 

@@ -1,5 +1,6 @@
 """Reading the runs of others: the record of a finished run, its predictions, its log, and how far it is."""
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -31,20 +32,28 @@ def checkpoint_step(path: Path) -> int:
 def read_curve(out: Path) -> tuple[tuple[tuple[int, float], ...], int]:
     """Return (step, score) of each evaluation in a run's log, and the last logged step; nothing without a log."""
     scores: dict[int, float] = {}
-    last = 0
-    try:
-        lines = (out / LOG).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return (), 0
+    lines = read_log(out)
     for line in lines:
+        if line["kind"] in ("eval", "rung"):
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, StopIteration):
+                scores[line["step"]] = float(next(iter(line["metrics"].values())))
+    return tuple(sorted(scores.items())), max((line["step"] for line in lines), default=0)
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's log, without half a line of one that is being written; nothing without a log."""
+    lines = []
+    try:
+        texts = (out / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    for text in texts:
         try:
-            entry = json.loads(line)
-            last = max(last, int(entry["step"]))
-            if entry["kind"] in ("eval", "rung"):
-                scores[int(entry["step"])] = float(next(iter(entry["metrics"].values())))
-        except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
-            continue  # half a line of a run that is being written
-    return tuple(sorted(scores.items())), last
+            line = json.loads(text)
+            lines.append({**line, "step": int(line["step"]), "kind": str(line["kind"])})
+        except (ValueError, KeyError, TypeError):
+            continue
+    return lines
 
 
 def read_predictions(path: Path) -> dict[str, np.ndarray]:

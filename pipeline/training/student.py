@@ -39,6 +39,7 @@ from pipeline.training.loop import PackTraining
 from pipeline.training.pack import check_alike
 from pipeline.training.pack_member import PackMember, Schedule
 from pipeline.training.run_directory import RunDirectory
+from pipeline.training.trackers.table import check_tracker
 from pipeline.training.training_state import PausedTraining, Progress, TrainingResult
 
 Watch = Callable[[int, Progress], None]
@@ -89,6 +90,8 @@ def advance_pack(
     student was in it. Raises `BadOption` for students that cannot be packed, and what makes their cache unusable.
     """
     started = time.monotonic()
+    for config in configs:
+        check_tracker(config.track)
     pack_data = open_pack_data(configs)
     results: dict[int, StudentResult | PausedTraining | DistillError] = {}
     students: dict[int, _Student] = {}
@@ -190,6 +193,7 @@ def _student(place: int, pack_data: PackData) -> _Student:
     model, recipe = initial_student(recipe, cache)
     out = Path(recipe.config.out or recipe.default_out(cache.manifest.task.name))
     run = RunDirectory(out, "train-student", recipe.options, recipe.inputs)
+    run.track(recipe.config.track, cache.manifest.task.name, recipe.config.track_group)
     return _Student(recipe, pack_data.examples[place], model, run)
 
 

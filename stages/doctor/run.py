@@ -8,7 +8,6 @@ from functools import partial
 
 from pipeline.config.doctor import DoctorConfig
 from pipeline.system.cpu import require_single_process
-from pipeline.system.progress import show
 from stages.doctor.checks import PROBLEM, Check, as_line, checks_of, in_child
 from stages.doctor.devices import devices
 from stages.doctor.packages import extras, packages
@@ -48,13 +47,19 @@ def run(config: DoctorConfig) -> DoctorResult:
     checks = []
     for name, look in CHECKS.items():
         for check in checks_of(name, partial(in_child, name, look) if name in LOADING else look):
-            show(_encodable(as_line(check)))
+            _print(as_line(check))
             checks.append(check)
     problems = sum(check.state == PROBLEM for check in checks)
     return DoctorResult("doctor", round(time.monotonic() - started, 2), checks, problems)
 
 
-def _encodable(line: str) -> str:
-    """Return a line as this terminal can print it: paths may have any bytes."""
+def _print(line: str) -> None:
+    """Print a line as this terminal can, where paths may have any bytes; nothing where bars and notes are off."""
     encoding = sys.stdout.encoding or "utf-8"
-    return line.encode(encoding, "replace").decode(encoding)
+    line = line.encode(encoding, "replace").decode(encoding)
+    try:
+        from pipeline.system.progress import show
+    except ImportError:  # of tqdm, which is one of the checks
+        print(line, flush=True)
+    else:
+        show(line)

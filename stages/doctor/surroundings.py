@@ -22,6 +22,7 @@ SHOWN = (  # variables without secrets
     "KMP_BLOCKTIME",
     "CUDA_VISIBLE_DEVICES",
     "PKD_STORE",
+    "PKD_QUIET",
     "HF_HOME",
     "HF_HUB_CACHE",
     "HF_HUB_OFFLINE",

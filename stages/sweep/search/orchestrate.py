@@ -14,6 +14,7 @@ from pipeline.errors import BadRun, shell_line
 from pipeline.system.digests import json_digest
 from pipeline.system.interrupts import stop_requests
 from pipeline.system.progress import note, show
+from pipeline.training.tracking import prepare_tracker
 from stages.sweep.execution.local import Engine
 from stages.sweep.report import leaderboard
 from stages.sweep.report.page import write_page
@@ -65,6 +66,7 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         return cost
     for line in _remarks(tried, trials):
         note(line)
+    prepare_tracker(config.track, next(iter(trials.caches.values())).manifest.task.name)
     definition = _definition(config, space, trials, metric, plan.repeats * len(tried))
     directory = SweepDirectory(Path(config.out or _default_out(definition, trials.names)))
     with directory.claimed(definition):
@@ -72,7 +74,8 @@ def search(config: SweepConfig, starting: AbstractContextManager[Engine], starte
         study = Study(directory.path, write=True)
         before, _, _ = directory.progress()
         with stop_requests() as stop, progress_display(directory, study, before) as on_change, starting as engine:
-            searching = Search(study, plan.distributions, engine, stop, on_change, config.retry_failed, pack)
+            tracked = {"track": config.track, "track_group": directory.path.absolute().name} if config.track else {}
+            searching = Search(study, plan.distributions, engine, stop, on_change, config.retry_failed, pack, tracked)
             searching.run(plan.start(study, engine.slots * pack))
         seconds = time.monotonic() - started
         directory.write_progress(before + seconds, {}, finished=True)

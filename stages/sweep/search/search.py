@@ -6,7 +6,8 @@ A trial that the study or its run directory holds already is not run again.
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from stages.sweep.search.waves import Strategy, Wave, ranked
 SAME_FAILURES = 3  # failures in a row with one cause, after which the sweep stops if there is more to try
 POLL_SECONDS = 0.5
 DIVERGED = TrainingDiverged.__name__
+NOT_TRACKED: Mapping[str, Any] = {}
 BUSY_SECONDS = 5.0  # until a trial that another process trains is looked at again
 
 
@@ -32,7 +34,10 @@ class SweepStopped(DistillError):
 
 
 class Search:
-    """A search on an engine. `on_change` is called after each event, and at least every half second."""
+    """A search on an engine. `on_change` is called after each event, and at least every half second.
+
+    `tracked` are the options of a training that send each trial to a tracker.
+    """
 
     def __init__(
         self,
@@ -43,9 +48,10 @@ class Search:
         on_change: Callable[["Search", str | None], None],
         retry_failed: bool = False,
         pack: int = 1,
+        tracked: Mapping[str, Any] = NOT_TRACKED,
     ):
         self.study, self.distributions, self.engine, self.stop = study, distributions, engine, stop
-        self.on_change, self.retry_failed, self.pack = on_change, retry_failed, pack
+        self.on_change, self.retry_failed, self.pack, self.tracked = on_change, retry_failed, pack, tracked
         self.live: dict[str, ProgressUpdate] = {}  # running trials, by key
         self.reused = self.teacher_forwards = self.examples = 0
         self.training_seconds = 0.0
@@ -94,7 +100,8 @@ class Search:
                     active[trial.key] = number, trial
                     self.live[trial.key] = ProgressUpdate(trial.key, 0, trial.total, 0, 0.0, None)
                 until = chosen[0].steps(wave.share) if wave.share < 1 else None
-                keys, configs = tuple(trial.key for trial in chosen), tuple(trial.config for trial in chosen)
+                keys = tuple(trial.key for trial in chosen)
+                configs = tuple(replace(trial.config, **self.tracked) for trial in chosen)
                 self.engine.submit(Job(keys, configs, until, chosen[0].selection_split))
             for event in self.engine.events(POLL_SECONDS):
                 if isinstance(event, ProgressUpdate):

@@ -20,7 +20,7 @@ GRID: Mapping[str, tuple[Any, ...]] = {
     "lr": (5e-5, 2e-5, 1e-5),
     "beta": (10.0, 100.0, 500.0, 1000.0),
 }
-NOT_SEARCHED = ("out", "from_run", "resume", "expect_identity", "store", "store_bytes")
+NOT_SEARCHED = ("out", "from_run", "resume", "expect_identity", "store", "store_bytes", "track", "track_group")
 EITHER = "either"
 MOST_SETTINGS = 100_000
 

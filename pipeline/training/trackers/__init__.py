@@ -1,0 +1,1 @@
+"""The trackers of --track, through those of accelerate: a module each, and the table of them."""
