@@ -11,7 +11,7 @@ from pipeline.models.checkpoints import load_skeleton
 from pipeline.models.encoders import parameter_count
 from pipeline.training.run_reader import read_run
 from stages.distill.speed import Latencies
-from stages.distill.table import Row, model_name, setting_text
+from stages.distill.table import Row, model_name, setting_text, shown
 from stages.sweep.search.record import FINISHED, SweepRecord, TrialRecord
 
 FT = METHODS["ft"].display_name
@@ -44,10 +44,11 @@ def model_rows(
 
 
 def _student(trial: TrialRecord, latencies: Latencies, test_score: float | None) -> Row:
-    result = read_run(Path(trial.out))["result"]
+    run = read_run(Path(trial.out))
+    result = run["result"]
     return Row(
         model=model_name(trial.method),
-        setting=setting_text(trial.parameters),
+        setting=setting_text(run["config"]),
         layers=result["student_layers"],
         score=trial.score,
         test_score=test_score,
@@ -73,6 +74,6 @@ def remarks(rows: Sequence[Row], best: TrialRecord, record: SweepRecord) -> Iter
         yield "It was chosen on dev, where its score is therefore a little too high. Measure it anew with --test-file."
     if rest:
         yield "Each student was trained once: a small difference between two of them says little."
-    distilled = [row.score or 0.0 for row in rest if row.model != FT]
-    if winner.model == FT and distilled and (winner.score or 0.0) > max(distilled):
+    distilled = [shown(row.score) for row in rest if row.model != FT]
+    if winner.model == FT and distilled and shown(winner.score) > max(distilled):
         yield "The best one learned from labels alone (FT): on these rows distilling did not help."
