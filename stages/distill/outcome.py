@@ -1,6 +1,7 @@
 """The outcome of a `distill`: its models as rows of the table, and what a reader of the table should know."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cache.reader import Cache
@@ -16,6 +17,14 @@ from stages.sweep.search.record import FINISHED, SweepRecord, TrialRecord
 
 FT = METHODS["ft"].display_name
 Metrics = Mapping[str, Mapping[str, float]]  # split -> metric -> value
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The best student on test splits; nothing without such splits. The intervals are of 95 %."""
+
+    metrics: Metrics
+    intervals: Mapping[str, Mapping[str, Sequence[float]]]  # split -> metric -> low, high
 
 
 def model_rows(
@@ -63,13 +72,17 @@ def _test_score(metrics: Metrics, metric: str) -> float | None:
     return next((values.get(metric) for name, values in metrics.items() if role_of(name) == TEST), None)
 
 
-def remarks(rows: Sequence[Row], best: TrialRecord, record: SweepRecord) -> Iterator[str]:
+def remarks(rows: Sequence[Row], best: TrialRecord, record: SweepRecord, tested: HeldOut) -> Iterator[str]:
     """Yield what the table does not say: how the best was chosen, and whether distilling helped at all."""
     winner, rest = rows[1], rows[2:]
     yield ""
     yield f"The best of {len(rows) - 1} by {record.metric} on dev: {best.out}"
-    if winner.test_score is not None:
-        yield "It was chosen on dev, where its score is therefore a little too high; test rows were not used before."
+    for split, intervals in tested.intervals.items():
+        low, high = intervals[record.metric]
+        score = f"{tested.metrics[split][record.metric]:.4f} (95 %: {low:.4f} – {high:.4f})"
+        yield f"On {split}, which was not used before: {score}."
+    if tested.metrics:
+        yield "Its score on dev is a little too high, as it was chosen there."
     elif rest:
         yield "It was chosen on dev, where its score is therefore a little too high. Measure it anew with --test-file."
     if rest:
