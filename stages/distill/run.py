@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pipeline.cache.open import open_cache
 from pipeline.cache.reader import Cache
 from pipeline.config.distill import DistillConfig
 from pipeline.config.evaluation import EvaluateConfig
+from pipeline.config.options import command_line
 from pipeline.config.rows import CacheRowsConfig, RowsConfig
 from pipeline.config.sweep import SweepConfig
 from pipeline.config.training import CacheTeacherConfig, FinetuneTeacherConfig
@@ -20,7 +22,7 @@ from pipeline.system.progress import note, show
 from pipeline.training.provenance import environment
 from stages import cache_teacher, evaluate, finetune_teacher
 from stages.distill.check import check_rows, chosen_model
-from stages.distill.outcome import model_rows, remarks
+from stages.distill.outcome import HeldOut, Metrics, model_rows, remarks
 from stages.distill.places import Places
 from stages.distill.settings import ShortSearch, epochs, short_search
 from stages.distill.speed import Latencies, deepest_within, measured_latencies
@@ -29,8 +31,6 @@ from stages.distill.table import table
 from stages.sweep import run as sweep
 from stages.sweep.search.directory import SweepDirectory
 from stages.sweep.search.record import SweepRecord, TrialRecord
-
-Metrics = dict[str, dict[str, float]]  # split -> metric -> value
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class DistillResult:
     latency_ms: float | None  # of one example; None where the depth could not be measured
     metric: str
     metrics: Metrics  # of the winner, on dev splits and, where there are labelled ones, on test splits
+    intervals: Mapping[str, Mapping[str, Any]]  # 95 %, of the metrics on test splits
     teacher_metrics: Metrics
     models: list[dict[str, Any]]  # the rows of the table
     steps: list[str]
@@ -74,8 +75,8 @@ def run(config: DistillConfig) -> DistillResult:
     assert best is not None  # a sweep without any finished trial raises
     summary = places.summary(search.name)
     tested = _tested(cache, best, summary, steps)
-    rows = model_rows(cache, record, best, latencies, tested)
-    text = "\n".join([table(rows, record.metric, latencies.conditions), *remarks(rows, best, record)])
+    rows = model_rows(cache, record, best, latencies, tested.metrics)
+    text = "\n".join([table(rows, record.metric, latencies.conditions), *remarks(rows, best, record, tested)])
     show(text)
     result = DistillResult(
         "distill",
@@ -89,7 +90,8 @@ def run(config: DistillConfig) -> DistillResult:
         search.depth,
         latencies.milliseconds.get(search.depth),
         record.metric,
-        {split: dict(metrics) for split, metrics in best.metrics.items()} | tested,
+        {split: dict(metrics) for split, metrics in best.metrics.items()} | dict(tested.metrics),
+        dict(tested.intervals),
         cached.teacher_metrics,
         [dataclasses.asdict(row) for row in rows],
         steps.lines,
@@ -162,16 +164,18 @@ def _searched(config: DistillConfig, search: ShortSearch, cache: str, places: Pl
     return SweepDirectory(out).read()
 
 
-def _tested(cache: Cache, best: TrialRecord, summary: Path, steps: Steps) -> Metrics:
-    """Return the metrics of the best student on labelled test splits, measured once; none without such splits."""
+def _tested(cache: Cache, best: TrialRecord, summary: Path, steps: Steps) -> HeldOut:
+    """Return what the best student does on labelled test splits, measured once; nothing without such splits."""
     if not any(role_of(name) == TEST and split.labelled for name, split in cache.splits.items()):
-        return {}
+        return HeldOut({}, {})
+    config = EvaluateConfig(run=best.out, split=TEST, cache=cache.location)
     try:
         earlier = read_json(summary.with_suffix(".json"))
         if earlier["made_from"] == {"cache": cache.identity, "winner": best.out}:
-            steps.lines += [line for line in earlier["steps"] if " evaluate " in line]
-            return {split: metrics for split, metrics in earlier["metrics"].items() if role_of(split) == TEST}
+            metrics = {split: values for split, values in earlier["metrics"].items() if role_of(split) == TEST}
+            steps.lines.append(command_line("evaluate", config))
+            return HeldOut(metrics, {split: earlier["intervals"][split] for split in metrics})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    config = EvaluateConfig(run=best.out, split=TEST, cache=cache.location)
-    return steps.run("evaluate", evaluate.run, config).metrics
+    result, _ = steps.run("evaluate", evaluate.measure, config)
+    return HeldOut(result.metrics, result.intervals)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.config.methods import METHODS
 
+DIGITS = 4  # of a score
 SYMBOLS = {"temperature": "T", "alpha": "alpha", "beta": "beta", "lr": "lr"}  # options, as the table names them
 
 
@@ -31,9 +32,9 @@ def model_name(method: str) -> str:
     return METHODS[method].display_name
 
 
-def setting_text(parameters: Mapping[str, Any]) -> str:
-    """Return the options that differ between trials as text: `T 5, alpha 0.7, lr 5e-05`."""
-    named = ((SYMBOLS[name], parameters.get(name)) for name in SYMBOLS)
+def setting_text(config: Mapping[str, Any]) -> str:
+    """Return the options of a run that a search varies, without those that its method lacks: `T 5, lr 5e-05`."""
+    named = ((symbol, config.get(name)) for name, symbol in SYMBOLS.items())
     return ", ".join(f"{symbol} {value:g}" for symbol, value in named if value is not None)
 
 
@@ -56,8 +57,13 @@ def _line(cells: Sequence[object]) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
+def shown(score: float | None) -> float:
+    """Return a score to the digits that the table shows; 0 without one."""
+    return round(score or 0.0, DIGITS)
+
+
 def _score(score: float | None) -> str:
-    return "–" if score is None else f"{score:.4f}"
+    return "–" if score is None else f"{score:.{DIGITS}f}"
 
 
 def _ratio(teacher: float | None, taken: float | None) -> str:

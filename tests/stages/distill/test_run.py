@@ -6,7 +6,9 @@ import pytest
 
 from pipeline.errors import Interrupted
 from stages.distill import run as distill
+from tests.helpers.processes import start_cli
 from tests.helpers.rows import write_rows
+from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.trains
 
@@ -45,6 +47,8 @@ def test_distill_goes_from_rows_to_the_best_student(tiny, in_directory, call):
     assert winner["test_score"] == made["metrics"]["test"]["accuracy"]
     assert made["models"][0]["test_score"] == made["teacher_metrics"]["test"]["accuracy"]
     assert f"The best of 3 by accuracy on dev: {made['winner']}" in result.stdout
+    low, high = made["intervals"]["test"]["accuracy"]
+    assert low <= winner["test_score"] <= high and set(made["intervals"]) == {"test"}
     [table] = Path("runs/toy").glob("distill-2-*.md")
     assert table.read_text() in result.stdout
 
@@ -127,3 +131,17 @@ def test_rows_without_dev_rows_are_refused(tiny, in_directory, call):
         "for a part of the training rows"
     )
     assert not any(in_directory.iterdir())
+
+
+@pytest.mark.process
+def test_distill_that_is_killed_goes_on(tiny, in_directory, call, trials_in_this_process):
+    words = ["distill", *rows(tiny), "--teacher", tiny.teacher, "--trials", 2, *SMALL]
+    process = start_cli(*words)
+    assert wait_until(lambda: Path("data/toy/manifest.json").is_file(), process=process)
+    process.kill()
+    process.wait()
+    cached = Path("data/toy/manifest.json").stat().st_mtime_ns
+    result = call(*words)
+    assert result.code == 0, result.stderr
+    assert Path("data/toy/manifest.json").stat().st_mtime_ns == cached
+    assert not [path for path in in_directory.rglob("*.tmp")]

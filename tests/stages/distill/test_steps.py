@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.config.training import EvaluateConfig
+from pipeline.config.evaluation import EvaluateConfig
 from pipeline.errors import BadRun
 from stages.distill.steps import Steps
 
