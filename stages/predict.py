@@ -109,13 +109,13 @@ def _predict_files(config: PredictConfig, predictor: Predictor, work: Work) -> l
     """Write the rows of --file with predictions to --out, which is returned."""
     out = Path(str(config.out))
     columns = PredictionColumns(predictor.kind, predictor.labels, out.suffix, config.prefix or "")
-    rows = InputRows.of(values_of(config.file), predictor)
+    rows = InputRows.from_files(values_of(config.file), predictor)
     survey = rows.survey(columns.names, out.suffix)
     kept = PartialLogits(out, identity_of(predictor, survey.digest, config.batch_size))
 
     def write(path: Path) -> None:
         pairs = chunk_logits(rows.chunks(), survey.rows, predictor, kept, config.batch_size, work)
-        parts = ((whole, columns.values(logits)) for whole, logits in pairs)
+        parts = ((part, columns.values(logits)) for part, logits in pairs)
         write_whole_rows(path, columns.ending, survey.layout, columns.types(), parts, columns.metadata)
 
     with kept.claimed():

@@ -23,6 +23,7 @@ SHORT = {
     "train-student": "--max-steps 1 --precision float32",
     "evaluate": "--precision float32",
     "distill": "--trials 2 --max-steps 1 --max-length 32 --precision float32 --allow-weak-teacher",
+    "predict": "--precision float32",
 }
 SENTENCE, OTHER = "the film was good", "it is so bad"
 CHINESE = "这部电影很好看不错差坏的了"

@@ -14,10 +14,10 @@ class PredictConfig(Options):
 
     Rows keep their order and all their columns. New ones: prediction (a label; a list of labels in a multi-label task;
     a number in regression), and per class probability_LABEL in csv and parquet, or probabilities in jsonl and where
-    classes are many. A broken-off call goes on where it stopped, and --out is there only when it is complete.
+    classes are many. A call that breaks off goes on where it stopped; a result is there only when it is complete.
 
-    --file - reads a text per line from stdin (of pairs: separated by a tab, or as JSON) and writes a JSON line for
-    each as soon as its batch is done. Stdout has these lines alone; the summary goes to stderr.
+    Lines of stdin are texts, or pairs separated by a tab, or JSON. Each becomes a JSON line on stdout as soon as its
+    batch is done; stdout has these lines alone, and the summary goes to stderr.
     """
 
     after_stop = GO_ON

@@ -38,7 +38,7 @@ class InputRows:
     predictor: Predictor
 
     @classmethod
-    def of(cls, places: tuple[str, ...], predictor: Predictor) -> "InputRows":
+    def from_files(cls, places: tuple[str, ...], predictor: Predictor) -> "InputRows":
         """Return the rows of these files and patterns. Raises `BadRows` for files of several formats."""
         files = expand(places)
         for file in files:
@@ -63,7 +63,7 @@ class InputRows:
                         check_room(split, self.predictor.tokenizer, self.predictor.max_length)
                     rows += len(split)
                 digest.update("".join(map(json.dumps, chunk.cells)).encode())
-                layout = _joined(layout, chunk.whole, file, ending)
+                layout = _joined(layout, chunk.rows, file, ending)
                 progress.update(len(chunk))
         gathering.check()
         if layout is None or not rows:
@@ -82,7 +82,7 @@ class InputRows:
             split = self._split(gathering, file, chunk)
             gathering.check()
             assert split is not None
-            yield split, chunk.whole
+            yield split, chunk.rows
 
     def _read(self, faults: Faults) -> Iterator[tuple[str, Chunk]]:
         columns = (*self.predictor.text_columns, *self.predictor.choices_columns)

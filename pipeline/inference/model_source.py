@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cache.open import open_caches
-from pipeline.cache.teacher_config import CONFIG, check_plain, read_object
+from pipeline.cache.teacher_config import CONFIG, checked_config, read_object
 from pipeline.config.options import values_of
 from pipeline.config.rows import RowsConfig
 from pipeline.data.tables.columns import parse_columns
 from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SCALED_REGRESSION, SINGLE_LABEL
 from pipeline.data.tasks import TASKS
 from pipeline.errors import BadCache, BadModel, BadRun, one_line
-from pipeline.models.checkpoints import load_config, output_names
+from pipeline.models.checkpoints import output_names
 from pipeline.models.encoders import is_multiple_choice
 from pipeline.system.system_errors import raise_if_of_system
 from pipeline.training.input_record import InputRecord
 from pipeline.training.run_reader import MODEL, RUN, STARTED, as_recorded, read_run
 
 EXPORT = "export.json"
-ONNX = "onnx"
+ONNX, ONNX_FILE = "onnx", "model.onnx"
 FORMATS = ("safetensors", ONNX)
 
 
@@ -60,9 +60,8 @@ class ModelSource:
     def config(self) -> Any:
         """Return the configuration of the model, read as plain JSON first. Raises `BadRun` for a damaged one."""
         try:
-            check_plain(CONFIG, read_object(self.model / CONFIG))
-            return load_config(str(self.model))
-        except (OSError, ValueError, BadModel) as error:
+            return checked_config(self.model)
+        except (OSError, ValueError, TypeError, BadModel) as error:
             raise_if_of_system(error)
             raise self.damaged(self.model / CONFIG, error) from error
 

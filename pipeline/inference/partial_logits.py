@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
+from pipeline.cache.format.columns import LOGITS
 from pipeline.cache.format.identity import different_fields
 from pipeline.errors import BadOption, BusyRun, one_line
 from pipeline.system.files import is_temporary, read_json, remove, sync_directory, write_file, write_json
@@ -46,7 +49,7 @@ class PartialLogits:
                 yield
             finally:
                 leave_directory(lease)
-                if not any(self.directory.glob("*.npy")):
+                if not any(self.directory.glob("*.safetensors")):
                     remove(self.directory)
         except OSError as error:
             raise BadOption(
@@ -74,25 +77,20 @@ class PartialLogits:
             )
 
     def _file(self, number: int) -> Path:
-        return self.directory / f"{number:06d}.npy"
+        return self.directory / f"{number:06d}.safetensors"
 
     def load(self, number: int, shape: tuple[int, int]) -> np.ndarray | None:
         """Return the logits of a chunk; None if they are not there, or not of this shape."""
         try:
-            logits: np.ndarray = np.load(self._file(number), allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            logits = load_file(self._file(number))[LOGITS]
+        except (OSError, KeyError, SafetensorError) as error:
             raise_if_of_system(error)
             return None
         return logits if logits.shape == shape and logits.dtype == np.float32 else None
 
     def save(self, number: int, logits: np.ndarray) -> None:
         """Keep the logits of a chunk, float32 [n, C]. Raises OSError."""
-
-        def write(path: Path) -> None:
-            with path.open("wb") as file:  # np.save would add an ending to the name
-                np.save(file, logits, allow_pickle=False)
-
-        write_file(self._file(number), write)
+        write_file(self._file(number), lambda path: save_file({LOGITS: logits}, path))
 
     def publish(self, outputs: Mapping[Path, Callable[[Path], None]]) -> None:
         """Write files {path: what writes it}, all complete before the first is in its place; forget the chunks.
@@ -107,7 +105,7 @@ class PartialLogits:
         for path, file in written.items():
             file.rename(path)
             sync_directory(path.parent)
-        for chunk in self.directory.glob("*.npy"):
+        for chunk in self.directory.glob("*.safetensors"):
             chunk.unlink()
 
 

@@ -1,13 +1,12 @@
 """A finished model that gives logits for texts: of a run, or of an export. Neither rows nor a cache are needed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pipeline.config.options import values_of
 from pipeline.config.rows import SHORTEST_INPUT
@@ -16,17 +15,14 @@ from pipeline.data.rows.rows import SplitRows
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import MULTIPLE_CHOICE, TASK_KINDS, TaskKind, kind_of_model
 from pipeline.data.tokenize import tokenize
-from pipeline.errors import BadModel, BadOption, BadRun, one_line
+from pipeline.errors import BadModel, BadOption, one_line
+from pipeline.inference.forward import Forward, load_module, onnx_forward, torch_forward
 from pipeline.inference.model_source import ONNX, ModelSource, find_model, input_record
-from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resolve_precision
-from pipeline.models.checkpoints import load_classifier, load_tokenizer, output_names
-from pipeline.models.inputs import fit_tokenizer, position_limit
+from pipeline.models.checkpoints import load_tokenizer, output_names
+from pipeline.models.inputs import position_limit
 from pipeline.system.digests import file_digest, json_digest
 from pipeline.training.input_record import InputRecord
 from pipeline.training.learner import EVALUATION_BATCH
-
-Inputs = Mapping[str, torch.Tensor]  # input_ids, attention_mask, token_type_ids where the model has them: [B, T]
-Forward = Callable[[Inputs], np.ndarray]  # or [B, S, T] for choices -> logits float32 [B, C]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +93,14 @@ class Predictor:
         """Yield the examples of each batch of a split, int64 [B], and their logits, float32 [B, C]; longest first."""
         ids = np.arange(len(split))
         for places in by_length(ids, split.lengths, split.examples_in(batch_size)):
-            yield places, self.forward(collate(split, places, self.tokenizer.pad_token_id).inputs)
+            inputs = collate(split, places, self.tokenizer.pad_token_id).inputs
+            try:
+                values = self.forward(inputs)
+                if values.shape != (len(places), self.num_logits):
+                    raise ValueError(f"it computes {list(values.shape)} numbers for a batch")
+            except ValueError as error:
+                raise self.source.damaged(self.source.model, error) from error
+            yield places, values
 
 
 def load_predictor(
@@ -120,26 +123,13 @@ def load_predictor(
     config = source.config()
     record = _completed(source, input_record(source, config, cache), text_columns, choices_columns, max_length)
     kind = _kind(source, record, config)
+    tokenizer = load_tokenizer(str(source.model))
     if source.format == ONNX:
-        raise BadRun(f"{source.directory} is an ONNX export, which this command does not run. Name the run itself")
-    name = str(source.model)
-    tokenizer = load_tokenizer(name)
-    model: Any = load_classifier(name, safetensors_only=True)
-    fit_tokenizer(name, tokenizer, model, 2 if kind.sequences(config.num_labels) > 1 else len(record.text_columns))
+        record = _within_positions(record, tokenizer.model_max_length, max_length)
+        return Predictor(source, record, kind, tokenizer, *onnx_forward(source, kind, config, precision))
+    model = load_module(source, record, kind, tokenizer)
     record = _within_positions(record, min(position_limit(model), tokenizer.model_max_length), max_length)
-    resolved = _precision(precision, source)
-    accelerator = make_accelerator(resolved, device)
-    model = prepare_for_cls(model, accelerator.device).eval()
-    return Predictor(
-        source,
-        record,
-        kind,
-        tokenizer,
-        _torch_forward(model, accelerator),
-        resolved,
-        accelerator.device.type,
-        model,
-    )
+    return Predictor(source, record, kind, tokenizer, *torch_forward(model, source, precision, device), model)
 
 
 def _completed(
@@ -206,23 +196,3 @@ def _within_positions(record: InputRecord, limit: int, given: int | None) -> Inp
     if limit < SHORTEST_INPUT:
         raise BadModel(f"this model takes {limit} tokens at most, and an input can have {SHORTEST_INPUT}")
     return replace(record, max_length=min(record.max_length, limit))
-
-
-def _precision(precision: str, source: ModelSource) -> str:
-    """Return the precision to compute in; auto is that of the training, or float32 where the hardware lacks it."""
-    if precision == "auto" and source.precision == "float32":
-        return "float32"
-    return resolve_precision(precision)
-
-
-def _torch_forward(model: Any, accelerator: Any) -> Forward:
-    """Return what computes the logits of a batch with a module of torch."""
-
-    @torch.inference_mode()
-    def forward(inputs: Inputs) -> np.ndarray:
-        placed = {name: tensor.to(accelerator.device, non_blocking=True) for name, tensor in inputs.items()}
-        with accelerator.autocast():
-            logits: np.ndarray = model(**placed).logits.float().cpu().numpy()
-        return logits
-
-    return forward

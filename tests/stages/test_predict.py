@@ -67,6 +67,10 @@ def predicted(run: Path, file, out, **options) -> predict.PredictResult:
     return predict.run(PredictConfig(run=str(run), file=str(file), out=str(out), **options))
 
 
+def jsonl(path: Path, rows: list[dict]) -> Path:
+    return write(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
 def refused(run: Path, kind: type[DistillError] = BadRows, **options) -> str:
     with pytest.raises(kind) as error:
         predict.run(PredictConfig(run=str(run), **{name: str(value) for name, value in options.items()}))
@@ -80,7 +84,7 @@ def probabilities(run: Path, texts: list[str]) -> np.ndarray:
 
 def test_csv_keeps_every_column_and_adds_predictions(runs, tmp_path):
     rows = write(
-        tmp_path / "in.csv", '﻿id,text,,\r\n07,"a ""good"", film",x,\r\n8,"the\nbook",,\r\n9,ünïcode dull,,\r\n'
+        tmp_path / "in.csv", '\ufeffid,text,,\r\n07,"a ""good"", film",x,\r\n8,"the\nbook",,\r\n9,ünïcode dull,,\r\n'
     )
     result = predicted(runs["single"], rows, tmp_path / "out.csv")
     assert (result.rows, result.labels, result.files) == (3, ["neg", "pos"], [str(tmp_path / "out.csv")])
@@ -101,7 +105,7 @@ def test_jsonl_keeps_types_and_absent_keys(runs, tmp_path):
         {"n": 10**30, "text": TEXTS[1]},
         {"text": TEXTS[2], "half": "\ud800"},
     ]
-    rows = write(tmp_path / "in.jsonl", "".join(json.dumps(row) + "\n" for row in objects))
+    rows = jsonl(tmp_path / "in.jsonl", objects)
     predicted(runs["single"], rows, tmp_path / "out.jsonl")
     out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [{key: row[key] for key in row if key not in ("prediction", "probabilities")} for row in out] == objects
@@ -121,7 +125,6 @@ def test_parquet_keeps_types(runs, tmp_path):
     predicted(runs["several"], tmp_path / "in.parquet", tmp_path / "out.parquet")
     out = pq.read_table(tmp_path / "out.parquet")
     assert out.select(list(fields)).equals(table)
-    assert out.schema.field("prediction").type == pa.list_(pa.field("element", pa.string())) or True
     assert out.schema.names[4:] == ["prediction", "probability_a", "probability_b", "probability_c"]
     row = out.to_pylist()[0]
     assert row["prediction"] == [name for name in "abc" if row[f"probability_{name}"] >= 0.5]
@@ -131,9 +134,7 @@ def test_parquet_keeps_types(runs, tmp_path):
 
 
 def test_every_ending_has_the_same_numbers(runs, tmp_path):
-    rows = write(
-        tmp_path / "in.jsonl", "".join(json.dumps({"text": text, "n": n}) + "\n" for n, text in enumerate(TEXTS))
-    )
+    rows = jsonl(tmp_path / "in.jsonl", [{"text": text, "n": n} for n, text in enumerate(TEXTS)])
     for ending in ("csv", "jsonl", "parquet"):
         predicted(runs["single"], rows, tmp_path / f"out.{ending}")
     as_csv = list(csv.DictReader((tmp_path / "out.csv").open()))
@@ -226,16 +227,13 @@ def kill_in_third_chunk(run: str, file: str, out: str) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_killed_call_goes_on_to_the_same_bytes(runs, tmp_path, small_chunks, ending, monkeypatch):
-    rows = write(
-        tmp_path / "in.jsonl",
-        "".join(json.dumps({"text": " ".join(TEXTS[: 1 + n % 5]), "n": n}) + "\n" for n in range(18)),
-    )
+    rows = jsonl(tmp_path / "in.jsonl", [{"text": " ".join(TEXTS[: 1 + n % 5]), "n": n} for n in range(18)])
     whole, out = tmp_path / f"whole.{ending}", tmp_path / f"out.{ending}"
     predicted(runs["single"], rows, whole)
     process = start_function(kill_in_third_chunk, str(runs["single"]), str(rows), str(out))
     assert process.wait(120) == -signal.SIGKILL and not out.exists()
     kept = tmp_path / f"out.{ending}.partial"
-    assert sorted(file.name for file in kept.glob("*.npy")) == ["000000.npy", "000001.npy"]
+    assert sorted(file.name for file in kept.glob("*.safetensors")) == ["000000.safetensors", "000001.safetensors"]
     computed = []
     compute = chunk_logits.Work.compute
     monkeypatch.setattr(
@@ -258,13 +256,15 @@ def test_interrupt_keeps_chunks_and_other_work_is_not_mixed_in(runs, tmp_path, s
         patch.setattr(chunk_logits.Work, "compute", stopping)
         predicted(runs["single"], rows, out)
     kept = tmp_path / "out.csv.partial"
-    assert [file.name for file in kept.iterdir() if file.suffix == ".npy"] == ["000000.npy"] and not out.exists()
+    assert [file.name for file in kept.iterdir() if file.suffix == ".safetensors"] == [
+        "000000.safetensors"
+    ] and not out.exists()
     with pytest.raises(BadOption) as error:
         predicted(runs["single"], rows, out, batch_size=8)
     assert str(error.value) == (
         f"{kept} has the finished part of another prediction (batch_size: 64 ≠ 8). Remove it, or name another --out"
     )
-    (kept / "000000.npy").write_bytes(b"damaged")
+    (kept / "000000.safetensors").write_bytes(b"damaged")
     assert predicted(runs["single"], rows, out).rows == 10 and not kept.exists()
 
 
@@ -414,14 +414,16 @@ def test_submission_of_another_task_or_without_rows_is_refused(runs, tmp_path):
 def test_rows_that_cannot_be_predicted_are_named_and_nothing_is_written(runs, tmp_path):
     file, out = tmp_path / "in.csv", tmp_path / "out.csv"
     facts = {
-        "text\na\n \nb\n,\n": f"{file} line 3: no text in text. Fill it in, or remove the row",
-        "sentence\na\n": f"{file}: has no column 'text'; its columns are sentence. Name one of these with --text-columns",
+        "text\na\n \nb\n": f"{file} line 3: no text in text. Fill it in, or remove the row",
+        "sentence\na\n": f"{file}: has no column 'text'; its columns are sentence. "
+        "Name one of these with --text-columns",
         "text\n": f"{file} does not have any rows. Check the file",
         "": f"{file} does not have any rows. Check the file",
-        "text,b\na,b,c\n": f"{file} line 2: has 3 fields, not 2. Put texts that hold ',' in double quotes, or fix this row",
+        "text,b\na,b,c\n": f"{file} line 2: has 3 fields, not 2. "
+        "Put texts that hold ',' in double quotes, or fix this row",
     }
     for text, fact in facts.items():
-        write(file, text.replace("\n,\n", "\n"))
+        write(file, text)
         assert refused(runs["single"], file=file, out=out) == fact
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 

@@ -64,17 +64,17 @@ def read_objects(place: str, wanted: Wanted, faults: Faults) -> Iterator[tuple[i
     for number, line in enumerate(lines(place, faults), start=1):
         if line.isspace():
             continue
-        whole = _object(place, number, line, faults)
-        if whole is None:
+        original = _object(place, number, line, faults)
+        if original is None:
             continue
-        header = header or tuple(map(typed_name, whole))
-        row = whole
+        header = header or tuple(map(typed_name, original))
+        row = original
         if not row.keys() >= expected:
             row = {typed_name(key): value for key, value in row.items()} | row
         if unseen:
             unseen.difference_update(row)
         if (cells := read_cells(place, number, wanted, tuple(map(row.get, names)), faults)) is not None:
-            yield number, cells, whole
+            yield number, cells, original
     if unseen and header is not None:  # a row may leave a key out, not all of them
         faults.check()
         wanted.check(place, [*header, *(name for name in wanted.required if name not in unseen)])

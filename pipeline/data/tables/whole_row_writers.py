@@ -37,23 +37,23 @@ def write_whole_rows(
         with path.open("w", encoding="utf-8", newline="") as file:
             (_write_csv if ending == ".csv" else _write_jsonl)(file, layout, new, parts)
     except (pyarrow.ArrowException, OverflowError, UnicodeError) as error:
-        others = " or ".join(other for other in ENDINGS if other != ending)
+        endings = " or ".join(name for name in ENDINGS if name != ending)
         raise BadOption(
-            f"a value cannot be written to a {ending} file ({one_line(error, 120)}). Name a {others} file"
+            f"a value cannot be written to a {ending} file ({one_line(error, 120)}). Name a {endings} file"
         ) from error
 
 
 def _write_csv(file: TextIO, layout: Layout, new: Mapping[str, Any], parts: Iterable[Part]) -> None:
-    rows = csv.writer(file, lineterminator="\n")
-    rows.writerow([*layout.names, *new])
-    for whole, columns in parts:
-        for row, values in zip(whole.tuples(layout.names), zip(*columns.values(), strict=True), strict=True):
-            rows.writerow([csv_value(value) for value in (*row, *values)])
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*layout.names, *new])
+    for rows, columns in parts:
+        for row, values in zip(rows.tuples(layout.names), zip(*columns.values(), strict=True), strict=True):
+            writer.writerow([csv_value(value) for value in (*row, *values)])
 
 
 def _write_jsonl(file: TextIO, layout: Layout, new: Mapping[str, Any], parts: Iterable[Part]) -> None:
-    for whole, columns in parts:
-        for row, values in zip(whole.objects(), zip(*columns.values(), strict=True), strict=True):
+    for rows, columns in parts:
+        for row, values in zip(rows.objects(), zip(*columns.values(), strict=True), strict=True):
             file.write(json_line(row | dict(zip(columns, values, strict=True))))
 
 
@@ -80,7 +80,7 @@ def _write_parquet(path: Path, layout: Layout, new: Mapping[str, Any], parts: It
     with ParquetWriter(path, schema) as writer:
         while group := list(islice(parts, GROUP_PARTS)):
             batches = []
-            for whole, columns in group:
+            for rows, columns in group:
                 added = [pyarrow.array(values, new[name]) for name, values in columns.items()]
-                batches.append(pyarrow.record_batch([*whole.arrays(layout.schema), *added], schema=schema))
+                batches.append(pyarrow.record_batch([*rows.arrays(layout.schema), *added], schema=schema))
             writer.write_table(pyarrow.Table.from_batches(batches))

@@ -69,7 +69,7 @@ class FieldRows:
         import pyarrow
 
         schema = pyarrow.schema([(name, pyarrow.string()) for name in self.names]) if typed else None
-        return _alike(earlier, Layout(self.names, schema))
+        return _same_layout(earlier, Layout(self.names, schema))
 
     def tuples(self, names: Sequence[str]) -> Iterator[Sequence[Any]]:
         """Yield the fields of each row."""
@@ -138,7 +138,7 @@ class BatchRows:
 
     def layout(self, earlier: Layout | None, typed: bool) -> Layout:
         """Return the schema of the file, which is alike in all files; what programs note in it is left out."""
-        return _alike(earlier, Layout(self.names, self.batch.schema.remove_metadata()))
+        return _same_layout(earlier, Layout(self.names, self.batch.schema.remove_metadata()))
 
     def tuples(self, names: Sequence[str]) -> Iterator[Sequence[Any]]:
         """Yield the values of each row."""
@@ -153,7 +153,7 @@ class BatchRows:
         return list(self.batch.columns)
 
 
-def _alike(earlier: Layout | None, later: Layout) -> Layout:
+def _same_layout(earlier: Layout | None, later: Layout) -> Layout:
     if earlier is not None and earlier != later:
         raise OtherColumns("its columns are not those of the file before it")
     return later
@@ -184,7 +184,7 @@ class Chunk:
 
     numbers: list[int]
     cells: list[tuple[Cell, ...]]
-    whole: WholeRows
+    rows: WholeRows
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -20,6 +20,7 @@ from pipeline.errors import BadCache, BadOption, BadRun
 from pipeline.inference.predictor import load_predictor
 from stages import train_student
 from tests.helpers.bare_runs import bare_run
+from tests.helpers.encoders import tokenizer
 from tests.helpers.own_tokenizer import save_foreign_encoder
 from tests.helpers.paths import ROOT
 
@@ -116,6 +117,28 @@ def test_safetensors_export_predicts_as_its_run(student, tmp_path):
     with pytest.raises(BadRun) as error:
         load_predictor(export)
     assert str(error.value) == f"{export}/export.json is damaged (format is 'pickle'). Export the run again"
+
+
+def test_onnx_export_predicts_as_its_model(exported, tmp_path):
+    fields = {"task": "own", "kind": "single-label", "labels": ["a", "b", "c"], "text_columns": ["text"]}
+    config = exported.model.config
+    config.id2label, config.label2id = dict(enumerate("abc")), {name: place for place, name in enumerate("abc")}
+    config.architectures = ["BertForSequenceClassification"]
+    config.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    (tmp_path / "export.json").write_text(json.dumps({"format": "onnx", "quantize": None, "max_length": 64, **fields}))
+    with pytest.raises(BadRun, match=r"model.onnx is damaged \(it is missing\). Export the run again"):
+        load_predictor(tmp_path)
+    shutil.copy(exported.path, tmp_path)
+    predictor = load_predictor(tmp_path)
+    rows = predictor.rows(["a good film", "so", "the plot of the book"])
+    batch = predictor.tokenizer(rows.texts[0], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        expected = exported.model(**batch).logits.numpy()
+    assert np.allclose(predictor.logits(rows), expected, atol=1e-4)
+    assert (predictor.precision, predictor.device, predictor.model) == ("float32", "cpu", None)
+    with pytest.raises(BadOption, match="computes as it was written"):
+        load_predictor(tmp_path, precision="bfloat16")
 
 
 def test_run_of_version_0_1_reads_its_cache_or_is_given_what_is_missing(tmp_path):
