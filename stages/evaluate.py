@@ -54,12 +54,12 @@ def measure(config: EvaluateConfig) -> tuple[EvaluateResult, str]:
     if repeated := [name for place, name in enumerate(names) if name in names[:place]]:
         raise BadOption(f"{one_line(repeated[0])} is named twice. Name each run once")
     runs = [open_run(config, name) for name in names]
-    for other in runs[1:]:
-        check_comparable(other, runs[0])
+    for each in runs[1:]:
+        check_comparable(each, runs[0])
     outputs = [each.predict() for each in runs]
     evaluations = [evaluate_run(*pair) for pair in zip(runs, outputs, strict=True)]
     pairs = combinations(zip(runs, outputs, strict=True), 2)
-    comparisons = [line for reference, other in pairs for line in compare(*other, *reference)]
+    comparisons = [line for reference, later in pairs for line in compare(*later, *reference)]
     first = evaluations[0]
     result = EvaluateResult(
         "evaluate",

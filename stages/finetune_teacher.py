@@ -25,6 +25,7 @@ from pipeline.models.tokenizer import check_tokenizer_saves
 from pipeline.system.digests import config_digest, tokenizer_digest, weights_digest
 from pipeline.system.progress import note
 from pipeline.teacher.preflight import check_label_names
+from pipeline.training.dev_record import dev_record
 from pipeline.training.input_record import InputRecord
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import Training
@@ -124,6 +125,7 @@ def run(config: FinetuneTeacherConfig) -> TeacherResult:
             "origin": rows.origin,
             **InputRecord.of_rows(task, config).as_json(),
             **trained.as_json(),
+            **dev_record(metrics, logits, dev),
         }
         stored = {split: metrics.kind.stored(values) for split, values in logits.items()}
         directory.complete(learner, tokenizer.save_pretrained, stored, result, record)

@@ -21,6 +21,7 @@ from pipeline.errors import BadRun, BusyRun
 from pipeline.system.files import is_temporary, read_json, remove, write_directory, write_file, write_json
 from pipeline.system.lease import Lease, directory_lease, is_free, leave_directory
 from pipeline.system.system_errors import raise_if_of_system, reason_of
+from pipeline.training.card import CARD, model_card
 from pipeline.training.provenance import environment
 from pipeline.training.run_reader import (
     CHECKPOINT,
@@ -212,12 +213,13 @@ class RunDirectory:
                 log.truncate(state["log_bytes"])
         return tensors, state
 
-    def save_model(self, model: Any, save_tokenizer: Callable[[Path], object]) -> None:
-        """Write model/ as transformers reads it; `save_tokenizer` is called with the directory to write to."""
+    def save_model(self, model: Any, save_tokenizer: Callable[[Path], object], card: str) -> None:
+        """Write model/ as transformers reads it, with its card; `save_tokenizer` is called with the directory."""
 
         def write(directory: Path) -> None:
             model.save_pretrained(directory)
             save_tokenizer(directory)
+            (directory / CARD).write_text(card, encoding="utf-8")
 
         write_directory(self.path / MODEL, write)
 
@@ -240,7 +242,8 @@ class RunDirectory:
             self._check_lease()
             run = {**self.key, **record, "environment": environment(), "result": vars(result)}
             with self._writing():
-                self.save_model(accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False), save_tokenizer)
+                model = accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False)
+                self.save_model(model, save_tokenizer, model_card(run))
                 write_file(self.path / PREDICTIONS, lambda temporary: save_file(dict(predictions), temporary))
                 write_json(self.path / RUN, run)
             for name in (CHECKPOINT, STARTED):

@@ -19,7 +19,7 @@ ALONE = "Evaluate it alone"
 
 @dataclass(frozen=True)
 class RunEvaluation:
-    """What was measured of a run, by split: everything but `examples` on those with a label.
+    """The measurements of a run, by split: everything but `examples` on those with a label.
 
     `agreement` and `kl` are with the cached teacher, of all examples, empty without one; `kl` of scores is their mean
     squared difference.
@@ -88,9 +88,9 @@ def _comparison(run: str, against: str, split: str, pair: PairedDifference) -> C
 def check_comparable(run: MeasuredRun, against: MeasuredRun) -> None:
     """Raise `BadRun` for runs of other kinds or classes of tasks, or that are measured on other rows."""
     pair = f"{run.name} cannot be compared with {against.name}"
-    kind, other = run.metrics.kind, against.metrics.kind
-    if kind.title != other.title:
-        raise BadRun(f"{pair}: it is of a {kind.title} task, and that of a {other.title} task. {ALONE}")
+    kind, reference = run.metrics.kind, against.metrics.kind
+    if kind.title != reference.title:
+        raise BadRun(f"{pair}: it is of a {kind.title} task, and that of a {reference.title} task. {ALONE}")
     if run.metrics.classes != against.metrics.classes:
         raise BadRun(
             f"{pair}: it has the classes {listed(run.metrics.classes)}, and that {listed(against.metrics.classes)}, "
@@ -106,7 +106,7 @@ def _same_rows(run: MeasuredRun, against: MeasuredRun, split: str) -> bool:
     first, second = run.splits[split], against.splits[split]
     if len(first) != len(second) or not np.array_equal(first.labels, second.labels, equal_nan=True):
         return False
-    texts, other_texts = run.texts(split), against.texts(split)
-    if texts is None or other_texts is None:
+    texts, reference_texts = run.texts(split), against.texts(split)
+    if texts is None or reference_texts is None:
         return np.array_equal(first.column("row_hash"), second.column("row_hash"))
-    return np.array_equal(texts, other_texts)
+    return np.array_equal(texts, reference_texts)

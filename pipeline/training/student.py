@@ -33,6 +33,7 @@ from pipeline.models.accelerator import make_accelerator
 from pipeline.models.encoders import parameter_count
 from pipeline.models.inputs import segment_rows
 from pipeline.system.progress import note
+from pipeline.training.dev_record import dev_record
 from pipeline.training.input_record import InputRecord
 from pipeline.training.learner import EncoderLearner, seed_everything
 from pipeline.training.loop import PackTraining
@@ -273,6 +274,8 @@ def _complete(
             "cache": recipe.config.cache,
             **InputRecord.of_cache(manifest, tokens.max_length).as_json(),
             **trained.as_json(),
+            **dev_record(metrics, logits, pack_data.dev),
+            "teacher": {"name": manifest.teacher_called, "metrics": manifest.teacher_metrics},
         },
     )
     return result

@@ -94,7 +94,7 @@ def run(config: CacheInfoConfig) -> InfoResult:
 
 
 def _result(location: str, manifest: Manifest, layers: list[LayerInfo], compared: Compared | None) -> InfoResult:
-    teacher = manifest.fields.teacher_name or manifest.made.get("teacher")
+    teacher = manifest.teacher_called or None
     return InfoResult(
         "cache info",
         location,

@@ -19,7 +19,11 @@ from tests.helpers.repeated import repeated
 VERSION = ROOT / "tests" / "fixtures" / "version-0.1"
 RUN = Path("runs/toy/pkd-skip-2-eb1e4de9")
 OPTIONS = ("--precision", "float32", "--epochs", 2, "--batch-size", 8, "--log-every", 2, "--student-layers", 2)
-ADDED = ("task", "kind", "labels", "text_columns", "max_length")  # to run.json since: a run predicts alone
+# to run.json since: a run predicts alone, and has a card
+ADDED = (
+    *("task", "kind", "labels", "text_columns", "max_length"),
+    *("settings", "dev_examples", "intervals", "teacher"),
+)
 RECIPES = json.loads((VERSION / "recipes.json").read_text())
 
 

@@ -13,6 +13,7 @@ from pipeline.config.training import TrainStudentConfig
 from pipeline.data.splits import ExampleRows
 from pipeline.distillation.projection import ClsMaps
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, TrainingDiverged
+from pipeline.training.card import model_card
 from pipeline.training.student import advance
 from stages import evaluate, train_student
 from tests.helpers.encoders import save_pretrained_encoder
@@ -64,6 +65,7 @@ def test_a_student_loads_with_plain_transformers(tiny, tmp_path, method):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "run" / "model")
     assert model.config.num_hidden_layers == 3 and model.config.id2label == {0: "neg", 1: "pos"}
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    assert (tmp_path / "run" / "model" / "README.md").read_text() == model_card(run_json(tmp_path / "run"))
     split = open_cache(tiny.arrow).splits["dev"]
     with torch.no_grad():
         for i in range(3):

@@ -170,6 +170,11 @@ class Manifest:
         return not self.fields.teacher_name
 
     @property
+    def teacher_called(self) -> str:
+        """The name or the place of the teacher, as the cache has it; empty where it does not."""
+        return self.fields.teacher_name or str(self.made.get("teacher") or "")
+
+    @property
     def text_key(self) -> str | None:
         """The column that identifies the texts of an example; None where texts are not kept."""
         if not self.fields.texts:
