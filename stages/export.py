@@ -1,12 +1,13 @@
 """Export a finished run for transformers or onnxruntime. What is written is compared with the run before it is left."""
 
-import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.config.evaluation import EvaluateConfig
 from pipeline.config.export import ExportConfig
@@ -19,7 +20,7 @@ from pipeline.inference.export_usage import Usage
 from pipeline.inference.exported_model import write_model
 from pipeline.inference.model_source import ONNX, ModelSource, find_model
 from pipeline.inference.onnx_writer import OPSET, require_onnx
-from pipeline.inference.parity import Examples, Parity, speeds
+from pipeline.inference.parity import Examples, Logits, Parity, speeds
 from pipeline.inference.predictor import Predictor, load_predictor
 from pipeline.models.inputs import SEGMENTS
 from pipeline.system.cpu import require_single_process
@@ -73,11 +74,18 @@ def run(config: ExportConfig) -> ExportResult:
         return _recorded(record, out)
     examples, predictor, calibration = _opened(config, source)
     before = examples.logits(predictor.forward, "run")
+    if not _is_finite(before):
+        raise BadRun(f"{one_line(source.directory)}: its predictions are not finite numbers. Train the run again")
     results: list[ExportResult] = []
 
     def write(directory: Path) -> None:
         forward = write_model(config, predictor, directory, examples.segments, calibration)
-        parity = Parity.of(examples, before, examples.logits(forward, "export"))
+        after = examples.logits(forward, "export")
+        if not _is_finite(after):
+            raise BadModel(
+                "the predictions of the export are not finite numbers: nothing was written. Use another --format"
+            )
+        parity = Parity.of(examples, before, after)
         _check(config, parity)
         speed = speeds(examples, predictor.forward, forward, BATCHES) if config.format == ONNX else {}
         results.append(_result(config, source, directory, parity, speed, time.monotonic() - started))
@@ -128,9 +136,13 @@ def _opened(config: ExportConfig, source: ModelSource) -> tuple[Examples, Predic
     return examples, predictor, Examples.spaced(splits, CALIBRATION_EXAMPLES, opened.metrics, pad_id, segments)
 
 
+def _is_finite(logits: Logits) -> bool:
+    return all(np.isfinite(values).all() for values in logits.values())
+
+
 def _check(config: ExportConfig, parity: Parity) -> None:
     """Raise `BadModel` for an export that computes something else than its run; note an accepted loss."""
-    if not config.quantize or not math.isfinite(parity.max_difference):
+    if not config.quantize:
         if parity.max_difference > TOLERANCE:
             raise BadModel(
                 f"the export differs from {one_line(config.run)} by {parity.max_difference:.1e} in a logit, and "

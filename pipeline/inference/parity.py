@@ -1,6 +1,5 @@
 """Comparison of an exported model with its run: their logits on the same examples, and what follows from them."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -101,20 +100,24 @@ class Parity:
 
     @classmethod
     def of(cls, examples: Examples, before: Logits, after: Logits) -> "Parity":
-        """Return what two sets of logits of the examples have in common. Logits that are not finite differ by inf."""
+        """Return what two sets of finite logits of the examples have in common."""
         reference, exported = (examples.joined(logits) for logits in (before, after))
-        difference = float(np.abs(exported - reference).max())
         return cls(
             len(examples),
             examples.measure(before),
             examples.measure(after),
             agreement_of(examples.metrics.kind, exported, reference),
-            difference if math.isfinite(difference) else math.inf,
+            float(np.abs(exported - reference).max()),
         )
 
 
 def agreement_of(kind: TaskKind, exported: np.ndarray, reference: np.ndarray) -> float:
-    """Return the agreement of two models; 1 for equal predictions, of which a correlation or F1 may say nothing."""
+    """Return the agreement of two models; 1 for equal predictions, of which a correlation or F1 may say nothing.
+
+    It is 0 for an export whose logits are not finite.
+    """
+    if not np.isfinite(exported).all():
+        return 0.0
     if np.array_equal(kind.predictions(exported), kind.predictions(reference)):
         return 1.0
     return agreement(kind, exported, reference)
