@@ -30,6 +30,7 @@ from pipeline.config.cache import (
 from pipeline.config.distill import DistillConfig
 from pipeline.config.doctor import DoctorConfig
 from pipeline.config.evaluation import EvaluateConfig
+from pipeline.config.export import ExportConfig
 from pipeline.config.options import GROUPS, Options, option_name, options_in_order, value_type, values_of
 from pipeline.config.predict import PredictConfig
 from pipeline.config.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
@@ -234,6 +235,7 @@ command(main, STEPS, "cache_teacher", CacheTeacherConfig)
 command(main, STEPS, "train_student", TrainStudentConfig)
 command(main, STEPS, "evaluate", EvaluateConfig)
 command(main, STEPS, "predict", PredictConfig)
+command(main, STEPS, "export", ExportConfig)
 main.add_command(sweep, section=STEPS)
 main.add_command(cache, section=TOOLS)
 command(main, TOOLS, "benchmarks.run", BenchmarkConfig, "benchmark")

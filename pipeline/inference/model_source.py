@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.data.tasks import TASKS
 from pipeline.errors import BadCache, BadModel, BadRun, one_line
 from pipeline.models.checkpoints import output_names
 from pipeline.models.encoders import is_multiple_choice
+from pipeline.system.digests import file_digest, json_digest
 from pipeline.system.system_errors import raise_if_of_system
 from pipeline.training.input_record import InputRecord
 from pipeline.training.run_reader import MODEL, RUN, STARTED, as_recorded, read_run
@@ -50,6 +52,12 @@ class ModelSource:
     def way_on(self) -> str:
         """The advice where it is damaged."""
         return "Export the run again" if self.is_export else "Train the run again"
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the files of the model and its tokenizer."""
+        files = [file for file in sorted(self.model.iterdir()) if file.is_file() and file.suffix != ".md"]
+        return json_digest({file.name: file_digest(file) for file in files})
 
     @property
     def precision(self) -> str | None:

@@ -75,7 +75,7 @@ def write_onnx(model: Any, path: Path, segments: bool = True) -> None:
             f"({type(cause).__name__}: {reason}). Use --format safetensors"
         )
 
-    with refusing(refusal), _plain(model), _silent(), torch.no_grad():
+    with refusing(refusal), _plain(model), silent(), torch.no_grad():
         program: Any = torch.onnx.export(
             _Logits(model),
             kwargs=example,
@@ -87,7 +87,7 @@ def write_onnx(model: Any, path: Path, segments: bool = True) -> None:
             verbose=False,
         )
         _forget_origin(program.model)
-    with _silent():
+    with silent():
         write_file(path, lambda temporary: program.save(temporary, external_data=False))
 
 
@@ -118,7 +118,7 @@ def _plain(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Keep the remarks of the exporter to its developers from the user."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

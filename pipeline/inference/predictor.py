@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from pipeline.inference.forward import Forward, load_module, onnx_forward, torch
 from pipeline.inference.model_source import ONNX, ModelSource, find_model, input_record
 from pipeline.models.checkpoints import load_tokenizer, output_names
 from pipeline.models.inputs import position_limit
-from pipeline.system.digests import file_digest, json_digest
 from pipeline.training.input_record import InputRecord
 from pipeline.training.learner import EVALUATION_BATCH
 
@@ -61,11 +59,10 @@ class Predictor:
         """The number of tokens at which an input is cut."""
         return self.record.max_length
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """The SHA-256 of the files of the model and its tokenizer."""
-        files = [file for file in sorted(self.source.model.iterdir()) if file.is_file() and file.suffix != ".md"]
-        return json_digest({file.name: file_digest(file) for file in files})
+        return self.source.digest
 
     @property
     def num_logits(self) -> int:
