@@ -96,13 +96,12 @@ def _argument(field: dataclasses.Field) -> Callable[[Callable], Callable]:
     declared: dict[str, Any] = {"metavar": meta["metavar"], "required": True, "help": meta["help"]}
     if field.default is not dataclasses.MISSING:
         declared |= {"required": False, "default": field.default}  # a default of None would count as one
-    if meta["repeatable"]:
-        declared |= {"nargs": -1, "metavar": f"[{meta['metavar']}]..."}
-        declared.pop("default", None)  # none are an empty tuple
     if meta["choices"]:
         declared["type"] = OneOf(meta["choices"])
     if meta["repeatable"]:
-        declared |= {"nargs": -1, "metavar": f"{meta['metavar']}..."}
+        metavar = meta["metavar"] if declared["required"] else f"[{meta['metavar']}]"
+        declared |= {"nargs": -1, "metavar": f"{metavar}..."}
+        declared.pop("default", None)  # none are an empty tuple
     return cloup.argument(field.name, **declared)
 
 

@@ -121,7 +121,7 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
         (
             "benchmark magic",
             "Invalid value for 'WHAT': 'magic' is not one of 'train', 'peers', 'cache', 'reader', 'startup', "
-            "'growth', 'all', 'sweep', 'transfer'.",
+            "'growth', 'all', 'inference', 'sweep', 'transfer'.",
         ),
         (
             "train-student --cache c --student-layers 0",
@@ -242,7 +242,9 @@ def test_evaluations_that_cannot_be(tiny, call, in_directory):
 def test_an_argument_without_a_default_must_be_there(call, in_directory, words, missing):
     result = call(*words.split())
     choices = (
-        " Choose from train, peers, cache, reader, startup, growth, all, sweep, transfer" if missing == "WHAT" else ""
+        " Choose from train, peers, cache, reader, startup, growth, all, inference, sweep, transfer"
+        if missing == "WHAT"
+        else ""
     )
     assert (result.code, result.error) == (2, f"Error: Missing argument '{missing}'.{choices}")
 
@@ -255,7 +257,7 @@ def test_a_value_without_a_default_is_told_its_choices():
     with pytest.raises(BadOption) as caught:
         BenchmarkConfig(name="magic")
     assert str(caught.value) == (
-        "WHAT must be one of train, peers, cache, reader, startup, growth, all, sweep, transfer, not magic"
+        "WHAT must be one of train, peers, cache, reader, startup, growth, all, inference, sweep, transfer, not magic"
     )
 
 

@@ -21,7 +21,7 @@ from stages.benchmarks.inference_models import LoadedModel, load_models
 from stages.benchmarks.inference_results import InferenceResults
 
 BATCHES, LENGTHS = (1, 8, 32), (32, 128)  # examples per batch, tokens of each
-DEPTH_SHAPES = ((1, 128), (32, 128))
+QUICK_BATCHES = BATCHES[:2]
 
 
 def measure(config: BenchmarkConfig) -> Report:
@@ -31,9 +31,10 @@ def measure(config: BenchmarkConfig) -> Report:
     """
     device, threads = resolve_device(config.device), torch.get_num_threads()
     rounds, seconds = (min(2, config.rounds), 0.05) if config.quick else (config.rounds, 0.5)
+    batches = QUICK_BATCHES if config.quick else BATCHES
     models = load_models(tuple(dict.fromkeys(values_of(config.runs))), config.teacher)
     lengths = common_lengths(models)
-    turns = Turns(tuple((batch, length) for length in lengths for batch in BATCHES), seconds, threads)
+    turns = Turns(tuple((batch, length) for length in lengths for batch in batches), seconds, threads)
     with TemporaryDirectory(prefix="pkd-benchmark-") as directory:
         forms: list[MeasuredForm] = []
         left_out: dict[str, None] = {}
@@ -43,7 +44,8 @@ def measure(config: BenchmarkConfig) -> Report:
             left_out |= dict.fromkeys(missing)
         del models
         results = take_turns(forms, turns, rounds, device)
-    depths = measure_depths(config, Turns(DEPTH_SHAPES, seconds, threads), rounds, device)
+    ends = ((batches[0], LENGTHS[-1]), (batches[-1], LENGTHS[-1]))
+    depths = measure_depths(config, Turns(ends, seconds, threads), rounds, device)
     lines = depths.lines()
     return Report(
         (*results.series(), *depths.series()),
@@ -68,18 +70,17 @@ def take_turns(forms: Sequence[MeasuredForm], turns: Turns, rounds: int, device:
     """
     seconds: dict[tuple[str, Shape], list[float]] = {(form.name, shape): [] for form in forms for shape in turns.shapes}
     memory: dict[str, float] = {}
-    products = product_contenders({form.precision for form in forms}, device, turns.threads)
-    best: dict[str, list[float]] = {precision: [] for precision in products}
+    best: dict[str, list[float]] = {}
     with ExitStack() as stack:
         contenders = {form.name: stack.enter_context(form.contender(turns)) for form in forms}
-        for product in products.values():
-            stack.enter_context(product)
+        by_precision = product_contenders({form.precision for form in forms}, device, turns.threads)
+        products = {precision: stack.enter_context(product) for precision, product in by_precision.items()}
         steps = (rounds + 1) * (len(products) + len(contenders) * len(turns.shapes))
         progress = stack.enter_context(bar(steps, "benchmark inference", "turn"))
         for number in range(rounds + 1):
             for precision, product in products.items():
                 ((work, taken),) = product(1).values()
-                best[precision] += [work / taken] if number else []
+                best.setdefault(precision, []).extend([work / taken] if number else [])
                 progress.update()
             for index, shape in enumerate(turns.shapes):
                 for name, contender in contenders.items():

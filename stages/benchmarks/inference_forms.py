@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.errors import BadModel, MissingExtra
+from pipeline.inference.onnx_writer import require_onnx, write_onnx
 from pipeline.inference.random_inputs import InputForm, input_form, random_inputs
 from pipeline.models.accelerator import bfloat16_in_hardware
 from pipeline.models.encoders import depth_of, parameter_count
 from pipeline.models.fast.cls_only_last_layer import LastLayerForCls
 from pipeline.models.fast.shortcut import use_where_equal
 from pipeline.models.probe import evaluation
-from stages.benchmarks.contenders.inference_contenders import Turns, integer_product, torch_model
+from stages.benchmarks.contenders.inference_contenders import Turns, integer_product, onnx_model, torch_model
 from stages.benchmarks.harness.timing import Contender
 from stages.benchmarks.inference_models import LoadedModel
 from stages.benchmarks.train import best_product
@@ -54,29 +56,68 @@ class MeasuredForm:
 def write_forms(
     model: LoadedModel, directory: Path, lengths: Sequence[int], device: str
 ) -> tuple[list[MeasuredForm], list[str]]:
-    """Write a model below `directory` in every form that can be measured here; return them, and what was left out."""
-    form = input_form(model.module)
+    """Write a model into a new directory in every form that runs here; return them, and notes of those left out."""
+    directory.mkdir()
+    form, remarks = input_form(model.module), []
+    forms = _torch_forms(model, directory / "torch", form, lengths, device)
+    if len(forms) == 1:
+        remarks.append(f"left out: torch {BFLOAT16}, in which this machine does not multiply")
+    if device == "cpu":
+        try:
+            forms += _onnx_forms(model, directory / "model.onnx", form, lengths)
+        except (MissingExtra, BadModel) as error:
+            of_model = "" if isinstance(error, MissingExtra) else f" of {model.name}"
+            remarks.append(f"left out: the ONNX forms{of_model}: {error}")
+    else:
+        remarks.append("left out: ONNX Runtime, which is measured on the CPU only: --device cpu")
+    return forms, remarks
+
+
+def _torch_forms(
+    model: LoadedModel, directory: Path, form: InputForm, lengths: Sequence[int], device: str
+) -> list[MeasuredForm]:
+    """Save a model as transformers does; return its forms in torch: bfloat16 only where the hardware multiplies it."""
     model.module.save_pretrained(directory)
     weights = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
-    precisions = [FLOAT32, *([BFLOAT16] if device == "cuda" or bfloat16_in_hardware() else [])]
-    plain = {length: forward_flops(model.module, form, length) for length in lengths}
-    forms = [
-        MeasuredForm(
-            model=model.name,
-            teacher=model.teacher,
-            layers=depth_of(model.module.config),
-            parameters=parameter_count(model.module),
-            form=f"torch {precision}",
-            precision=precision,
-            bytes=weights,
-            flops=plain,
-            build=torch_model,
-            arguments=(str(directory), form, precision, device),
-        )
-        for precision in precisions
+    flops = {length: forward_flops(model.module, form, length) for length in lengths}
+    precisions = (FLOAT32, BFLOAT16) if bfloat16_in_hardware() else (FLOAT32,)
+    return [
+        _form(model, f"torch {each}", each, weights, flops, torch_model, (str(directory), form, each, device))
+        for each in precisions
     ]
-    left_out = [] if BFLOAT16 in precisions else ["torch bfloat16 is left out: this machine does not multiply in it"]
-    return forms, left_out
+
+
+def _onnx_forms(model: LoadedModel, file: Path, form: InputForm, lengths: Sequence[int]) -> list[MeasuredForm]:
+    """Write a model as ONNX files; return its forms in ONNX Runtime. Raises `MissingExtra`, `BadModel`."""
+    require_onnx("ONNX Runtime")
+    write_onnx(model.module, file)
+    flops = {length: forward_flops(model.module, form, length, cls_only=True) for length in lengths}
+    return [
+        _form(model, f"ONNX {FLOAT32}", FLOAT32, file.stat().st_size, flops, onnx_model, (str(file), form)),
+    ]
+
+
+def _form(
+    model: LoadedModel,
+    name: str,
+    precision: str,
+    weights: int,
+    flops: Mapping[int, float],
+    build: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> MeasuredForm:
+    return MeasuredForm(
+        model=model.name,
+        teacher=model.teacher,
+        layers=depth_of(model.module.config),
+        parameters=parameter_count(model.module),
+        form=name,
+        precision=precision,
+        bytes=weights,
+        flops=flops,
+        build=build,
+        arguments=arguments,
+    )
 
 
 def product_contenders(precisions: Collection[str], device: str, threads: int) -> dict[str, Contender]:

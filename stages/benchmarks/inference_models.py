@@ -1,6 +1,6 @@
 """Models of benchmark `inference`: finished students and their teachers, or the packaged BERT and its first layers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from pipeline.cache.teacher_files import load_student
 from pipeline.config.options import values_of
 from pipeline.data.task_kinds import SINGLE_LABEL
 from pipeline.errors import BadCache, BadModel, BadOption, BadRun, one_line
+from pipeline.inference.model_source import ModelSource, find_model
 from pipeline.models.checkpoints import Head, load_classifier, locate
 from pipeline.models.encoders import sequences_of
-from pipeline.training.run_reader import MODEL, RUN, STARTED, read_run
+from pipeline.training.run_reader import RUN, STARTED
 
 TEACHER = "teacher"
 DEMO_LAYERS = 3
@@ -40,15 +41,15 @@ def load_models(runs: Sequence[str], teacher: str | None) -> list[LoadedModel]:
     if not runs:
         return _demo()
     names = _short_names(runs)
-    records = {run: _record(Path(run), teacher) for run in names}
+    sources = {run: _source(run, teacher) for run in names}
     if teacher is not None:
         shared = LoadedModel(TEACHER, _named_teacher(teacher))
         teachers = dict.fromkeys(names, shared)
     else:
-        teachers = _cached_teachers(records, names)
+        teachers = _cached_teachers(sources, names)
     students = [
-        LoadedModel(names[run], load_classifier(str(Path(run) / MODEL), safetensors_only=True), teachers[run].name)
-        for run in names
+        LoadedModel(names[run], load_classifier(str(source.model), safetensors_only=True), teachers[run].name)
+        for run, source in sources.items()
     ]
     for run, student in zip(names, students, strict=True):
         _check_comparable(run, student, teachers[run])
@@ -69,17 +70,17 @@ def _short_names(runs: Sequence[str]) -> dict[str, str]:
     return {run: name if name and taken.count(name) == 1 else one_line(run, 100) for run, name in last.items()}
 
 
-def _record(run: Path, teacher: str | None) -> dict[str, Any]:
-    """Return the record of a finished run that has its model. Raises `BadRun` for another, and for one of a teacher."""
-    record = read_run(run)
-    if not (run / MODEL).is_dir():
-        raise BadRun(f"{run} does not have its {MODEL}/ any more. Take it from a copy, or train the run again")
-    if teacher is None and not record.get("cache"):
+def _source(run: str, teacher: str | None) -> ModelSource:
+    """Return where a finished run is. Raises `BadRun` for an unfinished one, an export, and the run of a teacher."""
+    source = find_model(run)
+    if source.is_export:
+        raise BadRun(f"{run} is an export. Name the run that it was made from: its forms are made here again")
+    if teacher is None and not source.values.get("cache"):
         raise BadRun(
             f"{run} is the run of a teacher. Name the run of a student, and its teacher, where it is not the one of "
             "the student's cache, with --teacher"
         )
-    return record
+    return source
 
 
 def _named_teacher(name: str) -> Any:
@@ -90,10 +91,10 @@ def _named_teacher(name: str) -> Any:
     return load_classifier(locate(name))
 
 
-def _cached_teachers(records: dict[str, dict[str, Any]], names: dict[str, str]) -> dict[str, LoadedModel]:
-    """Return the teacher of each run, from its cache; runs of the same teacher share it."""
-    caches = {run: _cache(run, values_of(record["cache"])) for run, record in records.items()}
-    digests = {run: cache.manifest.fields.teacher_weights for run, cache in caches.items()}
+def _cached_teachers(sources: Mapping[str, ModelSource], names: Mapping[str, str]) -> dict[str, LoadedModel]:
+    """Return the teacher of each run, from its cache; one for all whose teachers differ in their weights alone."""
+    caches = {run: _cache(run, values_of(source.values["cache"])) for run, source in sources.items()}
+    digests = {run: cache.manifest.fields.teacher_config for run, cache in caches.items()}
     loaded: dict[str, LoadedModel] = {}
     for run, digest in digests.items():
         if digest not in loaded:

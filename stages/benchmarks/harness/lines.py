@@ -44,7 +44,7 @@ class Line:
 
     @property
     def r_squared(self) -> float:
-        """Return the share of the medians' variance that the line explains; 1 for medians that are all the same."""
+        """Return the share of the medians' variance that the line explains; 1 for equal medians."""
         x, y = self._straight()
         intercept, slope = self.fit
         spread = float(np.sum((y - y.mean()) ** 2))
