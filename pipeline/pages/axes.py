@@ -1,4 +1,4 @@
-"""What every figure has in common: style, axes, ticks, and labels that fit."""
+"""The parts that all figures have in common: style, axes, ticks, and labels that fit."""
 
 import math
 from collections.abc import Sequence
