@@ -33,6 +33,7 @@ from pipeline.config.evaluation import EvaluateConfig
 from pipeline.config.export import ExportConfig
 from pipeline.config.options import GROUPS, Options, option_name, options_in_order, value_type, values_of
 from pipeline.config.predict import PredictConfig
+from pipeline.config.report import ReportConfig
 from pipeline.config.sweep import SweepCompareConfig, SweepConfig, SweepRegretConfig, SweepShowConfig, SweepStatusConfig
 from pipeline.config.training import (
     CacheTeacherConfig,
@@ -236,6 +237,7 @@ command(main, STEPS, "evaluate", EvaluateConfig)
 command(main, STEPS, "predict", PredictConfig)
 command(main, STEPS, "export", ExportConfig)
 main.add_command(sweep, section=STEPS)
+command(main, STEPS, "report.run", ReportConfig, "report")
 main.add_command(cache, section=TOOLS)
 command(main, TOOLS, "benchmarks.run", BenchmarkConfig, "benchmark")
 command(main, TOOLS, "doctor.run", DoctorConfig, "doctor")

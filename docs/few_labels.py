@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from pipeline.config.methods import METHODS
-from stages.sweep.report.drawing import STYLE, set_value_axis
+from pipeline.pages.axes import STYLE, set_value_axis
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "few-labels.svg"

@@ -11,8 +11,8 @@ import pytest
 from tests.helpers.paths import ROOT
 
 # Each folder of pipeline/ imports from those before it in this list, and from no other.
-FOLDERS = "errors system config models data cache distillation training teacher inference".split()
-COMPOSING = ["quickstart", "distill", "sweep", "benchmarks"]  # stages that compose the `run` of others
+FOLDERS = "errors system pages config models data cache distillation training teacher inference".split()
+COMPOSING = ["quickstart", "distill", "sweep", "report", "benchmarks"]  # compose the `run` of others, or read sweeps
 FILES = [ROOT / "cli.py", *sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "stages").rglob("*.py"))]
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 

@@ -102,6 +102,11 @@ class CommonAnswers:
         log_q, log_p = self.log_probabilities(logits), self.log_probabilities(teacher)
         return float((np.exp(log_p) * (log_p - log_q)).sum(1).mean())
 
+    def contradiction(self, logits: np.ndarray, teacher: np.ndarray, teachers_kind: Any) -> np.ndarray:
+        """Return the probability of the predicted class where the teacher predicts another, else 0."""
+        differs = self.predictions(logits) != teachers_kind.predictions(teacher)  # type: ignore[attr-defined]
+        return np.where(differs, self.probabilities(logits).max(1), 0.0)
+
     def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray | None:
         """Return None."""
         return None

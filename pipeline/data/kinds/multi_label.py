@@ -141,6 +141,12 @@ class MultiLabel(CommonAnswers):
         pairs = ((self.log_probabilities(sign * teacher), self.log_probabilities(sign * logits)) for sign in (1, -1))
         return float(sum((np.exp(log_p) * (log_p - log_q)).sum(1).mean() for log_p, log_q in pairs))
 
+    def contradiction(self, logits: np.ndarray, teacher: np.ndarray, teachers_kind: Any) -> np.ndarray:
+        """Return the largest difference of the probabilities of a class that one model predicts and the other not."""
+        differs = self.predictions(logits) != teachers_kind.predictions(teacher)
+        distance = np.abs(self.probabilities(logits) - teachers_kind.probabilities(teacher))
+        return np.where(differs, np.maximum(distance, SMALLEST), 0.0).max(1)
+
     def as_logits(self, predictions: np.ndarray, num_logits: int) -> np.ndarray:
         """Return logits that are certain."""
         return np.where(predictions > 0, CERTAIN, -CERTAIN)

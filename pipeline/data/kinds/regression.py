@@ -89,6 +89,10 @@ class Regression(CommonAnswers):
         difference = self.predictions(logits).astype(np.float64) - teachers_kind.predictions(teacher)
         return float(np.square(difference).mean())
 
+    def contradiction(self, logits: np.ndarray, teacher: np.ndarray, teachers_kind: Any) -> np.ndarray:
+        """Return the distance of the scores, in the units of the labels."""
+        return np.abs(self.predictions(logits).astype(np.float64) - teachers_kind.predictions(teacher))
+
     def as_logits(self, predictions: np.ndarray, num_logits: int) -> np.ndarray:
         """Return the scores as the one logit."""
         return predictions[:, None]

@@ -191,6 +191,10 @@ class TaskKind(Protocol):
         """
         ...
 
+    def contradiction(self, logits: np.ndarray, teacher: np.ndarray, teachers_kind: "TaskKind") -> np.ndarray:
+        """Return how far each prediction is from the teacher's, float64 [n]; 0 where they are the same."""
+        ...
+
     def softened(self, logits: np.ndarray, temperature: float) -> np.ndarray | None:
         """Return the distributions that logits become at a temperature, [m, c]; None for a kind without any."""
         ...

@@ -1,43 +1,16 @@
-"""The parts of which figures are drawn with matplotlib: style, axes, points, boxes and error bars."""
+"""The parts of which the figures of a sweep are drawn: points, boxes and error bars."""
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, TypeGuard
+from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
-from pipeline.system.formatting import printable
-from stages.sweep.report.svg import BEST, GRID, INK, POINT
+from pipeline.pages.axes import shorten
+from pipeline.pages.svg import BEST, INK, POINT
 from stages.sweep.search.record import FINISHED, TrialRecord
 
-STYLE: Any = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": GRID,
-    "axes.formatter.limits": (-6, 9),
-    "axes.formatter.useoffset": False,
-    "axes.grid": True,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.xmargin": 0.08,
-    "figure.constrained_layout.use": True,
-    "figure.figsize": (4.6, 3.0),  # inches: small, so that its words can be read when a phone shows it whole
-    "font.size": 9,
-    "grid.color": GRID,
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.2,
-    "path.simplify": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "sweep",
-    "text.parse_math": False,  # a value between dollar signs is not a formula
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
 LONGEST_LABEL = 16  # letters of a category's label
 Groups = dict[Any, list[TrialRecord]]  # by a parameter's value
 
@@ -58,31 +31,6 @@ class Scores:
     def finished(self, trials: Iterable[TrialRecord]) -> list[float]:
         """Return the scores of the finished ones among `trials`, as they are drawn."""
         return [self.value(trial) for trial in trials if trial.state == FINISHED]
-
-
-def new_axes(x: str, y: str) -> tuple[Figure, Axes]:
-    """Return a new figure and its axes, with labels."""
-    figure = Figure()
-    axes = figure.add_subplot(xlabel=x, ylabel=y)
-    return figure, axes
-
-
-def set_value_axis(axes: Axes, values: Sequence[float]) -> None:
-    """Set the scale of the x axis: logarithmic if rising `values` span a decade or are as small as learning rates.
-
-    Ticks are at the values if they are far enough apart.
-    """
-    low, high = values[0], values[-1]
-    if low > 0 and (high >= 10 * low or (high < 0.01 and high >= 2 * low)):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        relative = [math.log(value / low) for value in values]
-    else:
-        relative = [value - low for value in values]
-    if len(values) == 1 or min(b - a for a, b in pairwise(relative)) > 0.11 * relative[-1]:
-        axes.set_xticks(values)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
 
 
 def draw_categories(axes: Axes, scores: Scores, groups: Groups) -> dict[Any, float]:
@@ -135,21 +83,3 @@ def group_trials(trials: Sequence[TrialRecord], values: Sequence[Any]) -> Groups
     for trial, value in zip(trials, values, strict=True):
         groups.setdefault(value, []).append(trial)
     return dict(sorted(groups.items()))
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """Return whether a value can be drawn on an axis of numbers."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def shorten(text: str, length: int) -> str:
-    """Return a printable text of at most `length` letters."""
-    text = printable(text)
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def count_text(value: float, _: float) -> str:
-    """Format a count for a tick of an axis, as matplotlib calls it."""
-    if abs(value) >= 1e6:
-        return f"{value / 1e6:g} M"
-    return f"{value / 1e3:g} k" if abs(value) >= 1e4 else f"{value:g}"

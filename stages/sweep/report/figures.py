@@ -3,46 +3,27 @@
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
-import matplotlib
-from markupsafe import Markup
-from matplotlib.figure import Figure
-
 from pipeline.config.methods import METHODS
+from pipeline.pages.axes import count_text, is_number, new_axes, set_value_axis, shorten
+from pipeline.pages.picture import Picture, as_svg, figure_style
+from pipeline.pages.svg import BEST, INK, POINT
 from stages.sweep.report import leaderboard
 from stages.sweep.report.drawing import (
-    STYLE,
     Scores,
-    count_text,
     draw_box,
     draw_categories,
     draw_points,
     draw_spread,
     group_trials,
-    is_number,
-    new_axes,
-    set_value_axis,
-    shorten,
 )
-from stages.sweep.report.svg import BEST, INK, POINT, svg
 from stages.sweep.search.record import FINISHED, RUNNING, SweepRecord, TrialRecord
 
 DISPLAY_NAMES = {m.name: m.display_name for m in sorted(METHODS.values(), key=lambda m: -len(m.terms))}
 CURVE_POINTS = 20_000  # of all learning curves together, so that the page of a large sweep stays small
 MOST_CATEGORIES = 24
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page, None if there is nothing to draw, and a note below it."""
-
-    title: str
-    note: str
-    figure: Figure | None = None
-    svg: Markup | None = None
 
 
 def pictures(record: SweepRecord) -> dict[str, Any]:
@@ -52,15 +33,10 @@ def pictures(record: SweepRecord) -> dict[str, Any]:
     share = all(score is not None and 0 <= score <= 1 for score in values)
     label = shorten(record.metric, 40) + (" (%)" if share else "")
     scores = Scores(trials, record.best if record.best in trials else None, label, 100 if share else 1)
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # not the user's matplotlibrc
-        matplotlib.rcParams.update(STYLE)
+    with figure_style():
         parameters = [_parameter(name, scores) for name in leaderboard.parameter_names(record) if name != "method"]
         fixed = [_curves(record, scores), _progress(record, scores), _methods(record, scores)]
-        drawn = [
-            replace(picture, svg=svg(picture.figure, picture.title, f"f{i}") if picture.figure else None)
-            for i, picture in enumerate([*fixed, *parameters])
-        ]
+        drawn = as_svg([*fixed, *parameters])
     curves, progress, methods, *parameters = drawn
     return {"curves": curves, "progress": progress, "methods": methods, "parameters": parameters}
 

@@ -13,7 +13,9 @@ from pipeline.system.formatting import printable
 
 # Okabe and Ito's colours, which colour-blind people tell apart. In the page they are variables, so that it can be dark.
 INK, GRID, POINT, BEST = "#1b1f24", "#d0d7de", "#0072b2", "#d55e00"
+QUIET, GREEN, OCHRE, PURPLE = "#57606a", "#007a5a", "#a86400", "#9b4d86"
 VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)", POINT: "var(--point)", BEST: "var(--best)"}
+VARIABLES |= {QUIET: "var(--quiet)", GREEN: "var(--green)", OCHRE: "var(--ochre)", PURPLE: "var(--purple)"}
 
 
 def svg(figure: Figure, title: str, prefix: str) -> Markup:
@@ -39,6 +41,14 @@ def svg(figure: Figure, title: str, prefix: str) -> Markup:
         element.attrib.update(_page_attributes(attributes, names))
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": printable(title)}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def standalone(element: str, style: str) -> str:
+    """Return an element of `svg` as a file of its own, on a background, with the rules of `style`."""
+    opening, rest = element.split(">", 1)
+    head = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    background = '<rect width="100%" height="100%" style="fill: var(--page)" />'
+    return f"{head}><style>{style}</style>{background}{rest}\n"
 
 
 def _page_attributes(attributes: Mapping[str, str], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:

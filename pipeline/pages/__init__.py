@@ -1,0 +1,1 @@
+"""HTML pages: their style, templates, and figures as inline SVG."""
