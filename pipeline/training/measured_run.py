@@ -30,7 +30,7 @@ from pipeline.models.inputs import fit_tokenizer, leave_out_segments
 from pipeline.models.tokenizer import is_tokenizer
 from pipeline.system.progress import note
 from pipeline.training.learner import predict
-from pipeline.training.run_reader import MODEL, RUN, as_recorded, read_run
+from pipeline.training.run_reader import MODEL, RUN, as_recorded, check_caches_exist, read_run
 from pipeline.training.trained_rows import changed_splits
 
 Logits = dict[str, np.ndarray]  # of each split: [n, C]
@@ -146,12 +146,7 @@ def _of_model(metrics: TaskMetrics, model: Any, path: str) -> TaskMetrics:
 def _cache(given: Any, recorded: Any) -> Cache | None:
     """Return the cache, or the joined ones, that are named, by default those of the run; None for a run without any."""
     names = values_of(given) or values_of(recorded)
-    for name in () if given else names:
-        if "://" not in name and not Path(name).is_dir():
-            beside = " beside the others of the run" if len(names) > 1 else ""
-            raise BadCache(
-                f"the cache of this run was {name}, which does not exist. Name its present place with --cache{beside}"
-            )
+    check_caches_exist(() if given else names)
     return open_caches(names) if names else None
 
 

@@ -10,8 +10,8 @@ from pipeline.config.methods import METHODS
 from pipeline.config.options import value_type, values_of
 from pipeline.config.training import TrainStudentConfig
 from pipeline.distillation.layer_map import CUSTOM
-from pipeline.errors import BadCache, BadOption, BadRun, one_line
-from pipeline.training.run_reader import RUN, read_run
+from pipeline.errors import BadOption, BadRun, one_line
+from pipeline.training.run_reader import RUN, check_caches_exist, read_run
 
 COMMAND = "train-student"
 # Option -> recorded options that described what it replaces: they are not taken over where it is given.
@@ -51,7 +51,7 @@ def config_of_run(run: str | Path, **changes: Any) -> TrainStudentConfig:
     except (KeyError, TypeError, ValueError, BadOption) as error:
         raise BadRun(f"{directory / RUN} is damaged ({one_line(error)}). Train the run again") from error
     if changes.get("cache") is None:
-        check_present(caches)
+        check_caches_exist(caches)
         changes = {"expect_identity": identity} | changes | {"cache": caches}
     replaced = {name for given in changes for name in REPLACES.get(given, ())}
     kept = {name: value for name, value in options.items() if name not in replaced}
@@ -62,17 +62,6 @@ def config_of_run(run: str | Path, **changes: Any) -> TrainStudentConfig:
     if config.out is None and _is_same(config, recorded, record["inputs"]):
         return TrainStudentConfig(**kept | changes | {"out": str(directory)})
     return config
-
-
-def check_present(caches: tuple[str, ...]) -> None:
-    """Raise `BadCache` if one of the recorded caches of a run does not exist any more."""
-    for cache in caches:
-        if "://" not in cache and not Path(cache).is_dir():
-            beside = " beside the others of the run" if len(caches) > 1 else ""
-            raise BadCache(
-                f"the cache of this run was {one_line(cache)}, which does not exist. Name its present place with "
-                f"--cache{beside}"
-            )
 
 
 def _is_same(config: TrainStudentConfig, recorded: TrainStudentConfig, inputs: Mapping[str, Any]) -> bool:

@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from pipeline.errors import BadRun, one_line
+from pipeline.errors import BadCache, BadRun, one_line
 from pipeline.system.files import read_json
 from pipeline.system.system_errors import raise_if_of_system
 
@@ -80,6 +81,17 @@ def as_recorded(kind: type[Recorded], values: Any, file: Path, way_on: str) -> R
         return kind(**values)
     except TypeError as error:
         raise BadRun(f"{file} was written by another version of this program ({one_line(error)}). {way_on}") from error
+
+
+def check_caches_exist(locations: Sequence[str]) -> None:
+    """Raise `BadCache` if one of the caches that a run was trained on, by its run.json, does not exist any more."""
+    for location in locations:
+        if "://" not in location and not Path(location).is_dir():
+            beside = " beside the others of the run" if len(locations) > 1 else ""
+            raise BadCache(
+                f"the cache of this run was {one_line(location)}, which does not exist. Name its present place with "
+                f"--cache{beside}"
+            )
 
 
 def read_run(path: Path) -> dict[str, Any]:

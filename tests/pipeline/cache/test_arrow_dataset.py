@@ -7,9 +7,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.cache.open import open_cache, open_caches
+from pipeline.cache.token_store import TokenStore
 from pipeline.data.ragged import Ragged
 from pipeline.data.texts import decode_texts
+from pipeline.distillation.own_tokens import with_own_tokens
 from pipeline.errors import BadCache, BadOption
+from tests.helpers.own_tokenizer import own_tokenizer
 from tests.helpers.rewriting import flip_byte
 from tests.helpers.transfer import with_transfer
 
@@ -80,3 +83,10 @@ def test_damaged_shard_is_named_before_anything_is_read(tiny, tmp_path):
         open_cache(cache).to_datasets("train", ["logits"])
     with pytest.raises(BadOption, match=r"does not have a column row_hash\. Name some of example_id, input_ids, "):
         open_cache(cache).to_datasets("train", ["row_hash"])
+
+
+def test_own_tokens_are_in_the_table(tiny):
+    cache = with_own_tokens(open_cache(tiny.arrow), own_tokenizer(), 64, TokenStore.of_user())
+    rows = cache.to_datasets("dev")
+    assert rows[70]["input_ids"] == own_tokenizer()(rows[70]["text_1"])["input_ids"]
+    assert rows._fingerprint != open_cache(tiny.arrow).to_datasets("dev")._fingerprint
