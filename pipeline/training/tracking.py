@@ -144,7 +144,8 @@ def _part(key: object) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {one_line(error)}"
+    """Return why a tracker failed, in one line, without the user and the password in its URL."""
+    return f"{type(error).__name__}: {one_line(re.sub(r'//[^/@ ]*@', '//', str(error)))}"
 
 
 @cache

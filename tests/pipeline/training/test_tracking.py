@@ -242,6 +242,7 @@ def test_damaged_record_of_a_tracker_counts_as_none(tmp_path, text):
 
 
 def test_prepared_tracker_that_does_not_answer_is_one_line(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://host")
-    with pytest.raises(BadTracker, match=r"^--track mlflow did not start"):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://user:secret@host")
+    with pytest.raises(BadTracker, match=r"^--track mlflow did not start") as error:
         tracking.prepare_tracker("mlflow", "toy")
+    assert "nowhere://host" in str(error.value) and "secret" not in str(error.value)
