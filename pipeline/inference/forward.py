@@ -48,9 +48,7 @@ def torch_forward(model: Any, source: ModelSource, precision: str, device: str) 
 
     Precision auto is that of the training, or float32 where the hardware lacks it.
     """
-    if precision == "auto" and source.precision == "float32":
-        precision = "float32"
-    resolved = resolve_precision(precision)
+    resolved = resolve_precision(precision, source.precision)
     accelerator = make_accelerator(resolved, device)
     ready = prepare_for_cls(model, accelerator.device).eval()
 

@@ -44,8 +44,13 @@ def gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def resolve_precision(precision: str) -> str:
-    """Return 'bfloat16' or 'float32'; auto is bfloat16 where the hardware computes in it."""
+def resolve_precision(precision: str, trained_in: object = None) -> str:
+    """Return 'bfloat16' or 'float32'; auto is bfloat16 where the hardware computes in it.
+
+    For a model that was `trained_in` float32, auto is float32, so that it repeats its own predictions.
+    """
+    if precision == "auto" and trained_in == "float32":
+        return "float32"
     if precision == "auto":
         return "bfloat16" if bfloat16_in_hardware() else "float32"
     return precision

@@ -124,8 +124,7 @@ def _predict(model: Any, splits: Mapping[str, Split], tokenizer: Any, precision:
 
 def _precision(config: EvaluateConfig, record: Mapping[str, Any]) -> str:
     """Return the precision to compute in: by default that of the run's training where the hardware computes in it."""
-    trained_in = record["config"].get("precision")
-    return resolve_precision("float32" if (config.precision, trained_in) == ("auto", "float32") else config.precision)
+    return resolve_precision(config.precision, record["config"].get("precision"))
 
 
 def _chosen(config: EvaluateConfig, splits: dict[str, Split]) -> dict[str, Split]:
