@@ -124,8 +124,8 @@ def _questions(raw: RawSplit, config: EvaluateConfig, predictor: Predictor) -> S
 
 def check_options(config: EvaluateConfig) -> None:
     """Raise `BadOption` for options about rows that do not fit together."""
-    own = ("text_columns", "choices_columns", "label_column", "label_separator", "rename_labels")
-    given = [name for name in own if getattr(config, name) is not None]
+    of_file = ("text_columns", "choices_columns", "label_column", "label_separator", "rename_labels")
+    given = [name for name in of_file if getattr(config, name) is not None]
     if config.file and (config.task or config.data_dir):
         raise BadOption("--file and --task are different rows. Name one of them")
     if given and not config.file:
