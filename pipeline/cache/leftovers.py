@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache.card import CARD
 from pipeline.cache.format.containers import CONTAINERS
 from pipeline.cache.format.manifest import MANIFEST, TEACHER
 from pipeline.cache.format.manifest_validation import read_manifest, shard_record
@@ -109,7 +108,7 @@ def _in_finished(directory: Path) -> Iterator[Leftover | Path]:
             yield from (Leftover(path) for path in entry.iterdir() if f"{entry.name}/{path.name}" not in files)
         elif is_temporary(entry) or (entry.name == PARTIAL and not _is_claimed(entry)):
             yield Leftover(entry)
-        elif entry.name not in (MANIFEST, PARTIAL, CARD):
+        elif entry.name not in (MANIFEST, PARTIAL):
             yield entry
 
 
