@@ -10,6 +10,8 @@ from pipeline.data.calibration import Calibration
 from pipeline.data.evaluation import ClassScores
 from pipeline.data.intervals import RESAMPLES, Interval
 from pipeline.errors import BadOption, one_line
+from pipeline.inference.labelled_rows import check_options
+from pipeline.inference.measured_model import open_model
 from pipeline.system.cpu import require_single_process
 from pipeline.system.progress import show
 from pipeline.training.evaluation_text import evaluation_text
@@ -53,7 +55,9 @@ def measure(config: EvaluateConfig) -> tuple[EvaluateResult, str]:
     names = values_of(config.run)
     if repeated := [name for place, name in enumerate(names) if name in names[:place]]:
         raise BadOption(f"{one_line(repeated[0])} is named twice. Name each run once")
-    runs = [open_run(config, name) for name in names]
+    check_options(config)
+    opened = open_model if config.file or config.task or config.data_dir else open_run
+    runs = [opened(config, name) for name in names]
     for each in runs[1:]:
         check_comparable(each, runs[0])
     outputs = [each.predict() for each in runs]

@@ -15,7 +15,10 @@ class EvaluateConfig(Options):
     """
 
     run: str | tuple[str, ...] = option(
-        help="run directories; several are compared", metavar="RUN", positional=True, repeatable=True
+        help="run directories, or exports with --file or --task; several are compared",
+        metavar="RUN",
+        positional=True,
+        repeatable=True,
     )
     split: str = option("dev", help="dev (all dev splits), train, test, or the name of one split", group="Input")
     cache: str | tuple[str, ...] | None = option(
@@ -25,6 +28,53 @@ class EvaluateConfig(Options):
         group="Input",
         metavar="DIR|URL",
         repeatable=True,
+    )
+    file: str | tuple[str, ...] | None = option(
+        None,
+        help="other rows to measure on, with labels: csv, tsv, jsonl or parquet with named columns, also .gz or .zst; "
+        "a pattern in quotes or the option several times for several files",
+        group="Rows",
+        metavar="FILE|URL",
+        repeatable=True,
+    )
+    text_columns: str | None = option(
+        None,
+        help="columns of the texts in --file, as many as in training  [default: those of the training]",
+        group="Rows",
+        metavar="A[,B]",
+    )
+    choices_columns: str | None = option(
+        None,
+        help="columns of the choices of a question in --file  [default: those of the training]",
+        group="Rows",
+        metavar="A[,B,…]",
+    )
+    label_column: str | None = option(
+        None,
+        help="column of the label in --file; rows without one are left out  [default: that of the training, or label]",
+        group="Rows",
+        metavar="C",
+    )
+    label_separator: str | None = option(
+        None,
+        help="text between two labels of a row in --file, in a multi-label task  [default: that of the training]",
+        group="Rows",
+        metavar="TEXT",
+    )
+    rename_labels: str | None = option(
+        None,
+        help="labels of --file under the names that the run has, as JSON; null leaves their rows out",
+        group="Rows",
+        metavar='\'{"Pos": "pos", "-": null}\'',
+    )
+    task: str | None = option(
+        None,
+        help="task to measure on, of those that finetune-teacher knows by name: its rows from --data-dir, a package or "
+        "the hub  [default with --data-dir: the run's own]",
+        group="Rows",
+    )
+    data_dir: str | None = option(
+        None, help="directory of the official files of the GLUE task or of RACE", group="Rows", metavar="DIR"
     )
     allow_changed_rows: bool = option(
         False,

@@ -130,6 +130,8 @@ def _average_precision(given: Predicted) -> float:
 def _matthews_correlation(given: Predicted) -> float:
     from sklearn.metrics import matthews_corrcoef
 
+    if len(np.unique((given.labels, given.predictions))) < 2:  # one class alone, of which scikit-learn warns
+        return 0.0
     return matthews_corrcoef(given.labels, given.predictions)
 
 

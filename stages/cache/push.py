@@ -1,12 +1,15 @@
-"""The command `cache push`: upload the missing files of a cache by their digests; the manifest last."""
+"""The command `cache push`: upload the missing files of a cache by their digests; the manifest, then its card."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.cache.card import dataset_card, teacher_intervals
 from pipeline.cache.format.manifest import MANIFEST, Manifest
 from pipeline.cache.format.manifest_validation import read_manifest
-from pipeline.cache.reader import schema_problems
+from pipeline.cache.open import open_cache
+from pipeline.cache.reader import Cache, schema_problems
 from pipeline.cache.remote.published import Published
 from pipeline.cache.remote.transfers import Transfers
 from pipeline.cache.remote.uploads import upload
@@ -61,6 +64,7 @@ def run(config: CachePushConfig) -> PushResult:
             moved = transfers.moved
     if earlier is None:
         moved += _publish(published, manifest, data)
+        _publish_card(published, open_cache(directory))
     elif not moved:
         note(f"{published.url} is already this cache, complete")
     return PushResult(
@@ -86,6 +90,15 @@ def _publish(published: Published, manifest: Manifest, data: bytes) -> int:
     if not written:
         note(f"{published.url}: another push of this cache was first")
     return written
+
+
+def _publish_card(published: Published, cache: Cache) -> None:
+    """Write README.md beside the manifest, unless there is one; on the hub, at the top of the repository too."""
+    card = dataset_card(cache.manifest, published.url, teacher_intervals(cache)).encode()
+    for path in published.card_paths:
+        if published.remote.describe(path) is None:
+            with suppress(FileExistsError):
+                published.remote.create(path, card)
 
 
 def _refuse_other(published: Published, theirs: Manifest, ours: Manifest) -> None:

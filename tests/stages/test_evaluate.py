@@ -123,3 +123,39 @@ def test_a_run_is_named_once(run):
 def test_precision_follows_the_training(trained, asked, used):
     config = EvaluateConfig(run="r", precision=asked)
     assert measured_run._precision(config, {"config": {"precision": trained}}) == used
+
+
+def write_csv(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(("words,sentiment", *lines)) + "\n")
+    return path
+
+
+def test_other_rows_are_measured_and_those_without_a_label_counted(tiny, run, call):
+    file = write_csv(run.parent / "new.csv", '"a good film",pos', "a bad plot,neg", "a film,", "a book,n/a")
+    words = ("--file", file, "--text-columns", "words", "--label-column", "sentiment")
+    result = call("evaluate", run, on_cache(run, tiny.arrow), *words)
+    assert result.code == 0, result.stderr
+    assert result.json["examples"] == {"file": 2} and set(result.json["metrics"]) == {"file"}
+    assert f"{file}: 2 of 4 rows do not have a label and are left out" in result.stderr
+    assert result.json["paired"][0]["difference"] == 0
+
+
+def test_rows_that_cannot_be_measured_are_named(run, call):
+    unknown = write_csv(run.parent / "unknown.csv", "a good film,Pos", "a film,great")
+    without = write_csv(run.parent / "without.csv", "a good film,")
+    columns = ("--text-columns", "words", "--label-column", "sentiment")
+    cases = {
+        ("--file", unknown, *columns): f"{unknown} line 2: the label 'Pos' is none of neg, pos, and neither are "
+        "'great' (1). ",
+        ("--file", without, *columns): f"{without}: no row has a label in sentiment. Name another --label-column",
+        ("--file", without): f"{without}: has no column 'text'; its columns are words, sentiment. ",
+        ("--text-columns", "words"): "--text-columns belongs to the rows of --file. Name a file, or leave it out",
+        ("--file", without, "--task", "rte"): "--file and --task are different rows. Name one of them",
+        ("--file", without, "--split", "test"): "the rows of --file are one split. Leave --split out",
+        ("--task", "movie-reviews"): f"{run} has the classes neg, pos, and movie-reviews has negative, positive. ",
+    }
+    for words, text in cases.items():
+        result = call("evaluate", run, *words)
+        assert result.code == 2 and result.error.startswith(f"Error: {text}"), result.error
+    renamed = call("evaluate", run, "--file", unknown, *columns, "--rename-labels", '{"Pos": "pos", "great": null}')
+    assert renamed.code == 0 and renamed.json["examples"] == {"file": 1}

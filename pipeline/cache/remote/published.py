@@ -1,6 +1,7 @@
 """Published caches: manifest.json at the cache's URL, and its files in a shared folder, named by their digests.
 
     s3://bucket/mnli/manifest.json           the bytes of the manifest that was pushed, written last
+    s3://bucket/mnli/README.md               its card, which is not part of the cache
     s3://bucket/blobs/3f/3f2a…               every file of every cache in the bucket's folder, by its SHA-256
 
 Two caches that share a file share its bytes. A cache whose URL is the bucket itself has its blobs in `URL/blobs`.
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.cache.card import CARD
 from pipeline.cache.format.manifest import MANIFEST, TEACHER, FileRecord, Manifest, ShardRecord
 from pipeline.cache.format.manifest_validation import MAX_BYTES, parse_manifest
 from pipeline.cache.reader import Cache
@@ -41,6 +43,13 @@ class Published:
             raise BadOption(f"{self.url}: {BLOBS} holds the files of published caches. Choose another name")
         self.shared = self.remote.path if self.remote.is_bucket else parent
         self.manifest_path = f"{self.remote.path}/{MANIFEST}"
+
+    @property
+    def card_paths(self) -> tuple[str, ...]:
+        """The places of the card: beside the manifest, and where the hub shows the card of a repository."""
+        beside = f"{self.remote.path}/{CARD}"
+        top = f"{self.remote.bucket}/{CARD}" if self.remote.scheme_name == "hf" else beside
+        return tuple(dict.fromkeys((beside, top)))
 
     def blob(self, sha256: str) -> str:
         """Return the path of a file in the store, by its digest."""

@@ -26,7 +26,7 @@ def predictions_of(kind, classes, rows=60):
     return logits, (logits + draw.normal(size=logits.shape)).argmax(1)
 
 
-@pytest.mark.filterwarnings("ignore:A single label was found")  # in one row, as it should be
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("kind", "classes", "more"),
     [case[1:] for case in (ONE_OF_TWO, ONE_OF_FOUR, SEVERAL, CHOICE, SCORE, SCALED)],

@@ -385,3 +385,18 @@ def test_a_hostile_manifest(tiny, tmp_path, call):
     target.write_bytes(b"[" * 100_000)
     assert f"{url}/manifest.json is damaged" in call("cache", "pull", url, tmp_path / "copy").error
     assert not (tmp_path / "escaped.arrow").exists()
+
+
+def test_published_cache_has_a_card_that_is_not_part_of_it(tiny, tmp_path, call):
+    url, card = f"file://{tmp_path}/shared", tmp_path / "shared" / "README.md"
+    pushed = call("cache", "push", tiny.arrow, url)
+    assert pushed.code == 0 and "# Cached teacher for `toy`" in card.read_text()
+    card.write_text("mine")
+    assert call("cache", "push", tiny.arrow, url).json["bytes_moved"] == 0 and card.read_text() == "mine"
+    copy = tmp_path / "copy"
+    assert call("cache", "pull", url, copy).code == 0 and files_of(copy) == files_of(tiny.arrow)
+    shutil.copy(card, copy)
+    assert call("cache", "gc", copy).json["kept"] == ["README.md"] and (copy / "README.md").is_file()
+    assert call("cache", "verify", copy).code == call("cache", "diff", copy, tiny.arrow).code == 0
+    assert call("cache", "ls", f"file://{tmp_path}/shared").code == 0
+    assert read_manifest(copy).content == pushed.json["content"]
