@@ -15,8 +15,7 @@ from pipeline.config.options import command_line
 from pipeline.data.tasks import TRAIN
 from pipeline.errors import BadModel, BadOption, BadRun, one_line
 from pipeline.inference.export_card import export_card
-from pipeline.inference.export_directory import README, finished_export, weight_bytes, write_record
-from pipeline.inference.export_usage import Usage
+from pipeline.inference.export_directory import finished_export, weight_bytes, write_record
 from pipeline.inference.exported_model import write_model
 from pipeline.inference.model_source import ONNX, ModelSource, find_model
 from pipeline.inference.onnx_writer import OPSET, require_onnx
@@ -27,6 +26,7 @@ from pipeline.system.cpu import require_single_process
 from pipeline.system.files import write_directory
 from pipeline.system.progress import note
 from pipeline.system.system_errors import reason_of
+from pipeline.training.card import CARD
 from pipeline.training.measured_run import open_run
 from pipeline.training.provenance import environment, shareable
 
@@ -89,9 +89,8 @@ def run(config: ExportConfig) -> ExportResult:
         _check(config, parity)
         speed = speeds(examples, predictor.forward, forward, BATCHES) if config.format == ONNX else {}
         results.append(_result(config, source, directory, parity, speed, time.monotonic() - started))
-        usage = Usage.of(predictor.record, predictor.kind)
         record = {**key, **_record(config, predictor, results[0])}
-        (directory / README).write_text(export_card(record, usage), encoding="utf-8")
+        (directory / CARD).write_text(export_card(record, predictor), encoding="utf-8")
         write_record(directory, record)
 
     try:

@@ -16,7 +16,6 @@ from pipeline.system.files import write_json
 from pipeline.system.progress import note
 from pipeline.system.system_errors import raise_if_of_system
 
-README = "README.md"
 _CODE = ".py"  # which a custom tokenizer saves
 
 

@@ -1,6 +1,6 @@
 """Comparison of an exported model with its run: their logits on the same examples, and what follows from them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -131,6 +131,11 @@ def speeds(examples: Examples, before: Forward, after: Forward, batches: Iterabl
         taken: dict[str, list[float]] = {"before": [], "after": []}
         for _ in range(_TURNS):
             for side, forward in (("before", before), ("after", after)):
-                taken[side].append(measure_latency(partial(forward, inputs), calls=10, seconds=2.0).median)
+                taken[side].append(_latency(partial(forward, inputs)))
         results[str(count)] = {side: round(1000 * count / median(values), 2) for side, values in taken.items()}
     return results
+
+
+def _latency(run_once: Callable[[], object]) -> float:
+    """Return the median milliseconds of a few calls."""
+    return measure_latency(run_once, warmup=1, calls=10, seconds=1.0, fewest=1).median

@@ -73,7 +73,7 @@ def test_operator_that_cannot_be_written_is_refused_by_the_name_of_its_model(tmp
 
     def depends_on_values(_module, _args, inputs) -> None:  # as Longformer does
         if inputs["input_ids"].sum() > 100:
-            raise AssertionError
+            return
 
     model.bert.embeddings.register_forward_pre_hook(depends_on_values, with_kwargs=True)
     with pytest.raises(BadModel) as error:
