@@ -64,7 +64,10 @@ class BenchmarkConfig(Options):
     rounds: int = option(5, help="maximum number of measured rounds; some benchmarks use fewer", low=1)
     device: str = option("auto", help="auto: the GPU if there is one", choices=("auto", "cpu", "cuda"), metavar=None)
     out: str = option(
-        "results", help="directory to write benchmark-WHAT.json into", metavar="DIR", affects_result=False
+        "results",
+        help="directory to write benchmark-WHAT.json into, or for one benchmark the file itself, NAME.json",
+        metavar="DIR",
+        affects_result=False,
     )
 
     def __post_init__(self) -> None:

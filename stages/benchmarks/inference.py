@@ -99,6 +99,8 @@ def notes(device: str, threads: int) -> tuple[str, ...]:
         "shapes are examples × tokens, random ids of each model's vocabulary, no padding; one batch after the other "
         f"on {place}; torch as transformers loads the model",
         "peak memory is that of a process which only predicts, Python and its libraries included; weights are on disk",
+        "ONNX: the last layer computes [CLS] alone, which counts as less FLOP; int8: every product in 8 bits, where an "
+        "export leaves some in float32 if its model would lose too much",
         "× teacher: how many times as fast, in the median of the rounds",
         "depth: random weights, torch float32; % of the deepest; a line is a constant (the embeddings) + a slope",
     )

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.errors import BadModel, MissingExtra
 from pipeline.inference.onnx_writer import require_onnx, write_onnx
+from pipeline.inference.quantization import write_int8
 from pipeline.inference.random_inputs import InputForm, input_form, random_inputs
 from pipeline.models.accelerator import bfloat16_in_hardware
 from pipeline.models.encoders import depth_of, parameter_count
@@ -90,10 +91,13 @@ def _torch_forms(
 def _onnx_forms(model: LoadedModel, file: Path, form: InputForm, lengths: Sequence[int]) -> list[MeasuredForm]:
     """Write a model as ONNX files; return its forms in ONNX Runtime. Raises `MissingExtra`, `BadModel`."""
     require_onnx("ONNX Runtime")
-    write_onnx(model.module, file)
+    files = {FLOAT32: file, INT8: file.with_suffix(f".{INT8}.onnx")}
+    write_onnx(model.module, files[FLOAT32])
+    write_int8(files[FLOAT32], files[INT8])
     flops = {length: forward_flops(model.module, form, length, cls_only=True) for length in lengths}
     return [
-        _form(model, f"ONNX {FLOAT32}", FLOAT32, file.stat().st_size, flops, onnx_model, (str(file), form)),
+        _form(model, f"ONNX {each}", each, path.stat().st_size, flops, onnx_model, (str(path), form))
+        for each, path in files.items()
     ]
 
 
@@ -133,14 +137,16 @@ def product_contenders(precisions: Collection[str], device: str, threads: int) -
 def forward_flops(model: Any, form: InputForm, length: int, cls_only: bool = False) -> float:
     """Return the FLOP of the matrix products of one example: 2 for each weight and token, and those of attention.
 
-    With `cls_only` the last layer computes [CLS] alone where that proved equal, as in an ONNX file.
+    With `cls_only` the last layer computes [CLS] alone where that proved equal, as in an ONNX file. The parameters of
+    the model are frozen.
     """
     inputs = {name: torch.from_numpy(array) for name, array in random_inputs(form, 1, length).items()}
+    model.requires_grad_(False)  # torch's counter follows gradients, and fails on those of DeBERTa
     attention, shortcut = model.config._attn_implementation, LastLayerForCls(model)
     model.set_attn_implementation("eager")  # torch does not count its fused attention on a CPU
     used = use_where_equal(model, [shortcut]) if cls_only else []
     try:
-        with evaluation(model), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        with evaluation(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(**inputs)
     finally:
         if used:

@@ -74,11 +74,11 @@ def _source(run: str, teacher: str | None) -> ModelSource:
     """Return where a finished run is. Raises `BadRun` for an unfinished one, an export, and the run of a teacher."""
     source = find_model(run)
     if source.is_export:
-        raise BadRun(f"{run} is an export. Name the run that it was made from: its forms are made here again")
+        raise BadRun(f"{one_line(run)} is an export. Name the run that it was made from: its forms are made here again")
     if teacher is None and not source.values.get("cache"):
         raise BadRun(
-            f"{run} is the run of a teacher. Name the run of a student, and its teacher, where it is not the one of "
-            "the student's cache, with --teacher"
+            f"{one_line(run)} is the run of a teacher. Name the run of a student, and its teacher, where it is not the "
+            "one of the student's cache, with --teacher"
         )
     return source
 
@@ -87,7 +87,7 @@ def _named_teacher(name: str) -> Any:
     """Return the model of a run, a directory or the hub. Raises `BadModel`."""
     directory = Path(name)
     if (directory / STARTED).is_file() and not (directory / RUN).is_file():
-        raise BadModel(f"{directory} is unfinished: run its command again with --resume")
+        raise BadModel(f"{one_line(directory)} is unfinished: run its command again with --resume")
     return load_classifier(locate(name))
 
 
@@ -110,10 +110,10 @@ def _cache(run: str, names: tuple[Any, ...]) -> Any:
     way_on = "Name the teacher to compare with: --teacher DIR"
     for name in map(str, names):
         if "://" not in name and not Path(name).is_dir():
-            raise BadCache(f"the cache of {run} was {one_line(name)}, which does not exist. {way_on}")
+            raise BadCache(f"the cache of {one_line(run)} was {one_line(name)}, which does not exist. {way_on}")
     cache = open_caches(tuple(map(str, names)))
     if not cache.manifest.has_teacher:
-        raise BadCache(f"{cache.location} does not have a teacher: its targets were made elsewhere. {way_on}")
+        raise BadCache(f"{one_line(cache.location)} does not have a teacher: its targets were made elsewhere. {way_on}")
     return cache
 
 
@@ -121,4 +121,6 @@ def _check_comparable(run: str, student: LoadedModel, teacher: LoadedModel) -> N
     """Raise `BadOption` unless both take as many sequences as one example."""
     ours, theirs = (sequences_of(model.module.config) for model in (student, teacher))
     if ours != theirs:
-        raise BadOption(f"{run} takes {ours} sequences per example, and its teacher {theirs}. Name another --teacher")
+        raise BadOption(
+            f"{one_line(run)} takes {ours} sequences per example, and its teacher {theirs}. Name another --teacher"
+        )

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.config.benchmark import BENCHMARKS, INFERENCE, BenchmarkConfig
 from pipeline.config.options import command_line
-from pipeline.errors import BadOption
+from pipeline.errors import BadOption, one_line
 from pipeline.models.accelerator import resolve_precision
 from pipeline.system.cpu import require_single_process
 from pipeline.system.files import write_json
@@ -61,8 +61,8 @@ def run(config: BenchmarkConfig) -> BenchmarkResult:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise BadOption("--device cuda: torch sees no GPU here. Leave it out for the default")
     names = BENCHMARKS if config.name == "all" else (config.name,)
-    paths = {name: Path(config.out) / f"benchmark-{name}.json" for name in names}
-    check_out(config.out, paths.values())
+    paths = result_paths(config.out, names)
+    check_out(config.out and str(next(iter(paths.values())).parent), paths.values())
     started = time.monotonic()
     machine = environment()
     ratios: dict[str, dict[str, Any]] = {}
@@ -94,6 +94,20 @@ def _measured(name: str, config: BenchmarkConfig) -> dict[str, Any]:
         "lines": {line.name: line.as_json() for line in report.lines},
         **report.records,
     }
+
+
+def result_paths(out: str, names: tuple[str, ...]) -> dict[str, Path]:
+    """Return the results file of each benchmark: in the directory `out`, or of a single one that file, FILE.json.
+
+    Raises `BadOption` for one file for several.
+    """
+    if not out.endswith(".json") or Path(out).is_dir():
+        return {name: Path(out) / f"benchmark-{name}.json" for name in names}
+    if len(names) > 1:
+        raise BadOption(
+            f"--out {one_line(out)} is one file, and each of {', '.join(names)} writes its own. Name a directory"
+        )
+    return {names[0]: Path(out)}
 
 
 def check_out(out: str, paths: Iterable[Path]) -> None:

@@ -117,6 +117,17 @@ def test_without_a_run_the_packaged_model_and_its_first_layers_are_compared():
     assert (teacher.module.config.num_hidden_layers, student.module.config.num_hidden_layers) == (6, 3)
 
 
+@pytest.mark.parametrize("kind", ["deberta", "deberta-v2", "modernbert", "albert", "longformer"])
+def test_forward_flops_are_counted_on_other_architectures(kind):
+    config_class, sizes = ARCHITECTURES[kind]
+    model = build_classifier(config_class(**sizes))
+    products = sum(
+        weight.numel() for name, weight in model.named_parameters() if weight.ndim == 2 and "emb" not in name
+    )
+    tokens = 16
+    assert forward_flops(model, input_form(model), tokens) > 2 * tokens * products * 0.8
+
+
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
 def test_forward_flops_match_hand_calculation(kind):
     config_class, sizes = ARCHITECTURES[kind]
@@ -192,15 +203,17 @@ def test_options_of_inference_are_refused_elsewhere(call, in_directory, words, w
 
 
 def test_onnx_form_is_smaller_work_and_runs(in_directory):
-    run = save_run(in_directory / "run", num_labels=3)
+    run = save_run(in_directory / "run", num_hidden_layers=1)
     loaded = LoadedModel("student", load_classifier(str(run / "model")), "teacher")
     forms, remarks = inference_forms.write_forms(loaded, in_directory / "forms", (8,), "cpu")
     by_form = {form.form: form for form in forms}
-    onnx = by_form["ONNX float32"]
-    assert onnx.flops[8] < by_form["torch float32"].flops[8] and onnx.bytes > 0
     assert not [remark for remark in remarks if "ONNX" in remark]
-    turn = onnx.build(*onnx.arguments, Turns(((2, 8),), 0.01, 1))
-    assert turn(0)[LATENCY][1] > 0
+    for precision in ("float32", "int8"):
+        onnx = by_form[f"ONNX {precision}"]
+        assert onnx.precision == precision and onnx.flops[8] < by_form["torch float32"].flops[8]
+        turn = onnx.build(*onnx.arguments, Turns(((2, 8),), 0.01, 1))
+        assert turn(0)[LATENCY][1] > 0
+    assert 0 < by_form["ONNX int8"].bytes < by_form["ONNX float32"].bytes
     product = integer_product(1)(1)["product"]
     assert product[0] == 2 * PRODUCT_SIZE**3 and product[1] > 0
 

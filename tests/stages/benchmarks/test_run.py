@@ -63,6 +63,18 @@ def test_out_directory_is_created_only_for_results(call, in_directory, measured)
     assert not Path("c").exists()
 
 
+def test_out_may_be_the_file_of_one_benchmark(call, in_directory, measured):
+    assert call("benchmark", "startup", "--out", "a/fast.json").json["out"] == ["a/fast.json"]
+    assert json.loads(Path("a/fast.json").read_text())["ratios"] and [path.name for path in Path().iterdir()] == ["a"]
+    result = call("benchmark", "all", "--out", "all.json")
+    assert (result.code, result.error) == (
+        2,
+        "Error: --out all.json is one file, and each of train, peers, cache, reader, startup, growth writes its own. "
+        "Name a directory",
+    )
+    assert measured == ["startup"]
+
+
 def test_help_explains_reader_directory_and_rounds(call):
     words = " ".join(call("benchmark", "--help").stdout.split())
     assert "into data/ of the current directory if there is one, else into TMPDIR" in words
