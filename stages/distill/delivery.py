@@ -29,7 +29,7 @@ def export_best(form: str, run: str, places: Places, steps: Steps) -> ExportResu
 
     Raises the errors of `export`; with --format auto those of its last form.
     """
-    forms = AUTOMATIC if form == AUTO else (form,)
+    forms: tuple[str, ...] = AUTOMATIC if form == AUTO else (form,)
     forms = tuple(name for name in forms if places.export(run, name).is_dir()) or forms
     for name in forms[:-1]:
         try:
