@@ -65,7 +65,7 @@ def test_distill_goes_from_rows_to_the_best_student(tiny, in_directory, call):
 
 
 def test_distill_goes_on_after_it_was_stopped(tiny, in_directory, call, monkeypatch):
-    words = ["distill", *rows(tiny), "--teacher", tiny.teacher, "--out", "all", "--trials", 2, *SMALL]
+    words = ["distill", *rows(tiny), "--teacher", tiny.teacher, "--out", "all", "--trials", 1, *SMALL]
 
     def stopped(config):
         raise Interrupted("stopped; running trials have checkpoints. Run the same command to go on", 2)
@@ -138,7 +138,7 @@ def test_rows_without_dev_rows_are_refused(tiny, in_directory, call):
 
 @pytest.mark.process
 def test_distill_that_is_killed_goes_on(tiny, in_directory, call, trials_in_this_process):
-    words = ["distill", *rows(tiny), "--teacher", tiny.teacher, "--trials", 2, *SMALL]
+    words = ["distill", *rows(tiny), "--teacher", tiny.teacher, "--trials", 1, *SMALL]
     process = start_cli(*words)
     assert wait_until(lambda: Path("data/toy/manifest.json").is_file(), process=process)
     process.kill()
