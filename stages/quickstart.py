@@ -12,7 +12,9 @@ import numpy as np
 
 from pipeline.cache.open import open_cache
 from pipeline.config.evaluation import EvaluateConfig
+from pipeline.config.export import ExportConfig
 from pipeline.config.methods import METHODS
+from pipeline.config.report import ReportConfig
 from pipeline.config.training import (
     CacheTeacherConfig,
     FinetuneTeacherConfig,
@@ -29,8 +31,9 @@ from pipeline.training.learner import predict
 from pipeline.training.provenance import environment
 from pipeline.training.run_reader import MODEL
 from pipeline.training.student import StudentResult
-from stages import cache_teacher, evaluate, finetune_teacher, train_student
+from stages import cache_teacher, evaluate, export, finetune_teacher, train_student
 from stages.distill.steps import Steps
+from stages.report import run as report
 
 TASK = "movie-reviews"
 STUDENT_LAYERS, CLASSES = 3, 2
@@ -39,6 +42,7 @@ LABEL_EPOCHS = 20.0  # of a training on labels alone: of the teacher, and of FT
 AT_THE_END = 1_000_000  # steps: dev is not looked at before
 FEW_LABELS = 200  # a teacher trained on fewer may be no better than the most frequent label
 SPEED_EXAMPLES, SPEED_ROUNDS = 512, 3
+EXPORT_EXAMPLES = 200  # on which the export is compared with its run
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ def run(config: QuickstartConfig) -> QuickstartResult:
     final = earlier or _measured(out, started, steps, results, cached)
     table = _table(final.rows, cached, final.cache_seconds)
     show(table)
+    _deliver(final, [result.out for result in results[1:]], name, steps)
     if earlier:
         return earlier
     record = dataclasses.asdict(final) | {"made_from": made_from, "environment": environment()}
@@ -92,6 +97,17 @@ def run(config: QuickstartConfig) -> QuickstartResult:
         write_json(path.with_suffix(".json"), record)
         write_text(path.with_suffix(".md"), table + "\n")
     return final
+
+
+def _deliver(final: QuickstartResult, students: list[str], name: str, steps: Steps) -> None:
+    """Export the best student as transformers loads it, and write the report of all."""
+    scores = [row.accuracy for row in final.rows[1:]]
+    best = students[scores.index(max(scores))]
+    exported = ExportConfig(
+        run=best, format="safetensors", out=f"exports/{name}-{Path(best).name}", max_examples=EXPORT_EXAMPLES
+    )
+    steps.run("export", export.run, exported)
+    steps.run("report", report.run, ReportConfig(runs=tuple(students), out=f"reports/{name}"))
 
 
 def _commands(

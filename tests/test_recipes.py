@@ -22,7 +22,7 @@ SHORT = {
     "cache-teacher": "--allow-weak-teacher --max-length 32 --precision float32",
     "train-student": "--max-steps 1 --precision float32",
     "evaluate": "--precision float32",
-    "distill": "--trials 2 --max-steps 1 --max-length 32 --precision float32 --allow-weak-teacher",
+    "distill": "--trials 2 --max-steps 1 --max-length 32 --precision float32 --allow-weak-teacher --format safetensors",
     "predict": "--precision float32",
 }
 SENTENCE, OTHER = "the film was good", "it is so bad"

@@ -9,6 +9,8 @@ from pipeline.config.rows import CacheRowsConfig
 from pipeline.config.shared import class_weights_option, precision_option, revision_option, seed_option
 from pipeline.errors import BadOption
 
+AUTO = "auto"
+EXPORTS = ("onnx-int8", "onnx", "safetensors")
 MOST_TRIALS = 8
 
 
@@ -30,7 +32,8 @@ def _task_of_rows(config: "DistillConfig") -> str | None:
 class DistillConfig(CacheRowsConfig):
     """Distil on your own rows, from the teacher to a student that people use.
 
-    Fine-tunes a teacher unless one is named, caches it, trains a few students, and measures the best. Each
+    Fine-tunes a teacher unless one is named, caches it, trains a few students, exports the best, and
+    writes a report. Each
     step is a command of its own, which is printed as you would type it. What is finished is kept and used again: stop
     at any time, and run the same command to go on.
 
@@ -105,9 +108,16 @@ class DistillConfig(CacheRowsConfig):
     cache: str | None = option(
         None, help="cache directory to write  [default: data/TASK, below --out]", group="Cache", metavar="DIR"
     )
+    format: str = option(
+        AUTO,
+        help="form in which the best student is exported; auto: onnx-int8, or safetensors where that is not installed "
+        "or does not compute what the student does",
+        group="Output",
+        choices=(AUTO, *EXPORTS),
+    )
     out: str | None = option(
         None,
-        help="directory to write everything below  [default: runs/, data/ and sweeps/ here]",
+        help="directory to write everything below  [default: runs/, data/, sweeps/, exports/ and reports/ here]",
         group="Output",
         metavar="DIR",
         affects_result=False,

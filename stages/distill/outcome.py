@@ -12,7 +12,7 @@ from pipeline.models.checkpoints import load_skeleton
 from pipeline.models.encoders import parameter_count
 from pipeline.training.run_reader import read_run
 from stages.distill.speed import Latencies
-from stages.distill.table import Row, model_name, setting_text, shown
+from stages.distill.table import Row, model_name, rounded, setting_text
 from stages.sweep.search.record import FINISHED, SweepRecord, TrialRecord
 
 FT = METHODS["ft"].display_name
@@ -87,6 +87,6 @@ def remarks(rows: Sequence[Row], best: TrialRecord, record: SweepRecord, tested:
         yield "It was chosen on dev, where its score is therefore a little too high. Measure it anew with --test-file."
     if rest:
         yield "Each student was trained once: a small difference between two of them says little."
-    distilled = [shown(row.score) for row in rest if row.model != FT]
-    if winner.model == FT and distilled and shown(winner.score) > max(distilled):
+    distilled = [rounded(row.score) for row in rest if row.model != FT]
+    if winner.model == FT and distilled and rounded(winner.score) > max(distilled):
         yield "The best one learned from labels alone (FT): on these rows distilling did not help."

@@ -49,6 +49,14 @@ class Places:
         """Return the file of the space of the sweep."""
         return self.root / "sweeps" / f"{self.task}-{search}.toml"
 
+    def export(self, run: str, form: str) -> Path:
+        """Return the directory of an export of the run in directory `run`."""
+        return self.root / "exports" / f"{self.task}-{Path(run).name}-{form}"
+
+    def report(self, search: str) -> Path:
+        """Return the directory of the report."""
+        return self.root / "reports" / f"{self.task}-{search}"
+
     def summary(self, search: str) -> Path:
         """Return the file of the result of a call, without its ending: .json for programs, .md for people."""
         return self.runs / f"distill-{search}"

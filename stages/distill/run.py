@@ -22,6 +22,7 @@ from pipeline.system.progress import note, show
 from pipeline.training.provenance import environment
 from stages import cache_teacher, evaluate, finetune_teacher
 from stages.distill.check import check_rows, chosen_model
+from stages.distill.delivery import export_best, export_text, report_search
 from stages.distill.outcome import HeldOut, Metrics, model_rows, remarks
 from stages.distill.places import Places
 from stages.distill.settings import ShortSearch, epochs, short_search
@@ -51,6 +52,8 @@ class DistillResult:
     metrics: Metrics  # of the winner, on dev splits and, where there are labelled ones, on test splits
     intervals: Mapping[str, Mapping[str, Any]]  # 95 %, of the metrics on test splits
     teacher_metrics: Metrics
+    export: str  # directory
+    report: str  # page
     models: list[dict[str, Any]]  # the rows of the table
     steps: list[str]
     seconds: float
@@ -75,8 +78,11 @@ def run(config: DistillConfig) -> DistillResult:
     assert best is not None  # a sweep without any finished trial raises
     summary = places.summary(search.name)
     tested = _tested(cache, best, summary, steps)
+    exported = export_best(config.format, best.out, places, steps)
+    report = report_search(search.name, places, steps)
     rows = model_rows(cache, record, best, latencies, tested.metrics)
     text = "\n".join([table(rows, record.metric, latencies.conditions), *remarks(rows, best, record, tested)])
+    text += f"\n{export_text(exported)}\nReport: {report.page}"
     show(text)
     result = DistillResult(
         "distill",
@@ -93,6 +99,8 @@ def run(config: DistillConfig) -> DistillResult:
         {split: dict(metrics) for split, metrics in best.metrics.items()} | dict(tested.metrics),
         dict(tested.intervals),
         cached.teacher_metrics,
+        exported.out,
+        report.page,
         [dataclasses.asdict(row) for row in rows],
         steps.lines,
         round(time.monotonic() - started, 2),

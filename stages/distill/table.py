@@ -57,7 +57,7 @@ def _line(cells: Sequence[object]) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def shown(score: float | None) -> float:
+def rounded(score: float | None) -> float:
     """Return a score to the digits that the table shows; 0 without one."""
     return round(score or 0.0, DIGITS)
 

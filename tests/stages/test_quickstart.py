@@ -59,9 +59,10 @@ def test_quickstart(call, in_directory, packaged):
         *("finetune-teacher", "cache-teacher"),
         *["train-student"] * 4,
         *["evaluate"] * 5,
+        *("export", "report"),
     ]
     for line in printed:  # each of them can be typed, and finds its work done
-        if "evaluate" not in line:
+        if line.split()[3] not in ("evaluate", "report"):
             typed = call(*shlex.split(line)[3:])
             assert typed.code == 0 and "complete" in typed.stderr
     out = Path(result.json["out"])
@@ -69,6 +70,9 @@ def test_quickstart(call, in_directory, packaged):
         "| PKD-Skip | 3 | the teacher, on 120 sentences |" in (out / "table.md").read_text()
         and (out / "table.md").read_text() in result.stdout
     )
+    assert Path("reports/quickstart-20-labels-100/index.html").is_file()
+    [exported] = Path("exports").iterdir()
+    assert {"model.safetensors", "README.md"} <= {path.name for path in exported.iterdir()}
     assert json.loads((out / "table.json").read_text())["rows"] == rows
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/run.json")}
     again = call("quickstart", "--labels", 20, "--examples", 100)

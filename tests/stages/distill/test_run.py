@@ -12,7 +12,8 @@ from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.trains
 
-SMALL = ("--max-steps", 2, "--epochs", 1, "--precision", "float32", "--allow-weak-teacher")
+SMALL = ("--max-steps", 2, "--epochs", 1, "--precision", "float32", "--allow-weak-teacher", "--format", "safetensors")
+STEPS = ("sweep", "evaluate", "export", "report")
 FILES = ("train_file", "dev_file", "test_file")
 
 
@@ -36,7 +37,7 @@ def test_distill_goes_from_rows_to_the_best_student(tiny, in_directory, call):
     result = call(*words)
     assert result.code == 0, result.stderr
     made = result.json
-    assert commands(made["steps"]) == ["finetune-teacher", "cache-teacher", "sweep", "evaluate"]
+    assert commands(made["steps"]) == [*("finetune-teacher", "cache-teacher"), *STEPS]
     assert [line[2:] for line in result.stderr.splitlines() if line.startswith("$ ")] == made["steps"]
     assert made["student_layers"] == 2 and made["latency_ms"] > 0 and made["teacher"] == "runs/toy/teacher"
     assert set(made["metrics"]) == {"dev", "test"} == set(made["teacher_metrics"]) - {"train"}
@@ -46,6 +47,8 @@ def test_distill_goes_from_rows_to_the_best_student(tiny, in_directory, call):
     assert made["winner"] == winner["out"] and winner["score"] == max(row["score"] for row in made["models"][1:])
     assert winner["test_score"] == made["metrics"]["test"]["accuracy"]
     assert made["models"][0]["test_score"] == made["teacher_metrics"]["test"]["accuracy"]
+    assert Path(made["export"], "model.safetensors").is_file() and Path(made["report"]).name == "index.html"
+    assert made["models"][1]["out"].split("/")[-1] in Path(made["report"]).read_text()
     assert f"The best of 3 by accuracy on dev: {made['winner']}" in result.stdout
     low, high = made["intervals"]["test"]["accuracy"]
     assert low <= winner["test_score"] <= high and set(made["intervals"]) == {"test"}
@@ -56,13 +59,13 @@ def test_distill_goes_from_rows_to_the_best_student(tiny, in_directory, call):
     again = call(*words)
     assert again.json | {"seconds": 0} == made | {"seconds": 0} and modified() == before
     assert "$ python cli.py evaluate" not in again.stderr
-    for line in made["steps"][:3]:  # each can be typed, and finds its work done
+    for line in made["steps"]:  # each can be typed, and finds its work done
         assert call(*shlex.split(line)[2:]).code == 0
     assert modified() == before
 
 
 def test_distill_goes_on_after_it_was_stopped(tiny, in_directory, call, monkeypatch):
-    words = ["distill", *rows(tiny), "--teacher", tiny.teacher, "--out", "all", "--trials", 2, *SMALL]
+    words = ["distill", *rows(tiny), "--teacher", tiny.teacher, "--out", "all", "--trials", 1, *SMALL]
 
     def stopped(config):
         raise Interrupted("stopped; running trials have checkpoints. Run the same command to go on", 2)
@@ -74,8 +77,8 @@ def test_distill_goes_on_after_it_was_stopped(tiny, in_directory, call, monkeypa
     result = call(*words)
     assert result.code == 0, result.stderr
     assert "all/data/toy is already this cache, complete" in result.stderr
-    assert commands(result.json["steps"]) == ["cache-teacher", "sweep", "evaluate"]
-    places = [result.json[name] for name in ("cache", "sweep", "winner")]
+    assert commands(result.json["steps"]) == ["cache-teacher", *STEPS]
+    places = [result.json[name] for name in ("cache", "sweep", "winner", "export", "report")]
     assert all(place.startswith("all/") for place in places) and result.json["out"] == "all"
     assert {path.name for path in in_directory.iterdir()} == {"all"}
 
@@ -135,7 +138,7 @@ def test_rows_without_dev_rows_are_refused(tiny, in_directory, call):
 
 @pytest.mark.process
 def test_distill_that_is_killed_goes_on(tiny, in_directory, call, trials_in_this_process):
-    words = ["distill", *rows(tiny), "--teacher", tiny.teacher, "--trials", 2, *SMALL]
+    words = ["distill", *rows(tiny), "--teacher", tiny.teacher, "--trials", 1, *SMALL]
     process = start_cli(*words)
     assert wait_until(lambda: Path("data/toy/manifest.json").is_file(), process=process)
     process.kill()
