@@ -14,6 +14,7 @@ import pytest
 
 from cli import main
 from pipeline.config.options import Options
+from stages.sweep.search.orchestrate import SweepResult
 from tests.helpers.encoders import save_pretrained_encoder
 from tests.helpers.own_tokenizer import save_foreign_encoder
 from tests.helpers.paths import ROOT
@@ -88,6 +89,16 @@ def test_module_of_a_command_has_its_options_and_run(words):
     assert stage.run.__annotations__[parameter] in configs
     result = stage.run.__annotations__["return"]
     assert isinstance(result, str) or (dataclasses.is_dataclass(result) and result.__dataclass_params__.frozen)
+
+
+def test_results_have_the_fields_of_the_page():
+    rows = re.findall(r"^\| `(stages\.[\w.]+)` \| `(\w+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert len(rows) > 5
+    for module, config, text in rows:
+        stage = importlib.import_module(module)
+        result = SweepResult if module == "stages.sweep.run" else stage.run.__annotations__["return"]
+        names = set(re.findall(r"`(\w+)`", text))
+        assert hasattr(stage, config) and names <= {field.name for field in dataclasses.fields(result)}, module
 
 
 @pytest.mark.process
