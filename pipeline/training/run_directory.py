@@ -35,6 +35,7 @@ from pipeline.training.run_reader import (
     checkpoint_step,
     read_log,
 )
+from pipeline.training.trackers.tracked_run import forget_trackers
 from pipeline.training.tracking import Tracking, tracked_run
 
 _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")  # what save_file writes to before it renames
@@ -141,6 +142,7 @@ class RunDirectory:
                     f"{self.path} holds this run, unfinished. Add --resume to go on with it, or choose another --out"
                 )
             return
+        forget_trackers(self.path)
         write_json(started, self.key)
 
     def log(self, lines: list[dict[str, Any]]) -> None:

@@ -27,7 +27,7 @@ class MLflow:
         self.resumed = self._stored(mlflow, self.run.recorded_id("mlflow"))
         tags = {"group": self.run.group} if self.run.group else None
         self.tracker = MLflowTracker(self.run.project, run_id=self.resumed, run_name=self.run.name, tags=tags)
-        if self.run.group:
+        if self.run.group or self.resumed:
             self.tracker.run_id = self.resumed  # not that of MLFLOW_RUN_ID, which all runs of the group would share
         self.tracker.start()
         if self.resumed is None:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.training.trackers.tracked_run import FINISHED, Scalars, TrackedRun
+from pipeline.training.trackers.tracked_run import EVENTS, FINISHED, Scalars, TrackedRun
 
 
 class TensorBoard:
@@ -27,7 +27,7 @@ class TensorBoard:
         """Start a new event file, after which readers do not show what earlier ones have after step `last`."""
         from accelerate.tracking import TensorBoardTracker
 
-        if earlier := [*self.run.path.glob("events.out.tfevents.*")]:
+        if earlier := [*self.run.path.glob(f"{EVENTS}*")]:
             self.last = {name: min(step, last) for name, step in self._last_steps().items()}
             newest = max(map(_second, earlier))
             time.sleep(min(1.0, max(0.0, newest + 1 - time.time())))  # readers order files by the second in their names

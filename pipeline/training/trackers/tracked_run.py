@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 from pipeline.system.files import read_json, write_json
 
 RECORD = "tracking.json"  # beside the run: its name at each tracker, by which a resumed run is found again
+EVENTS = "events.out.tfevents."  # the first letters of the names of TensorBoard's files
 FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
 Scalars = Mapping[str, float]
 
@@ -44,6 +45,12 @@ class TrackedRun:
         except (OSError, ValueError, TypeError):
             record = {}
         write_json(self.path / RECORD, record | {tracker: value})
+
+
+def forget_trackers(path: Path) -> None:
+    """Remove what trackers left in a directory where another run starts now: that is another run at them too."""
+    for file in (path / RECORD, *path.glob(f"{EVENTS}*")):
+        file.unlink(missing_ok=True)
 
 
 class Tracker(Protocol):

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.shared import TRACKERS as NAMES
 from pipeline.config.training import FinetuneTeacherConfig, TrainStudentConfig
 from pipeline.errors import BadTracker
 from pipeline.training import tracking
 from pipeline.training.run_reader import CHECKPOINT, read_log
 from pipeline.training.student import advance
+from pipeline.training.trackers.table import TRACKERS
 from pipeline.training.trackers.tracked_run import RECORD, TrackedRun
 from pipeline.training.tracking import scalars
 from stages import finetune_teacher
@@ -201,6 +203,20 @@ def test_diverged_run_has_failed_at_the_tracker(tiny, tmp_path, store, monkeypat
         advance(TrainStudentConfig(cache=str(tiny.arrow), out=str(tmp_path / "run"), track="mlflow", **options))
     run_id = json.loads((tmp_path / "run" / RECORD).read_text())["mlflow"]
     assert MlflowClient().get_run(run_id).info.status == "FAILED"
+
+
+def test_other_run_in_a_directory_without_results_is_another_run_at_the_tracker(tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "started.json").write_text("{}")  # of a run that ended before its first step
+    for name in (RECORD, "events.out.tfevents.1.host.1.0"):
+        (tmp_path / "run" / name).write_text('{"mlflow": "abc"}')
+    options = SHORT | dict(max_steps=2)
+    advance(TrainStudentConfig(cache=str(tiny.arrow), out=str(tmp_path / "run"), **options))
+    assert not (tmp_path / "run" / RECORD).exists() and not list((tmp_path / "run").glob("events*"))
+
+
+def test_every_name_of_the_option_is_in_the_table():
+    assert tuple(TRACKERS) == NAMES
 
 
 @pytest.mark.parametrize("tracker", ["tensorboard", "mlflow"])
