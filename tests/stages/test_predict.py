@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.predict import PredictConfig
+from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.kinds.multiple_choice import choice_names
 from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SCALED_REGRESSION, SINGLE_LABEL
 from pipeline.errors import BadModel, BadOption, BadRows, BadRun, DistillError
 from pipeline.inference import chunk_logits, input_rows
 from pipeline.inference.glue_submission import SUBMISSIONS
 from pipeline.inference.predictor import load_predictor
-from stages import predict
+from stages import cache_teacher, predict
 from tests.helpers.bare_runs import bare_run
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import start_function
@@ -378,6 +379,21 @@ def test_submission_of_mnli_has_both_parts_and_the_diagnostics_in_words(runs, tm
         assert [line.split("\t")[1] for line in (out / name).read_text().splitlines()[1:]] == words
     error = capsys.readouterr().err
     assert f"{out} does not have all files of a submission yet: CoLA.tsv, SST-2.tsv, MRPC.tsv" in error
+
+
+def test_test_rows_are_those_of_the_cache_if_files_are_not_given(runs, tmp_path):
+    data = tmp_path / "CoLA"
+    data.mkdir()
+    for name in ("train", "dev"):
+        write(data / f"{name}.tsv", "".join(f"gj04\t{n % 2}\t\t{text}\n" for n, text in enumerate(TEXTS[:4])))
+    write(data / "test.tsv", "index\tsentence\n" + "".join(f"{n}\t{text}\n" for n, text in enumerate(TEXTS)))
+    rows = dict(task="cola", data_dir=str(data), max_length=64, precision="float32", allow_weak_teacher=True)
+    cache = tmp_path / "cache"
+    cache_teacher.run(CacheTeacherConfig(**rows, teacher=str(runs["cola"] / "model"), cache=str(cache)))
+    for name, options in {"files": {"data_dir": str(data)}, "cached": {"cache": str(cache)}}.items():
+        config = PredictConfig(run=str(runs["cola"]), glue=str(tmp_path / name), allow_changed_rows=True, **options)
+        assert predict.run(config).rows == 5
+    assert (tmp_path / "files" / "CoLA.tsv").read_text() == (tmp_path / "cached" / "CoLA.tsv").read_text()
 
 
 def test_scores_of_stsb_are_clipped_with_three_decimals(runs, tmp_path, monkeypatch):
