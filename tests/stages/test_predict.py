@@ -175,6 +175,10 @@ def test_scores_pairs_and_questions(runs, tmp_path):
     predicted(runs["quiz"], quiz, tmp_path / "quiz-out.jsonl")
     answer = json.loads((tmp_path / "quiz-out.jsonl").read_text())
     assert answer["options"] == row["options"] and list(answer["probabilities"]) == ["A", "B", "C"]
+    blank = jsonl(tmp_path / "blank.jsonl", [row | {"options": ["a", "", "b"]}])
+    assert refused(runs["quiz"], file=blank, out=tmp_path / "blank.csv") == (
+        f"{blank} line 1: one of its choices is empty. Fill it in, or remove the row"
+    )
     columns = write(tmp_path / "columns.csv", "text,q,x,y,z\nthe film,so,good,bad,dull\n")
     predicted(runs["quiz"], columns, tmp_path / "columns-out.csv", choices_columns="x,y,z")
     [spread] = csv.DictReader((tmp_path / "columns-out.csv").open())
@@ -457,6 +461,25 @@ def test_files_that_differ_are_refused(runs, tmp_path):
     assert predicted(runs["single"], tmp_path / "3.jsonl", tmp_path / "out.jsonl").rows == 2
 
 
+def test_values_that_the_result_cannot_hold_are_refused_before_the_first_prediction(runs, tmp_path):
+    jsonl(tmp_path / "half.jsonl", [{"text": "a", "half": "\ud800"}])
+    jsonl(tmp_path / "empty.jsonl", [{"text": "a", "e": {}}])
+    pq.write_table(pa.table({"text": ["a"], "b": [b"\xff"]}), tmp_path / "bytes.parquet")
+    before = sorted(tmp_path.iterdir())
+    for name, ending, remedy in (
+        ("half.jsonl", "csv", "jsonl"),
+        ("half.jsonl", "parquet", "jsonl"),
+        ("empty.jsonl", "parquet", "jsonl"),
+        ("bytes.parquet", "csv", "parquet"),
+        ("bytes.parquet", "jsonl", "parquet"),
+    ):
+        fact = refused(runs["single"], BadOption, file=tmp_path / name, out=tmp_path / f"out.{ending}")
+        assert fact.endswith(f"Name a .{remedy} file")
+        assert predicted(runs["single"], tmp_path / name, tmp_path / f"out.{remedy}").rows == 1
+        (tmp_path / f"out.{remedy}").unlink()
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_places_of_the_result_that_cannot_be_are_refused(runs, tmp_path):
     rows = write(tmp_path / "in.csv", "text\na\n")
     facts = {
@@ -466,6 +489,9 @@ def test_places_of_the_result_that_cannot_be_are_refused(runs, tmp_path):
     }
     for out, fact in facts.items():
         assert refused(runs["single"], BadOption, file=rows, out=out).endswith(fact)
+    assert refused(runs["single"], file=tmp_path, out=tmp_path / "out.csv") == (
+        f"{tmp_path}: is a directory. Name its files by a pattern, as '{tmp_path}/*.csv'"
+    )
     in_the_way = tmp_path / "out.csv.partial"
     in_the_way.mkdir()
     write(in_the_way / "mine.txt", "")
