@@ -10,8 +10,9 @@ from pipeline.data.rows.raw_rows import Gathering, RawSplit
 from pipeline.data.rows.rows import SplitRows
 from pipeline.data.tables.columns import Wanted
 from pipeline.data.tables.faults import Faults
-from pipeline.data.tables.places import expand, name_of
+from pipeline.data.tables.places import check_file, expand, name_of
 from pipeline.data.tables.tables import format_of
+from pipeline.data.tables.whole_row_writers import check_layout, check_rows
 from pipeline.data.tables.whole_rows import Chunk, Layout, OtherColumns, WholeRows, read_chunks
 from pipeline.data.tokenize import check_room
 from pipeline.errors import BadOption, BadRows, one_line
@@ -42,6 +43,7 @@ class InputRows:
         """Return the rows of these files and patterns. Raises `BadRows` for files of several formats."""
         files = expand(places)
         for file in files:
+            check_file(file)
             if format_of(file) != format_of(files[0]):
                 both = f"{name_of(files[0])} and {name_of(file)}"
                 raise BadRows(f"{both} are of different formats. Predict them one after the other")
@@ -64,12 +66,14 @@ class InputRows:
                     rows += len(split)
                 digest.update("".join(map(json.dumps, chunk.cells)).encode())
                 layout = _joined(layout, chunk.rows, file, ending)
+                check_rows(chunk.rows, ending, format_of(file))
                 progress.update(len(chunk))
         gathering.check()
         if layout is None or not rows:
             names = ", ".join(map(name_of, self.files))
             raise BadRows(f"{one_line(names)} does not have any rows. Check the file")
         check_names(layout.names, new_columns, ending, name_of(self.files[0]))
+        check_layout(layout, ending, format_of(self.files[0]))
         return Survey(rows, layout, digest.hexdigest())
 
     def chunks(self) -> Iterator[tuple[SplitRows, WholeRows]]:
@@ -105,7 +109,7 @@ class InputRows:
 def as_rows(predictor: Predictor, raw: RawSplit) -> SplitRows:
     """Return rows as a model reads them. Raises `BadRows` for choices that do not fit the task."""
     if predictor.choices_columns:
-        return unanswered_rows(raw, predictor.record.task, predictor.num_logits)
+        return unanswered_rows(raw, predictor.record.task, predictor.num_logits, "Fill it in, or remove the row")
     return predictor.rows(*raw.texts)
 
 

@@ -16,7 +16,7 @@ from pipeline.data.tasks import TASKS
 from pipeline.errors import BadCache, BadModel, BadRun, one_line
 from pipeline.models.checkpoints import output_names
 from pipeline.models.encoders import is_multiple_choice
-from pipeline.system.digests import file_digest, json_digest
+from pipeline.system.digests import file_digest, intact, json_digest
 from pipeline.system.system_errors import raise_if_of_system
 from pipeline.training.input_record import InputRecord
 from pipeline.training.run_reader import MODEL, RUN, STARTED, as_recorded, read_run
@@ -61,7 +61,9 @@ class ModelSource:
 
     @property
     def precision(self) -> str | None:
-        """The precision that the model was trained in; None where it is not known."""
+        """The precision that the model was trained in, or an export compared in; None where it is not known."""
+        if self.is_export:
+            return "float32"
         value = self.values.get("config", {}).get("precision")
         return value if isinstance(value, str) else None
 
@@ -88,8 +90,9 @@ def find_model(place: str | Path) -> ModelSource:
         raise BadRun(f"{directory}: there is no such directory. Name a finished run, or what the command export wrote")
     if (directory / EXPORT).is_file():
         return _export(directory)
-    is_model = directory.name == MODEL and any((directory.parent / name).is_file() for name in (RUN, STARTED))
-    run = directory.parent if is_model else directory
+    is_model = directory.absolute().name == MODEL  # also where it is called '.'
+    parent = directory.absolute().parent if directory.name != MODEL else directory.parent
+    run = parent if is_model and any((parent / name).is_file() for name in (RUN, STARTED)) else directory
     if not any((run / name).is_file() for name in (RUN, STARTED)):
         raise BadRun(
             f"{directory} is not a run or an export (no {RUN}, no {EXPORT}). Pass the --out directory of "
@@ -106,7 +109,14 @@ def _export(directory: Path) -> ModelSource:
         values = read_object(directory / EXPORT)
         if values.get("format") not in FORMATS:
             raise ValueError(f"format is {values.get('format')!r:.40}")
-        return ModelSource(directory, directory, values["format"], values)
+        files = values.get("files", {})
+        if not isinstance(files, dict) or any(Path(name).name != name for name in files):
+            raise ValueError(f"files is {files!r:.40}")
+        source = ModelSource(directory, directory, values["format"], values)
+        for name, digest in files.items():
+            if not name.endswith(".md") and not intact(directory / name, digest):
+                raise source.damaged(directory / name, "its bytes are not those that were exported")
+        return source
     except (OSError, ValueError) as error:
         raise_if_of_system(error)
         raise BadRun(f"{directory / EXPORT} is damaged ({one_line(error)}). Export the run again") from error

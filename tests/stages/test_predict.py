@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.predict import PredictConfig
+from pipeline.config.training import CacheTeacherConfig
 from pipeline.data.kinds.multiple_choice import choice_names
 from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SCALED_REGRESSION, SINGLE_LABEL
 from pipeline.errors import BadModel, BadOption, BadRows, BadRun, DistillError
 from pipeline.inference import chunk_logits, input_rows
 from pipeline.inference.glue_submission import SUBMISSIONS
 from pipeline.inference.predictor import load_predictor
-from stages import predict
+from stages import cache_teacher, predict
 from tests.helpers.bare_runs import bare_run
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import start_function
@@ -174,6 +175,10 @@ def test_scores_pairs_and_questions(runs, tmp_path):
     predicted(runs["quiz"], quiz, tmp_path / "quiz-out.jsonl")
     answer = json.loads((tmp_path / "quiz-out.jsonl").read_text())
     assert answer["options"] == row["options"] and list(answer["probabilities"]) == ["A", "B", "C"]
+    blank = jsonl(tmp_path / "blank.jsonl", [row | {"options": ["a", "", "b"]}])
+    assert refused(runs["quiz"], file=blank, out=tmp_path / "blank.csv") == (
+        f"{blank} line 1: one of its choices is empty. Fill it in, or remove the row"
+    )
     columns = write(tmp_path / "columns.csv", "text,q,x,y,z\nthe film,so,good,bad,dull\n")
     predicted(runs["quiz"], columns, tmp_path / "columns-out.csv", choices_columns="x,y,z")
     [spread] = csv.DictReader((tmp_path / "columns-out.csv").open())
@@ -380,6 +385,21 @@ def test_submission_of_mnli_has_both_parts_and_the_diagnostics_in_words(runs, tm
     assert f"{out} does not have all files of a submission yet: CoLA.tsv, SST-2.tsv, MRPC.tsv" in error
 
 
+def test_test_rows_are_those_of_the_cache_if_files_are_not_given(runs, tmp_path):
+    data = tmp_path / "CoLA"
+    data.mkdir()
+    for name in ("train", "dev"):
+        write(data / f"{name}.tsv", "".join(f"gj04\t{n % 2}\t\t{text}\n" for n, text in enumerate(TEXTS[:4])))
+    write(data / "test.tsv", "index\tsentence\n" + "".join(f"{n}\t{text}\n" for n, text in enumerate(TEXTS)))
+    rows = dict(task="cola", data_dir=str(data), max_length=64, precision="float32", allow_weak_teacher=True)
+    cache = tmp_path / "cache"
+    cache_teacher.run(CacheTeacherConfig(**rows, teacher=str(runs["cola"] / "model"), cache=str(cache)))
+    for name, options in {"files": {"data_dir": str(data)}, "cached": {"cache": str(cache)}}.items():
+        config = PredictConfig(run=str(runs["cola"]), glue=str(tmp_path / name), allow_changed_rows=True, **options)
+        assert predict.run(config).rows == 5
+    assert (tmp_path / "files" / "CoLA.tsv").read_text() == (tmp_path / "cached" / "CoLA.tsv").read_text()
+
+
 def test_scores_of_stsb_are_clipped_with_three_decimals(runs, tmp_path, monkeypatch):
     write(tmp_path / "test.tsv", "index\tsentence1\tsentence2\n0\ta\tb\n1\tthe\tfilm\n2\tso\tso\n")
     monkeypatch.setattr(chunk_logits.Work, "compute", lambda *_: np.array([[-0.2], [3.14159], [7.0]], np.float32))
@@ -441,6 +461,25 @@ def test_files_that_differ_are_refused(runs, tmp_path):
     assert predicted(runs["single"], tmp_path / "3.jsonl", tmp_path / "out.jsonl").rows == 2
 
 
+def test_values_that_the_result_cannot_hold_are_refused_before_the_first_prediction(runs, tmp_path):
+    jsonl(tmp_path / "half.jsonl", [{"text": "a", "half": "\ud800"}])
+    jsonl(tmp_path / "empty.jsonl", [{"text": "a", "e": {}}])
+    pq.write_table(pa.table({"text": ["a"], "b": [b"\xff"]}), tmp_path / "bytes.parquet")
+    before = sorted(tmp_path.iterdir())
+    for name, ending, remedy in (
+        ("half.jsonl", "csv", "jsonl"),
+        ("half.jsonl", "parquet", "jsonl"),
+        ("empty.jsonl", "parquet", "jsonl"),
+        ("bytes.parquet", "csv", "parquet"),
+        ("bytes.parquet", "jsonl", "parquet"),
+    ):
+        fact = refused(runs["single"], BadOption, file=tmp_path / name, out=tmp_path / f"out.{ending}")
+        assert fact.endswith(f"Name a .{remedy} file")
+        assert predicted(runs["single"], tmp_path / name, tmp_path / f"out.{remedy}").rows == 1
+        (tmp_path / f"out.{remedy}").unlink()
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_places_of_the_result_that_cannot_be_are_refused(runs, tmp_path):
     rows = write(tmp_path / "in.csv", "text\na\n")
     facts = {
@@ -450,6 +489,9 @@ def test_places_of_the_result_that_cannot_be_are_refused(runs, tmp_path):
     }
     for out, fact in facts.items():
         assert refused(runs["single"], BadOption, file=rows, out=out).endswith(fact)
+    assert refused(runs["single"], file=tmp_path, out=tmp_path / "out.csv") == (
+        f"{tmp_path}: is a directory. Name its files by a pattern, as '{tmp_path}/*.csv'"
+    )
     in_the_way = tmp_path / "out.csv.partial"
     in_the_way.mkdir()
     write(in_the_way / "mine.txt", "")

@@ -86,9 +86,12 @@ def choice_rows(
     return choice_names(size), rows
 
 
-def unanswered_rows(raw: RawSplit, task: str, size: int) -> ChoiceRows:
-    """Return questions with `size` choices each, whose answers are not known. Raises `BadRows`."""
-    choices, faults = _choices(raw, blank=task in TASKS), raw.faults()
+def unanswered_rows(raw: RawSplit, task: str, size: int, remedy: str | None = None) -> ChoiceRows:
+    """Return questions with `size` choices each, whose answers are not known. Raises `BadRows`.
+
+    `remedy` is the advice for empty choices, where --num-choices is not an option.
+    """
+    choices, faults = _choices(raw, blank=task in TASKS, remedy=remedy), raw.faults()
     for row, of_row in enumerate(choices):
         if (count := len(of_row.texts)) != size:
             faults.add("size", *raw.place(row), f"has {count} choices, and the task has {size}", "Remove this row")
@@ -133,7 +136,7 @@ def _as_list(cells: tuple[Cell, ...]) -> Any:
     return cell
 
 
-def _choices(raw: RawSplit, blank: bool) -> list[Choices]:
+def _choices(raw: RawSplit, blank: bool, remedy: str | None = None) -> list[Choices]:
     """Return the choices of every row; `blank` ones may be among those of a published task."""
     faults, rows = raw.faults(), []
     for row, cells in enumerate(raw.choices):
@@ -144,7 +147,7 @@ def _choices(raw: RawSplit, blank: bool) -> list[Choices]:
             faults.add("list", *raw.place(row), fact, advice)
         elif any(not isinstance(text, str) or not (text.strip() or blank) for text in choices):
             advice = f"Fill it in, or leave such questions out with --num-choices {len(choices)}"
-            faults.add("blank choice", *raw.place(row), "one of its choices is empty", advice)
+            faults.add("blank choice", *raw.place(row), "one of its choices is empty", remedy or advice)
         else:
             labels = choices.labels if isinstance(choices, LabelledTexts) else []
             texts = tuple(str(text) for text in choices)

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -28,16 +29,47 @@ def write_whole_rows(
 
     Raises OSError, and `BadOption` for a value that such a file cannot hold.
     """
-    import pyarrow
-
-    try:
+    with _refusing(ending):
         if ending == ".parquet":
             _write_parquet(path, layout, new, iter(parts), metadata)
             return
         with path.open("w", encoding="utf-8", newline="") as file:
             (_write_csv if ending == ".csv" else _write_jsonl)(file, layout, new, parts)
+
+
+def check_rows(rows: WholeRows, ending: str, remedy: str) -> None:
+    """Raise `BadOption` for a value that a file of this ending cannot hold; one that ends in `remedy` can.
+
+    Those of a parquet file are checked by `check_layout`.
+    """
+    with _refusing(ending, remedy):
+        if ending == ".csv":
+            for row in rows.tuples(rows.names):
+                "".join(str(csv_value(value)) for value in row).encode()
+        elif ending == ".jsonl":
+            for row_object in rows.objects():
+                json_line(row_object)
+
+
+def check_layout(layout: Layout, ending: str, remedy: str) -> None:
+    """Raise `BadOption` for a schema that a parquet file cannot have; a file that ends in `remedy` can."""
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    if ending == ".parquet":
+        with _refusing(ending, remedy), ParquetWriter(pyarrow.BufferOutputStream(), layout.schema):
+            pass
+
+
+@contextmanager
+def _refusing(ending: str, remedy: str | None = None) -> Iterator[None]:
+    """Turn what is raised for a value that a file cannot hold into `BadOption`."""
+    import pyarrow
+
+    try:
+        yield
     except (pyarrow.ArrowException, OverflowError, UnicodeError) as error:
-        endings = " or ".join(name for name in ENDINGS if name != ending)
+        endings = remedy or " or ".join(name for name in ENDINGS if name != ending)
         raise BadOption(
             f"a value cannot be written to a {ending} file ({one_line(error, 120)}). Name a {endings} file"
         ) from error

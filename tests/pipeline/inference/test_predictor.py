@@ -58,6 +58,11 @@ def test_student_and_teacher_repeat_their_stored_predictions_without_cache_and_r
             assert np.array_equal(logits, load_file(run / "predictions.safetensors")["dev"])
 
 
+def test_model_directory_is_known_from_inside(tiny, monkeypatch):
+    monkeypatch.chdir(tiny.teacher / "model")
+    assert load_predictor(".").record.task == "toy"
+
+
 def test_student_with_its_own_tokenizer_repeats_its_predictions(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("PKD_STORE", str(tmp_path / "store"))
     foreign = save_foreign_encoder(tmp_path / "foreign")
