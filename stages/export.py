@@ -85,7 +85,7 @@ def run(config: ExportConfig) -> ExportResult:
             raise BadModel(
                 "the predictions of the export are not finite numbers: nothing was written. Use another --format"
             )
-        parity = Parity.of(examples, before, after)
+        parity = Parity.between(examples, before, after)
         _check(config, parity)
         speed = speeds(examples, predictor.forward, forward, BATCHES) if config.format == ONNX else {}
         results.append(_result(config, source, directory, parity, speed, time.monotonic() - started))

@@ -99,7 +99,7 @@ class Parity:
     max_difference: float
 
     @classmethod
-    def of(cls, examples: Examples, before: Logits, after: Logits) -> "Parity":
+    def between(cls, examples: Examples, before: Logits, after: Logits) -> "Parity":
         """Return what two sets of finite logits of the examples have in common."""
         reference, exported = (examples.joined(logits) for logits in (before, after))
         return cls(

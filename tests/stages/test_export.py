@@ -77,6 +77,7 @@ def test_safetensors_export_is_a_model_of_transformers(tiny, tmp_path, call, run
     assert (changed.code, changed.error) == (2, fact)
 
 
+@pytest.mark.timeout(900)  # seconds of torch's exporter, on a machine that others use too
 def test_onnx_export_in_8_bits_with_its_card(tiny, tmp_path, call, run_card):
     out = tmp_path / "export"
     words = ("--format", "onnx", "--quantize", "int8", "--allow-loss", "--max-examples", 40)

@@ -59,7 +59,7 @@ def test_parity_is_the_largest_difference_and_the_share_of_equal_labels(split):
     examples = Examples({"dev": split}, {"dev": np.arange(4)}, METRICS, 0, False)
     before = {"dev": np.float32([[2, 0], [2, 0], [0, 2], [2, 0]])}
     after = {"dev": np.float32([[2, 0], [1, 1.5], [0, 2], [2, 0.5]])}
-    parity = Parity.of(examples, before, after)
+    parity = Parity.between(examples, before, after)
     assert (parity.examples, parity.max_difference, parity.agreement) == (4, 1.5, 0.75)
     assert parity.metrics_before == {"dev": {"accuracy": 0.75}} and parity.metrics_after == {"dev": {"accuracy": 0.5}}
 
