@@ -29,6 +29,11 @@ def test_points_before_the_straight_part_are_kept_but_not_fitted():
     whole = Line("memory", "bytes", "reader", points)
     assert whole.fit[1] == pytest.approx(26000 / 28.75)
     assert whole.deviation == pytest.approx((2000 - whole.fit[0] - whole.fit[1]) / 2000)
+    # Of the squares around the mean, 24,000,000, the line explains slope × 26000.
+    assert (
+        whole.r_squared == pytest.approx(26000**2 / 28.75 / 24e6) == pytest.approx(whole.as_json()["r_squared"], 1e-4)
+    )
+    assert Line("", "s", "layer", tuple((x, Series("", "s", (3.0,))) for x in (1, 2))).r_squared == 1
 
 
 def test_growth_without_room_is_refused_before_anything_is_written(monkeypatch, tmp_path):
