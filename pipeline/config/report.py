@@ -31,6 +31,12 @@ class ReportConfig(Options):
         metavar="DIR|URL",
         repeatable=True,
     )
+    inference: str | None = option(
+        None,
+        help="file that benchmark inference wrote about these runs, for metric against speed",
+        group="Input",
+        metavar="FILE",
+    )
     examples: int = option(
         10, help="maximum number of examples on which the best student and its teacher disagree", group="Output", low=0
     )

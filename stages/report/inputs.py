@@ -16,6 +16,7 @@ from pipeline.data.splits import Split, selection_split
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, role_of
 from pipeline.errors import BadCache, BadOption, BadRun, one_line, shell_line
+from pipeline.training.run_reader import RUN, STARTED
 from stages.report.student_run import StudentRun, check_predictions, read_student
 from stages.sweep.search.directory import SWEEP, SweepDirectory
 from stages.sweep.search.record import FINISHED, SweepRecord
@@ -65,7 +66,7 @@ def read_inputs(config: ReportConfig) -> Inputs:
             sweeps.append(SweepDirectory(Path(name)).read())
             paths = _trials(name, sweeps[-1])
         else:
-            paths = [Path(name)]
+            paths = [_run(name)]
             named.add(paths[0].resolve())
         runs |= {path.resolve(): read_student(path) for path in paths if path.resolve() not in runs}
     ordered = sorted(runs.values(), key=lambda run: run.order)
@@ -81,6 +82,14 @@ def read_inputs(config: ReportConfig) -> Inputs:
     ]
     distillations.sort(key=lambda distillation: distillation.cache.location)
     return Inputs(distillations[0].cache.manifest.task.name, tuple(distillations), tuple(sweeps), frozenset(named))
+
+
+def _run(name: str) -> Path:
+    """Return the directory of a run, finished or not. Raises `BadRun` for another place."""
+    if not any((Path(name) / file).is_file() for file in (RUN, STARTED)):
+        fact = "is neither a run nor a sweep" if Path(name).exists() else "does not exist"
+        raise BadRun(f"{one_line(name)} {fact}. Name the --out directory of train-student or of sweep")
+    return Path(name)
 
 
 def _trials(name: str, record: SweepRecord) -> list[Path]:

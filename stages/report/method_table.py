@@ -1,4 +1,4 @@
-"""The table of methods against the teacher, and their scores against size and speed."""
+"""The table of methods against the teacher."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from pipeline.errors import shell_line
 from stages.report.blocks import Block, Figures, Table, Text
 from stages.report.comparison import CONTROL, EXAMPLES_BASIS, SEEDS_BASIS, Comparison, Estimate, Row, score_of
 from stages.report.facts import teacher_name, teacher_parameters
-from stages.report.figures import points_figure, score_figure
+from stages.report.figures import score_figure
 from stages.report.words import count
 from stages.sweep.report.leaderboard import UNKNOWN, score_text, value_text
 
@@ -112,26 +112,6 @@ def _other_metrics(comparison: Comparison) -> Iterator[Block]:
     metrics = distillation.cache.manifest.teacher_metrics
     rows.append(("Teacher", *(score_text(metrics.get(split, {}).get(metric)) for split, metric in measured)))
     yield Table("Other metrics, means over seeds", header, tuple(rows))
-
-
-def speed_blocks(comparison: Comparison) -> Iterator[Block]:
-    """Return parameters, training speed, and the score against the parameters."""
-    total = teacher_parameters(comparison.distillation.cache)
-    rows = []
-    for row in comparison.rows:
-        parameters, speeds = row.runs[0].result.parameters, [run.result.train_examples_per_second for run in row.runs]
-        share = f"{parameters / total:.1%}" if total else UNKNOWN
-        rows.append((row.name, f"{parameters:,}", share, f"{sum(speeds) / len(speeds):,.1f}"))
-    rows.append(("Teacher", f"{total:,}" if total else UNKNOWN, "100.0%" if total else UNKNOWN, UNKNOWN))
-    header = ("method", "parameters", "of the teacher's", "training, examples/s")
-    yield Table("Size, and speed of training", header, tuple(rows))
-    marks: list[tuple[Row | None, float]] = [(row, row.runs[0].result.parameters) for row in comparison.rows]
-    marks += [(None, total)] if total else []
-    yield Figures((points_figure(comparison, "Score and size", "parameters", marks),))
-    yield Text(
-        "The speed of training is that of the machine, and of everything else that ran on it. The speed of predictions "
-        f"was not measured. Measure it: {shell_line('benchmark', 'inference', comparison.best.path)}"
-    )
 
 
 def _share(score: float, teacher: float) -> str:

@@ -12,18 +12,14 @@ from stages.report.blocks import Block, Figures, Heading, Section, Table, Text
 from stages.report.command_lines import command_lines
 from stages.report.comparison import Comparison, compare
 from stages.report.cost_blocks import cost_blocks
+from stages.report.curve_figures import learning_figure, loss_figure, patience_figure
 from stages.report.disagreements import disagreements
 from stages.report.facts import data_facts, sweep_facts
-from stages.report.figures import (
-    TEACHER,
-    learning_figure,
-    loss_figure,
-    method_look,
-    patience_figure,
-    reliability_figure,
-)
+from stages.report.figures import TEACHER, method_look, reliability_figure
+from stages.report.inference_speed import read_speeds
 from stages.report.inputs import Inputs
-from stages.report.method_table import headline, method_blocks, speed_blocks
+from stages.report.method_table import headline, method_blocks
+from stages.report.size_and_speed import size_and_speed
 from stages.report.student_run import LogLine, StudentRun
 from stages.report.words import count
 
@@ -44,6 +40,7 @@ def make_report(inputs: Inputs, config: ReportConfig) -> Report:
     """Return the report of some runs, with its figures not yet drawn as SVG."""
     comparisons = tuple(compare(distillation) for distillation in inputs.distillations)
     logs = {run: run.log() for run in inputs.runs}
+    speeds = read_speeds(config.inference, inputs.runs) if config.inference else None
 
     def each(blocks: Callable[[Comparison], Iterator[Block] | Sequence[Block]]) -> list[Block]:
         """Return the blocks of every cache, under its name where there are several."""
@@ -58,7 +55,7 @@ def make_report(inputs: Inputs, config: ReportConfig) -> Report:
     sections = (
         Section("Data and teacher", facts + ([sweep_facts(inputs.sweeps)] if inputs.sweeps else [])),
         Section("Methods", each(method_blocks)),
-        Section("Size and speed", each(speed_blocks)),
+        Section("Size and speed", each(lambda comparison: size_and_speed(comparison, speeds))),
         Section("Learning curves", each(lambda comparison: _curves(comparison, logs))),
         Section("Patience loss by layer", each(lambda comparison: _patience(comparison, logs))),
         Section("Disagreements", each(lambda comparison: _disagreements(comparison, config.examples))),

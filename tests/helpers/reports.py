@@ -39,6 +39,8 @@ def distillation(*runs: StudentRun, teacher: int = 36, made=None) -> Distillatio
     columns = {"logits": logits(teacher)}
     dev = SimpleNamespace(labels=LABELS, column=columns.__getitem__)
     sizes = {"train": SimpleNamespace(examples=100), "dev": SimpleNamespace(examples=40)}
-    manifest = SimpleNamespace(kind=SINGLE_LABEL, made=made, has_teacher=True, splits=sizes)
-    cache = SimpleNamespace(manifest=manifest, location="data/toy", splits={"dev": dev})
+    manifest = SimpleNamespace(kind=SINGLE_LABEL, made=made, has_teacher=True, splits=sizes, teacher_files={})
+    cache = SimpleNamespace(
+        manifest=manifest, location="data/toy", splits={"dev": dev}, teacher=Path("data/toy/teacher")
+    )
     return Distillation(cache, runs, TaskMetrics(SINGLE_LABEL, ("accuracy",), CLASSES), "dev")

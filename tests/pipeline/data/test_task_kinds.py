@@ -134,3 +134,18 @@ def test_divergence_is_0_of_the_same_logits_and_as_worked_out_by_hand():
     assert MULTI_LABEL.divergence(np.zeros((2, 2)), odds, MULTI_LABEL) == pytest.approx(by_hand)
     teacher = SCALED_REGRESSION.with_settings({"label_mean": 10.0, "label_std": 2.0})
     assert SCALED_REGRESSION.divergence(np.array([[11.0]]), np.array([[2.0]]), teacher) == pytest.approx(9)
+
+
+def test_contradiction_is_0_where_predictions_agree_and_grows_with_the_distance():
+    sure, unsure, other = [[9.0, -9.0]], [[0.2, 0.0]], [[0.0, 1.0]]
+
+    def of(kind, student, teacher):
+        return kind.contradiction(np.array(student), np.array(teacher), kind).tolist()
+
+    for kind in (SINGLE_LABEL, MULTIPLE_CHOICE):
+        assert of(kind, sure, unsure) == [0.0] and of(kind, sure, other) > of(kind, unsure, other) > [0.5]
+    assert of(MULTI_LABEL, [[2.0, 2.0]], [[0.1, 3.0]]) == [0.0]
+    assert of(MULTI_LABEL, [[2.0, 2.0]], [[-2.0, 1.0]]) == pytest.approx([0.7616], abs=1e-4)
+    assert of(REGRESSION, [[1.5], [2.0]], [[1.0], [2.0]]) == [0.5, 0.0]
+    scaled = SCALED_REGRESSION.with_settings({"label_mean": 100.0, "label_std": 10.0})
+    assert of(scaled, [[1.5]], [[1.0]]) == [5.0]
