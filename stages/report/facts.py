@@ -91,8 +91,8 @@ def _rows(cache: Cache) -> Iterable[str]:
         labelled = int(cache.manifest.kind.has_label(split.labels).sum()) if split.labelled else 0
         some = f" ({labelled:,} with a label)" if 0 < labelled < len(split) else "" if labelled else " without labels"
         yield f"{name} {len(split):,}{some}"
-    if source := cache.manifest.made.get("rows_from"):
-        yield f"from {one_line(public_place(str(source)))}"
+    sources = [each.manifest.made.get("rows_from") for each in _members(cache)]
+    yield from (f"from {source}" for source in _distinct(public_place(str(source)) for source in sources if source))
 
 
 def _teacher(cache: Cache) -> str:
@@ -130,8 +130,11 @@ def _options(comparison: Comparison) -> Iterable[tuple[str, str]]:
 
 
 def _bytes(cache: Cache) -> int:
-    caches = cache.caches if isinstance(cache, JoinedCache) else (cache,)
-    return sum(each.manifest.bytes for each in caches)
+    return sum(each.manifest.bytes for each in _members(cache))
+
+
+def _members(cache: Cache) -> Sequence[Cache]:
+    return cache.caches if isinstance(cache, JoinedCache) else (cache,)
 
 
 def _versions(environment: Any) -> str | None:

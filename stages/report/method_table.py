@@ -37,7 +37,8 @@ def method_blocks(comparison: Comparison) -> Iterator[Block]:
     rows = [_cells(comparison, row, options, matched) for row in comparison.rows]
     teacher = comparison.teacher
     blank = [UNKNOWN] * (matched + len(options))
-    rows.append(("Teacher", *blank, UNKNOWN, _interval_text(comparison, teacher), "100.0%", UNKNOWN, UNKNOWN))
+    scores = (_interval_text(comparison, teacher), _share(teacher.mean, teacher.mean))
+    rows.append(("Teacher", *blank, UNKNOWN, *scores, UNKNOWN, UNKNOWN))
     best = max(range(len(comparison.rows)), key=lambda place: comparison.rows[place].score.mean)
     yield Table(f"Methods against the teacher, on {comparison.distillation.split}", header, tuple(rows), best)
     yield Text(" ".join(_notes(comparison)))
