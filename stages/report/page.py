@@ -24,10 +24,10 @@ def render(report: Report) -> dict[str, str]:
     """Return the content of each file of a report, by its name. A report always has the same bytes."""
     report, pictures = _drawn(report)
     style = _standalone_style()
-    files = {picture.title: f"figure-{number}.svg" for number, picture in enumerate(pictures, 1)}
+    files = {picture: f"figure-{number}.svg" for number, picture in enumerate(pictures, 1)}
     texts = {PAGE: template(HERE, "page.html.j2").render(report=report)}
     texts[MARKDOWN] = plain_template(HERE, "report.md.j2", markdown).render(report=report, files=files, fenced=fenced)
-    return texts | {files[picture.title]: standalone(str(picture.svg), style) for picture in pictures}
+    return texts | {files[picture]: standalone(str(picture.svg), style) for picture in pictures}
 
 
 def markdown(text: str) -> str:
