@@ -70,13 +70,6 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     examples = len(comparison.distillation.dev)
     if any(estimate.basis == EXAMPLES_BASIS for estimate in [*estimates, comparison.teacher]):
         yield f"* of one model: a bootstrap over the {examples:,} examples ({RESAMPLES:,} resamples)."
-    if any(row.to_control for row in comparison.rows):
-        yield "Differences to FT are paired by seed, of students of the same depth."
-    elif any(row.method != CONTROL for row in comparison.rows):
-        yield (
-            "No run of FT has the depth and the seeds of the others, so the gain over learning from labels only is "
-            f"not known: {_control_line(comparison)}"
-        )
     if tried := [row for row in comparison.rows if row.settings > 1]:
         listed = ", ".join(f"{row.name}: {row.settings}" for row in tried)
         yield (
@@ -84,6 +77,13 @@ def _notes(comparison: Comparison) -> Iterator[str]:
             "these examples, so its score is a little too good."
         )
     yield "Agreement: how often, or how closely, students predict what the teacher predicts."
+    if any(row.to_control for row in comparison.rows):
+        yield "Differences to FT are paired by seed, of students of the same depth."
+    elif any(row.method != CONTROL for row in comparison.rows):
+        yield (
+            "No run of FT has the depth and the seeds of the others, so the gain over learning from labels only is "
+            f"not known. Train one: {_control_line(comparison)}"
+        )
 
 
 def _control_line(comparison: Comparison) -> str:
