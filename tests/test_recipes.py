@@ -24,6 +24,7 @@ SHORT = {
     "evaluate": "--precision float32",
     "distill": "--trials 2 --max-steps 1 --max-length 32 --precision float32 --allow-weak-teacher --format safetensors",
     "predict": "--precision float32",
+    "export": "",
 }
 SENTENCE, OTHER = "the film was good", "it is so bad"
 CHINESE = "这部电影很好看不错差坏的了"
