@@ -1,6 +1,6 @@
 """Command line: options in, one stage called, result out. torch and transformers are imported inside a command."""
 
-import pipeline.system.startup  # noqa: F401  # before every other import
+import pipeline.system.startup  # before every other import
 
 # isort: split
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 import cloup
 
+import pipeline.system.openmp  # noqa: F401  # before torch
 from pipeline.config.benchmark import BenchmarkConfig
 from pipeline.config.cache import (
     CacheConvertConfig,
