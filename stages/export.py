@@ -71,7 +71,7 @@ def run(config: ExportConfig) -> ExportResult:
     options = {name: value for name, value in config.identity_options().items() if name != "run"}
     key = {**options, "model_digest": source.digest}
     if (record := finished_export(out, key)) is not None:
-        return _recorded(record, out)
+        return _recorded(config, record, out)
     examples, predictor, calibration = _opened(config, source)
     before = examples.logits(predictor.forward, "run")
     if not _is_finite(before):
@@ -92,6 +92,8 @@ def run(config: ExportConfig) -> ExportResult:
         record = {**key, **_record(config, predictor, results[0])}
         (directory / CARD).write_text(export_card(record, predictor), encoding="utf-8")
         write_record(directory, record)
+        if out.exists() or out.is_symlink():
+            raise BadOption(f"{one_line(out)} was made by another process meanwhile. Name another --out, or remove it")
 
     try:
         write_directory(out, write)
@@ -148,7 +150,12 @@ def _check(config: ExportConfig, parity: Parity) -> None:
                 f"{TOLERANCE:g} is allowed: nothing was written. Use the other --format"
             )
         return
-    if parity.agreement >= LEAST_AGREEMENT:
+    _check_agreement(config, parity)
+
+
+def _check_agreement(config: ExportConfig, parity: Parity | ExportResult) -> None:
+    """Raise `BadModel` for a quantised export that lost more than allowed; note an accepted loss."""
+    if not config.quantize or parity.agreement >= LEAST_AGREEMENT:
         return
     fact = (
         f"--quantize {config.quantize} agrees with {one_line(config.run)} to {100 * parity.agreement:.2f} % on "
@@ -159,7 +166,7 @@ def _check(config: ExportConfig, parity: Parity) -> None:
     note(f"warning: {fact}")
 
 
-def _loss(parity: Parity) -> str:
+def _loss(parity: Parity | ExportResult) -> str:
     """Return the change of the first metric in words; nothing without labels."""
     for split, metrics in parity.metrics_before.items():
         for name, value in metrics.items():
@@ -205,12 +212,14 @@ def _record(config: ExportConfig, predictor: Predictor, result: ExportResult) ->
     }
 
 
-def _recorded(record: Mapping[str, Any], out: Path) -> ExportResult:
-    """Return the result that export.json holds. Raises `BadRun` for that of another version."""
+def _recorded(config: ExportConfig, record: Mapping[str, Any], out: Path) -> ExportResult:
+    """Return the result that export.json holds. Raises `BadRun` for that of another version, `BadModel` for a loss."""
     try:
         values = {field.name: record[field.name] for field in fields(ExportResult)}
-    except KeyError as error:
+        result = ExportResult(**{**values, "out": str(out)})
+        _check_agreement(config, result)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRun(
             f"{one_line(out)} was exported by another version of this program. Name another --out, or remove it"
         ) from error
-    return ExportResult(**{**values, "out": str(out)})
+    return result

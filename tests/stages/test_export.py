@@ -122,6 +122,29 @@ def test_loss_in_8_bits_is_refused_unless_it_is_allowed(tiny, tmp_path, call, sh
     allowed = call(*words, "--allow-loss")
     assert allowed.code == 0 and allowed.json["agreement"] < 0.98
     assert allowed.error.startswith("warning: --quantize int8 agrees with ")
+    again = call(*words)
+    assert (again.code, again.error) == (2, refused.error)
+    assert call(*words, "--allow-loss").json == allowed.json
+    record = tmp_path / "export" / "export.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "agreement": "all"}))
+    damaged = call(*words)
+    assert damaged.code == 2 and "was exported by another version" in damaged.error
+
+
+def test_directory_that_another_process_made_meanwhile_is_kept(tiny, tmp_path, call, shifted):
+    out = tmp_path / "export"
+
+    def change(logits):
+        out.mkdir(exist_ok=True)
+        (out / "notes.txt").write_text("mine")
+        return logits
+
+    shifted(change)
+    result = call("export", tiny.teacher, "--format", "safetensors", "--out", out)
+    fact = f"Error: {out} was made by another process meanwhile. Name another --out, or remove it"
+    assert (result.code, result.error) == (2, fact)
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
 
 
 def test_export_that_breaks_off_leaves_nothing(tiny, tmp_path, call, shifted, monkeypatch):
