@@ -9,6 +9,7 @@ from pipeline.cache.checked_split import OpenCache, ShardChecks, chosen_columns,
 from pipeline.cache.format.arrow import to_arrow
 from pipeline.data.ragged import Column, Ragged
 from pipeline.data.splits import TEXT_HASH, Split
+from pipeline.errors import BadOption
 from pipeline.system.digests import json_digest
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def arrow_dataset(cache: OpenCache, name: str, columns: Sequence[str] | None) ->
 
     split = named_split(cache, name)
     names = chosen_columns(cache, columns, [each for each in split.shards[0] if each not in HASHES])
+    if not names:  # a table without columns does not have rows
+        raise BadOption(f"{cache.location} is asked for no column. Name some, or leave columns out for all")
     types = cache.manifest.column_types()
     ShardChecks(cache, split, [each for each in names if each in types]).check_all()
     table = pa.Table.from_batches([_batch(cache, split, number, names) for number in range(len(split.shards))])

@@ -8,6 +8,7 @@ from pipeline.cache.reader import Cache, open_directory
 from pipeline.cache.remote.published import open_published
 from pipeline.cache.user_store import STORE_BYTES, check_store, default_store
 from pipeline.config.options import values_of
+from pipeline.errors import BadOption
 
 
 def open_cache(location: str | Path, store: Path | None = None, store_bytes: int = STORE_BYTES) -> Cache:
@@ -25,5 +26,11 @@ def open_cache(location: str | Path, store: Path | None = None, store_bytes: int
 
 
 def open_caches(locations: str | Sequence[str], store: Path | None = None, store_bytes: int = STORE_BYTES) -> Cache:
-    """Return the cache at a location, or those at several joined. Raises as `open_cache` and `join_caches` do."""
-    return join_caches([open_cache(location, store, store_bytes) for location in values_of(locations)])
+    """Return the cache at a location, or those at several joined.
+
+    Raises as `open_cache` and `join_caches` do, and `BadOption` where none is named.
+    """
+    names = values_of(locations)
+    if not names:
+        raise BadOption("no cache is named. Name at least one")
+    return join_caches([open_cache(location, store, store_bytes) for location in names])

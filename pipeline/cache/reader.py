@@ -106,13 +106,16 @@ class Cache:
         """Return a model with the teacher's first layers, or those of these numbers, its embeddings and its head.
 
         It is of the transformers class of the teacher, on the CPU. The files are compared with their digests first.
-        Raises `BadOption` for layers that the teacher does not have, and `BadCache` for a cache without a teacher.
+        Raises `BadOption` for layers that the teacher does not have or that are named twice, and `BadCache` for a cache
+        without a teacher.
         """
         numbers, depth = tuple(range(1, layers + 1) if isinstance(layers, int) else layers), self.manifest.model.depth
         if not depth:
             raise BadCache(f"{self.location} does not have a teacher: its targets were made elsewhere. Load a model")
         if not numbers or min(numbers) < 1 or max(numbers) > depth:
             raise BadOption(f"{self.location} has a teacher of the layers 1 to {depth}, and {layers} are asked for")
+        if len(set(numbers)) < len(numbers):
+            raise BadOption(f"the layers {numbers} name one twice. Name each layer of the teacher once")
         self.check_teacher(numbers)
         return load_student(self.teacher, numbers, depth)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.config.rows import ROW_PATHS, CacheRowsConfig
 from pipeline.data.tables.places import absolute
 from pipeline.errors import BadOption, DistillError
-from pipeline.system.files import read_json, temporary_beside, write_text
+from pipeline.system.files import obstacle_to_directory, read_json, temporary_beside, write_text
 from pipeline.system.mapped_files import FileState
 
 STORE_BYTES = 50_000_000_000
@@ -31,12 +31,8 @@ def default_store() -> Path:
 
 def check_store(store: Path) -> None:
     """Raise `BadOption` for a store that is a file or a dangling link, or that is to lie inside a file."""
-    for place in (store, *store.parents):
-        if os.path.lexists(place):
-            if not place.is_dir():
-                noun = "a link to nothing" if place.is_symlink() and not place.exists() else "a file"
-                raise BadOption(f"the store {store}: {place} is {noun}. Name a directory with --store or PKD_STORE")
-            return
+    if obstacle := obstacle_to_directory(store):
+        raise BadOption(f"the store {store}: {obstacle}. Name a directory with --store or PKD_STORE")
 
 
 def record_rows(identity: str, rows: CacheRowsConfig) -> None:

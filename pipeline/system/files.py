@@ -30,6 +30,17 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def obstacle_to_directory(place: Path) -> str | None:
+    """Return what keeps a path from being a directory, as "data is a file"; None where it is one or can become one."""
+    for part in (place, *place.parents):
+        if os.path.lexists(part):
+            if part.is_dir():
+                return None
+            noun = "a link to nothing" if part.is_symlink() and not part.exists() else "a file"
+            return f"{part} is {noun}"
+    return None
+
+
 def sync_directory(directory: Path) -> None:
     """Write a directory's entries to the disk. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY)

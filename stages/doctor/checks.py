@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import one_line
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
+INSTALL_AGAIN = "Install the packages again, into a new environment: README.md, Installation"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ def checks_of(name: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]
     """Yield the checks that `look` makes; where it raises, one that says so under this name."""
     try:
         yield from look()
+    except ImportError as error:  # commands that import it fail too
+        yield Check(name, PROBLEM, f"could not be checked ({type(error).__name__}: {one_line(error)})", INSTALL_AGAIN)
     except Exception as error:  # a damaged package may raise anything
         yield Check(name, NOTE, f"could not be checked ({type(error).__name__}: {one_line(error)})")
 
@@ -44,8 +47,7 @@ def in_child(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
         code = process.exitcode or 0
         how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
         fact = f"importing and using it ends the process ({how})"
-        advice = "Install the packages again, into a new environment: README.md, Installation"
-        return [Check(name, PROBLEM, fact, advice)]
+        return [Check(name, PROBLEM, fact, INSTALL_AGAIN)]
     finally:
         receiver.close()
 

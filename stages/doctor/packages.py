@@ -22,15 +22,10 @@ EXTRAS = {  # extra of pyproject.toml -> what it is for
 }
 OF_TRACK = ("wandb", "trackio")  # trackers that no extra installs
 ALSO_IMPORTED = ("torchvision", "torchaudio")  # by transformers, where they are installed
-# damaged ones, or those of another Python, fail when they are imported
-COMPILED = (
-    "numpy",
-    "pyarrow",
-    "h5py",
-    "safetensors",
-    "tokenizers",
-    "scipy",
-)  # damaged ones fail when they are imported
+IMPORTED = (  # damaged ones, or those of another Python, fail then; torch has a check of its own
+    *("numpy", "pyarrow", "h5py", "safetensors", "tokenizers", "scipy", "psutil"),
+    *("fsspec", "huggingface_hub", "jinja2", "platformdirs", "rich", "tqdm"),
+)
 REINSTALL = "pip install --force-reinstall -c constraints.txt"
 
 
@@ -110,8 +105,8 @@ def _conflicts(required: Iterable[str]) -> Iterator[Check]:
 
 
 def _damaged() -> Iterator[Check]:
-    """Yield a problem for each compiled package that is installed and cannot be imported."""
-    for name in COMPILED:
+    """Yield a problem for each of these packages that is installed and cannot be imported."""
+    for name in IMPORTED:
         if _version(name) is None:
             continue
         try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import BadOption
+from pipeline.system.files import obstacle_to_directory
 from pipeline.system.formatting import printable, size
 from stages.doctor.checks import NOTE, OK, PROBLEM, Check
 
@@ -24,15 +25,28 @@ def disks() -> Iterator[Check]:
     except OSError:
         yield Check("disk", PROBLEM, "the working directory was removed", "cd into another one")
         return
-    groups: dict[tuple[int, bool], list[str]] = {}
+    groups: dict[tuple[int, bool, str | None], list[str]] = {}
     for name in WRITTEN:
-        place = _existing(Path(name))
-        groups.setdefault((place.stat().st_dev, os.access(place, os.W_OK | os.X_OK)), []).append(name)
+        place, obstacle = _existing(Path(name)), obstacle_to_directory(Path(name))
+        groups.setdefault((place.stat().st_dev, os.access(place, os.W_OK | os.X_OK), obstacle), []).append(name)
     for names in groups.values():
         options = " and ".join(dict.fromkeys(WRITTEN[name] for name in names))
         listed = ", ".join(f"{name}/" for name in names)
         yield disk("disk", Path(names[0]), listed, f"Name directories elsewhere with {options}")
-    yield disk("temporary", Path(tempfile.gettempdir()), tempfile.gettempdir(), "export TMPDIR=/a/larger/disk")
+    yield _temporary()
+
+
+def _temporary() -> Check:
+    """Return a check of the directory for temporary files: Python takes another one where TMPDIR cannot be used."""
+    named, remedy = os.environ.get("TMPDIR"), "export TMPDIR=/a/larger/disk"
+    try:
+        place = tempfile.gettempdir()
+    except OSError:
+        return Check("temporary", PROBLEM, "no directory for temporary files can be written", remedy)
+    if named and os.path.abspath(named) != os.path.abspath(place):
+        fact = f"TMPDIR={printable(named)} is not a directory that can be written: {printable(place)} is used"
+        return Check("temporary", NOTE, fact, f"Make the directory, or: {remedy}")
+    return disk("temporary", Path(place), place, remedy)
 
 
 def store() -> Iterator[Check]:
@@ -58,6 +72,8 @@ def disk(name: str, place: Path, fact: str, advice: str) -> Check:
     existing = _existing(place)
     free, kind = shutil.disk_usage(existing).free, _file_system(existing)
     described = f"{printable(fact)}: {size(free)} free" + (f", {kind}" if kind else "")
+    if obstacle := obstacle_to_directory(place):
+        return Check(name, PROBLEM, f"{printable(obstacle)}, not a directory", advice)
     if not os.access(existing, os.W_OK | os.X_OK):
         return Check(name, PROBLEM, f"{described}; it cannot be written", advice)
     if free < LITTLE:

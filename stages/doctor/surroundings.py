@@ -81,7 +81,8 @@ def variables() -> Iterator[Check]:
             continue
         first = value.partition(",")[0]  # a number for each level of nesting
         if not first.isascii() or not first.isdigit() or not int(first):
-            yield Check("threads", NOTE, f"{name} is {one_line(value, 40)!r}, not a number", f"export {name}={cores}")
+            fact = f"{name} is {one_line(value, 40)!r}, not a number of threads"
+            yield Check("threads", NOTE, fact, f"export {name}={cores}")
         elif int(first) > cores:
             fact = f"{name} is {first}, and there are {cores} cores: threads wait for each other"
             yield Check("threads", NOTE, fact, f"export {name}={cores}")

@@ -83,6 +83,8 @@ def test_damaged_shard_is_named_before_anything_is_read(tiny, tmp_path):
         open_cache(cache).to_datasets("train", ["logits"])
     with pytest.raises(BadOption, match=r"does not have a column row_hash\. Name some of example_id, input_ids, "):
         open_cache(cache).to_datasets("train", ["row_hash"])
+    with pytest.raises(BadOption, match=r"is asked for no column\. Name some, or leave columns out for all"):
+        open_cache(cache).to_datasets("train", [])
 
 
 def test_own_tokens_are_in_the_table(tiny):

@@ -12,7 +12,7 @@ from pipeline.cache import teacher_config
 from pipeline.cache.format.manifest_validation import read_manifest
 from pipeline.cache.full_check import damaged_files
 from pipeline.cache.leftovers import find_leftovers
-from pipeline.cache.open import open_cache
+from pipeline.cache.open import open_cache, open_caches
 from pipeline.cache.shards import Shard
 from pipeline.cache.teacher_config import damaged_teacher
 from pipeline.cache.writer import CacheWriter
@@ -136,6 +136,16 @@ def test_a_store_that_is_no_directory_is_refused(tiny, tmp_path, monkeypatch, ma
     open_cache(tiny.arrow)  # which needs no store
     with pytest.raises(BadOption):
         open_cache("file:///none/toy")
+
+
+def test_joining_no_caches_is_refused():
+    with pytest.raises(BadOption, match=r"no cache is named\. Name at least one"):
+        open_caches([])
+
+
+def test_layer_that_is_named_twice_is_not_damage(tiny):
+    with pytest.raises(BadOption, match=r"the layers \(1, 1\) name one twice"):
+        open_cache(tiny.arrow).initial_student([1, 1])
 
 
 def test_initial_student_has_layers_of_the_teacher(tiny, tmp_path):

@@ -50,18 +50,19 @@ def test_package_that_another_one_does_not_work_with_is_a_problem(versions):
     assert state == "problem" and text.startswith("tokenizers is 0.1.0, transformers ") and "needs tokenizers" in text
 
 
-def test_installed_package_that_cannot_be_imported_is_a_problem(monkeypatch):
+@pytest.mark.parametrize("package", ["h5py", "huggingface_hub", "tqdm"])
+def test_installed_package_that_cannot_be_imported_is_a_problem(monkeypatch, package):
     imported = importlib.import_module
 
     def broken(name):
-        if name == "h5py":
+        if name == package:
             raise ImportError("built for another numpy")
         return imported(name)
 
     monkeypatch.setattr(importlib, "import_module", broken)
     [(state, text, advice)] = found(packages.packages())
     assert state == "problem" and "cannot be imported (ImportError: built for another numpy)" in text
-    assert advice == "pip install --force-reinstall -c constraints.txt h5py"
+    assert advice == f"pip install --force-reinstall -c constraints.txt {package}"
 
 
 def test_extra_that_is_missing_names_its_pip_line(versions):

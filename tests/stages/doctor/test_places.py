@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -49,3 +50,27 @@ def test_working_directory_that_was_removed_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "gone").rmdir()
     [check] = places.disks()
     assert (check.state, check.found) == ("problem", "the working directory was removed")
+
+
+def test_file_where_commands_would_make_a_directory_is_a_problem(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("")
+    found = {check.found: check for check in places.disks()}
+    check = found["runs is a file, not a directory"]
+    assert (check.state, check.advice) == ("problem", "Name directories elsewhere with --out")
+    assert any(text.startswith("data/, sweeps/: ") for text in found)
+
+
+def test_directory_for_temporary_files_that_python_does_not_take_is_a_note(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nothing"))
+    check = list(places.disks())[-1]
+    fact = f"TMPDIR={tmp_path}/nothing is not a directory that can be written: {tmp_path} is used"
+    assert (check.name, check.state, check.found) == ("temporary", "note", fact)
+
+    def fails():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", fails)
+    check = list(places.disks())[-1]
+    assert (check.state, check.found) == ("problem", "no directory for temporary files can be written")

@@ -47,6 +47,15 @@ def test_doctor_goes_on_where_a_check_fails(monkeypatch, call):
     ]
 
 
+def test_package_that_a_check_cannot_import_is_a_problem(monkeypatch, call):
+    def broken():
+        raise ModuleNotFoundError("No module named 'platformdirs'")
+
+    monkeypatch.setattr(run, "CHECKS", {"store": broken})
+    [check] = call("doctor").json["checks"]
+    assert check["state"] == PROBLEM and check["advice"].startswith("Install the packages again")
+
+
 def test_secrets_are_named_and_not_printed(quick, monkeypatch, call):
     monkeypatch.setattr(run, "CHECKS", {name: run.CHECKS[name] for name in ("hub", "variables")})
     secret = "hf_0123456789secret"

@@ -19,8 +19,8 @@ def two_cores(monkeypatch):
     [
         ("8", "OMP_NUM_THREADS is 8, and there are 2 cores: threads wait for each other", "export OMP_NUM_THREADS=2"),
         ("1", "OMP_NUM_THREADS is 1, and there are 2 cores", "To use all: unset OMP_NUM_THREADS"),
-        ("all", "OMP_NUM_THREADS is 'all', not a number", "export OMP_NUM_THREADS=2"),
-        ("0", "OMP_NUM_THREADS is '0', not a number", "export OMP_NUM_THREADS=2"),
+        ("all", "OMP_NUM_THREADS is 'all', not a number of threads", "export OMP_NUM_THREADS=2"),
+        ("0", "OMP_NUM_THREADS is '0', not a number of threads", "export OMP_NUM_THREADS=2"),
     ],
 )
 def test_odd_number_of_threads_is_a_note(monkeypatch, two_cores, value, found, advice):
