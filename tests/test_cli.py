@@ -81,6 +81,10 @@ def test_a_teacher_its_cache_a_student_and_their_evaluation(tiny, call, in_direc
             "s3://bucket/rte is a URL, and a local path belongs there. Caches go to a URL with cache push, and come "
             "from one with cache pull",
         ),
+        ("distill --train-file rows.csv --out=", "--out is empty. Name a directory, or leave it out"),
+        ("report runs/rte --out=", "--out is empty. Name a directory, or leave it out"),
+        ("report runs/rte --cache=", "--cache is empty. Name a directory, or leave it out"),
+        ("train-student --cache data/rte --out=", "--out is empty. Name a directory, or leave it out"),
         ("cache-teacher --task rte --shard-rows 0", "--shard-rows must be 1 or more, not 0. Try --shard-rows 16384"),
         (
             "finetune-teacher --task movie-reviews --model nowhere/to-be-found",

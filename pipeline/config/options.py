@@ -148,8 +148,11 @@ def _check(field: dataclasses.Field, value: Any) -> None:
             f"{value} is a URL, and a local path belongs there. Caches go to a URL with cache push, and come "
             "from one with cache pull"
         )
-    if value == "" and field.metadata.get("repeatable"):  # of a variable of the shell that is not set, say
-        advice = "Name a directory" if field.metadata["positional"] else "Name a file, or leave it out"
+    metavar = field.metadata.get("metavar") or ""
+    is_place = field.metadata.get("repeatable") or metavar in PLACES
+    if value == "" and is_place and field.default != "":  # of a variable of the shell that is not set, say
+        advice = "Name a directory" if metavar.startswith(("DIR", "RUN")) else "Name a file"
+        advice += "" if field.default is dataclasses.MISSING else ", or leave it out"
         raise BadOption(f"{_shown_name(field)} is empty. {advice}")
     if value is None or not field.metadata or _is_allowed(value, field.metadata):
         return

@@ -112,8 +112,6 @@ def result_paths(out: str, names: tuple[str, ...]) -> dict[str, Path]:
 
 def check_out(out: str, paths: Iterable[Path]) -> None:
     """Raise `BadOption` unless files can be written to these `paths` in the directory, which is left as it was."""
-    if not out:
-        raise BadOption("--out is empty. Name a directory")
     missing = [directory for directory in (Path(out), *Path(out).parents) if not os.path.lexists(directory)]
     try:
         Path(out).mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def test_table_says_whether_limits_hold_except_with_quick(call, in_directory, me
         ("/proc/self", "cannot be written (No such file or directory). Name another directory"),
         (f"new/{'x' * 300}", "cannot be written (File name too long). Name another directory"),
         ("taken", "cannot be written (benchmark-train.json in it is a directory). Name another directory"),
-        ("", "is empty. Name a directory"),
+        ("", "is empty. Name a directory, or leave it out"),
     ],
 )
 def test_out_that_cannot_be_written_is_refused_before_measuring(call, in_directory, measured, out, reason):
