@@ -1,4 +1,4 @@
-"""Threads of a matrix product sleep while they wait for each other, so that other processes can run meanwhile.
+"""Threads of a matrix product sleep while they wait for each other, so that other processes can run.
 
 Importing it has this effect, unless the user has set a variable about it. It comes before torch, whose OpenMP library
 reads the variable when it is loaded; processes that this one starts inherit it.
