@@ -128,7 +128,7 @@ class PackLearner:
                 self.model.train()
                 self._outputs(inputs)
             with evaluation(bare), torch.inference_mode():
-                alone = bare(**inputs).logits.float()
+                alone = type(bare).forward(bare, **inputs).logits  # in float32, as the pack's
             torch.testing.assert_close(logits[0], alone, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE)
         _proved.add(digest)
 
@@ -213,6 +213,7 @@ def _groups(objectives: Sequence[Objective], device: torch.device) -> list[_Grou
 def _for_vmap(model: Any) -> Any:
     """Return a copy of a prepared model that shares its parameters and computes with operations that vmap can batch."""
     model = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    vars(model).pop("forward", None)  # Accelerate's, which computes in the precision of the run
     if getattr(model, "_supports_attention_backend", False):
         model.set_attn_implementation("eager")
     for module in model.modules():

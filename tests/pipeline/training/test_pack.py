@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import pipeline.training.pack as pack_module
 from pipeline.cache.format.columns import cls_column
 from pipeline.config.training import TrainStudentConfig
 from pipeline.data.batching import Batch
@@ -169,6 +170,12 @@ def test_a_gradient_that_is_not_finite_stays_with_its_student():
             learner.step([part(step, learner.columns)], step, STEPS)
     assert [bool(torch.isfinite(row[0])) for row in rows] == [True, True, False, True]
     assert [largest_difference(alone[place], packed[place]) < 1e-5 for place in (0, 1, 3)] == [True] * 3
+
+
+def test_a_pack_in_bfloat16_is_proved_in_float32(monkeypatch):
+    monkeypatch.setattr(pack_module, "_proved", set())
+    monkeypatch.setattr(pack_module, "PROBE_TOLERANCE", 1e-6)
+    PackLearner(learners(make_accelerator("bfloat16")))
 
 
 def test_in_bfloat16_they_differ_by_its_rounding():
