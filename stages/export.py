@@ -93,7 +93,7 @@ def run(config: ExportConfig) -> ExportResult:
         (directory / CARD).write_text(export_card(record, predictor), encoding="utf-8")
         write_record(directory, record)
         if out.exists() or out.is_symlink():
-            raise BadOption(f"{one_line(out)} was made by another process meanwhile. Name another --out, or remove it")
+            raise BadOption(f"{one_line(out)} was made by another process. Name another --out, or remove it")
 
     try:
         write_directory(out, write)

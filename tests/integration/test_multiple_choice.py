@@ -112,7 +112,7 @@ def test_columns_of_a_cache_hold_every_sequence(quiz):
 @pytest.mark.parametrize("method", ["kd", "pkd-skip"])
 def test_every_loss_from_the_cache_is_that_beside_the_teacher(quiz, method):
     cache, accelerator = open_cache(quiz.arrow), make_accelerator("float32")
-    config = student(quiz, "", method=method)
+    config = student(quiz, "unused", method=method)
     teacher = load_classifier(locate(str(quiz.teacher)))
     rows = load_rows(CacheTeacherConfig(**quiz.rows)).splits["train"]
     live = tokenize("train", rows, load_tokenizer(locate(str(quiz.teacher))), 32)
@@ -131,7 +131,7 @@ def test_every_loss_from_the_cache_is_that_beside_the_teacher(quiz, method):
 
 def test_students_in_a_pack_are_the_students_alone(quiz):
     cache, accelerator = open_cache(quiz.arrow), make_accelerator("float32")
-    configs = [student(quiz, "", method=method, beta=beta) for method, beta in (("pkd-skip", 10.0), ("kd", 0.0))]
+    configs = [student(quiz, "unused", method=method, beta=beta) for method, beta in (("pkd-skip", 10.0), ("kd", 0.0))]
 
     def learners():
         seed_everything(0)

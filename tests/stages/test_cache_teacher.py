@@ -39,7 +39,7 @@ def without_times(manifest):
 def test_a_cache_holds_what_the_teacher_says_of_each_example(tiny, container):
     cache = open_cache(getattr(tiny, container))
     model, tokenizer = load_classifier(str(tiny.teacher / "model")).eval(), load_tokenizer(str(tiny.teacher / "model"))
-    rows = load_rows(config(tiny, ""))
+    rows = load_rows(config(tiny, "unused"))
     assert list(cache.splits) == ["train", "dev", "test"]
     assert [len(split) for split in cache.splits.values()] == [300, 90, 40]
     assert cache.splits["test"].labelled and cache.manifest.layers == (1, 2, 3)

@@ -141,7 +141,7 @@ def test_directory_that_another_process_made_meanwhile_is_kept(tiny, tmp_path, c
 
     shifted(change)
     result = call("export", tiny.teacher, "--format", "safetensors", "--out", out)
-    fact = f"Error: {out} was made by another process meanwhile. Name another --out, or remove it"
+    fact = f"Error: {out} was made by another process. Name another --out, or remove it"
     assert (result.code, result.error) == (2, fact)
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
     assert [path.name for path in out.iterdir()] == ["notes.txt"]

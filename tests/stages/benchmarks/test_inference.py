@@ -163,7 +163,7 @@ def test_forward_flops_match_hand_calculation(kind):
             "exported",
             "exported is an export. Name the run that it was made from: its forms are made here again",
         ),
-        ("gone ''", "RUN is empty. Name a directory"),
+        ("gone ''", "RUN is empty. Name a directory, or leave it out"),
         ("s3://a/b", None),
         (
             "--teacher gone",
