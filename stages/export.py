@@ -143,13 +143,11 @@ def _is_finite(logits: Logits) -> bool:
 
 def _check(config: ExportConfig, parity: Parity) -> None:
     """Raise `BadModel` for an export that computes something else than its run; note an accepted loss."""
-    if not config.quantize:
-        if parity.max_difference > TOLERANCE:
-            raise BadModel(
-                f"the export differs from {one_line(config.run)} by {parity.max_difference:.1e} in a logit, and "
-                f"{TOLERANCE:g} is allowed: nothing was written. Use the other --format"
-            )
-        return
+    if not config.quantize and parity.max_difference > TOLERANCE:
+        raise BadModel(
+            f"the export differs from {one_line(config.run)} by {parity.max_difference:.1e} in a logit, and "
+            f"{TOLERANCE:g} is allowed: nothing was written. Use the other --format"
+        )
     _check_agreement(config, parity)
 
 

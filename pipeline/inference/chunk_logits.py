@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,15 +31,12 @@ class Work:
         """The speed of the model; 0 if nothing was computed."""
         return round(self.computed / self.seconds, 1) if self.seconds else 0.0
 
-    def compute(self, predictor: Predictor, rows: SplitRows, batch_size: int, progress: Any = None) -> np.ndarray:
-        """Return the logits of rows, float32 [n, C]. Raises `BadModel` for logits that are not finite."""
+    def compute(
+        self, predictor: Predictor, rows: SplitRows, batch_size: int, finished: Callable[[int], object] = lambda _: None
+    ) -> np.ndarray:
+        """Return the logits of rows; see `Predictor.logits`. Raises `BadModel` for logits that are not finite."""
         started = time.monotonic()
-        split = predictor.split(rows)
-        logits = np.zeros((len(rows), predictor.num_logits), np.float32)
-        for places, values in predictor.batches(split, batch_size):
-            logits[places] = values
-            if progress is not None:
-                progress.update(len(places))
+        logits = predictor.logits(rows, batch_size, finished)
         if not np.isfinite(logits).all():
             raise BadModel(
                 f"{predictor.source.directory} computes logits that are not finite numbers. Try --precision float32, "
@@ -67,7 +64,7 @@ def chunk_logits(
         for number, (rows, tag) in enumerate(chunks):
             logits = partial.load(number, (len(rows), predictor.num_logits))
             if logits is None:
-                logits = work.compute(predictor, rows, batch_size, progress)
+                logits = work.compute(predictor, rows, batch_size, progress.update)
                 partial.save(number, logits)
             else:
                 work.rows += len(rows)

@@ -13,13 +13,21 @@ from pipeline.config.rows import RowsConfig
 from pipeline.data.tables.columns import parse_columns
 from pipeline.data.task_kinds import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SCALED_REGRESSION, SINGLE_LABEL
 from pipeline.data.tasks import TASKS
-from pipeline.errors import BadCache, BadModel, BadRun, one_line
+from pipeline.errors import BadModel, BadRun, one_line
 from pipeline.models.checkpoints import output_names
 from pipeline.models.encoders import is_multiple_choice
 from pipeline.system.digests import file_digest, intact, json_digest
 from pipeline.system.system_errors import raise_if_of_system
 from pipeline.training.input_record import InputRecord
-from pipeline.training.run_reader import MODEL, RUN, STARTED, as_recorded, read_run
+from pipeline.training.run_reader import (
+    MODEL,
+    RUN,
+    STARTED,
+    as_recorded,
+    check_identity_of_run,
+    model_directory,
+    read_run,
+)
 
 EXPORT = "export.json"
 ONNX, ONNX_FILE = "onnx", "model.onnx"
@@ -99,9 +107,7 @@ def find_model(place: str | Path) -> ModelSource:
             "finetune-teacher, train-student or export"
         )
     values = read_run(run)
-    if not (run / MODEL).is_dir():
-        raise BadRun(f"{run} does not have its {MODEL}/ any more. Take it from a copy, or train the run again")
-    return ModelSource(run, run / MODEL, "safetensors", values)
+    return ModelSource(run, model_directory(run), "safetensors", values)
 
 
 def _export(directory: Path) -> ModelSource:
@@ -166,12 +172,7 @@ def _of_cache(source: ModelSource, config: Any, cache: str | tuple[str, ...] | N
     if not names or not (cache or all("://" in str(name) or Path(name).is_dir() for name in names)):
         return InputRecord(task="", kind=kind, labels=labels, text_columns=(), choices_columns=(), max_length=length)
     opened = open_caches(names)
-    identity = source.values.get("inputs", {}).get("cache")
-    if identity != opened.identity:
-        raise BadCache(
-            f"{opened.location} is not the cache of this run (identity {opened.identity[:12]}… ≠ "
-            f"{one_line(identity, 12)}…). Name the right one with --cache, or all if it was trained on several"
-        )
+    check_identity_of_run(opened, source.values.get("inputs", {}).get("cache"))
     return InputRecord.of_cache(opened.manifest, length or opened.manifest.fields.max_length)
 
 

@@ -1,6 +1,6 @@
 """A finished model that gives logits for texts: of a run, or of an export. Neither rows nor a cache are needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,12 +78,18 @@ class Predictor:
         labels = self.kind.without_labels(len(texts[0]), self.num_logits)
         return SplitRows(tuple(list(column) for column in texts), labels, labelled=False)
 
-    def logits(self, rows: SplitRows, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
-        """Return the logits of rows, float32 [n, C], in batches of at most `batch_size` sequences of similar length."""
+    def logits(
+        self, rows: SplitRows, batch_size: int = EVALUATION_BATCH, finished: Callable[[int], object] = lambda _: None
+    ) -> np.ndarray:
+        """Return the logits of rows, float32 [n, C], in batches of at most `batch_size` sequences of similar length.
+
+        `finished` is called after each batch with its number of examples.
+        """
         split = self.split(rows)
         logits = np.zeros((len(rows), self.num_logits), np.float32)
         for places, values in self.batches(split, batch_size):
             logits[places] = values
+            finished(len(places))
         return logits
 
     def batches(self, split: Split, batch_size: int = EVALUATION_BATCH) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -30,7 +30,15 @@ from pipeline.models.inputs import fit_tokenizer, leave_out_segments
 from pipeline.models.tokenizer import is_tokenizer
 from pipeline.system.progress import note
 from pipeline.training.learner import predict
-from pipeline.training.run_reader import MODEL, RUN, as_recorded, check_caches_exist, read_run
+from pipeline.training.run_reader import (
+    MODEL,
+    RUN,
+    as_recorded,
+    check_caches_exist,
+    check_identity_of_run,
+    model_directory,
+    read_run,
+)
 from pipeline.training.trained_rows import changed_splits
 
 Logits = dict[str, np.ndarray]  # of each split: [n, C]
@@ -62,9 +70,7 @@ class MeasuredRun:
 def open_run(config: EvaluateConfig, name: str) -> MeasuredRun:
     """Return one of the runs of `evaluate`. Raises a `DistillError` for rows that it cannot be measured on."""
     record = read_run(Path(name))
-    model = Path(name) / MODEL
-    if not model.is_dir():
-        raise BadRun(f"{name} does not have its {MODEL}/ any more. Take it from a copy, or train the run again")
+    model_directory(Path(name))
     cache = _cache(config.cache, record.get("cache"))
     return _on_cache(config, name, record, cache) if cache else _on_rows(config, name, record)
 
@@ -179,11 +185,8 @@ def _check_cache(cache: Cache, record: dict[str, Any], tokenizer: Any, names: tu
     Raises `BadCache` for a cache of other tokens or classes than the model has, or of another identity.
     """
     identity = record.get("inputs", {}).get("cache")
-    if identity and cache.identity != identity:
-        raise BadCache(
-            f"{cache.location} is not the cache of this run (identity {cache.identity[:12]}… ≠ {identity[:12]}…). Name "
-            "the right one with --cache, or all if it was trained on several"
-        )
+    if identity:
+        check_identity_of_run(cache, identity)
     task = record["config"].get("task", cache.manifest.task.name)
     if task != cache.manifest.task.name:
         raise BadCache(f"{cache.location} is of task {cache.manifest.task.name}, and this run of {task}. Name another")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pipeline.cache.reader import Cache
 from pipeline.errors import BadCache, BadRun, one_line
 from pipeline.system.files import read_json
 from pipeline.system.system_errors import raise_if_of_system
@@ -52,7 +53,7 @@ def read_log(out: Path) -> list[dict[str, Any]]:
         try:
             line = json.loads(text)
             lines.append({**line, "step": int(line["step"]), "kind": str(line["kind"])})
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
     return lines
 
@@ -83,15 +84,34 @@ def as_recorded(kind: type[Recorded], values: Any, file: Path, way_on: str) -> R
         raise BadRun(f"{file} was written by another version of this program ({one_line(error)}). {way_on}") from error
 
 
-def check_caches_exist(locations: Sequence[str]) -> None:
-    """Raise `BadCache` if one of the caches that a run was trained on, by its run.json, does not exist any more."""
+def check_caches_exist(locations: Sequence[str], run: object = "this run", way_on: str | None = None) -> None:
+    """Raise `BadCache` if one of the caches that a run was trained on, by its run.json, does not exist any more.
+
+    `way_on` is the advice; without one, to name the present place of the cache.
+    """
     for location in locations:
         if "://" not in location and not Path(location).is_dir():
             beside = " beside the others of the run" if len(locations) > 1 else ""
             raise BadCache(
-                f"the cache of this run was {one_line(location)}, which does not exist. Name its present place with "
-                f"--cache{beside}"
+                f"the cache of {one_line(run)} was {one_line(location)}, which does not exist. "
+                f"{way_on or f'Name its present place with --cache{beside}'}"
             )
+
+
+def check_identity_of_run(cache: Cache, identity: object) -> None:
+    """Raise `BadCache` for a cache of another identity than the one that a run was trained on, by its run.json."""
+    if cache.identity != identity:
+        raise BadCache(
+            f"{cache.location} is not the cache of this run (identity {cache.identity[:12]}… ≠ "
+            f"{one_line(identity, 12)}…). Name the right one with --cache, or all if it was trained on several"
+        )
+
+
+def model_directory(run: Path) -> Path:
+    """Return model/ of a finished run. Raises `BadRun` where it is gone."""
+    if not (run / MODEL).is_dir():
+        raise BadRun(f"{run} does not have its {MODEL}/ any more. Take it from a copy, or train the run again")
+    return run / MODEL
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pipeline.errors import BadCache, BadModel, BadOption, BadRun, one_line
 from pipeline.inference.model_source import ModelSource, find_model
 from pipeline.models.checkpoints import Head, load_classifier, locate
 from pipeline.models.encoders import sequences_of
-from pipeline.training.run_reader import RUN, STARTED
+from pipeline.training.run_reader import RUN, STARTED, check_caches_exist
 
 TEACHER = "teacher"
 DEMO_LAYERS = 3
@@ -108,10 +108,9 @@ def _cached_teachers(sources: Mapping[str, ModelSource], names: Mapping[str, str
 def _cache(run: str, names: tuple[Any, ...]) -> Any:
     """Return the cache of a run, or its joined ones. Raises `BadCache` where it is gone, or has no teacher."""
     way_on = "Name the teacher to compare with: --teacher DIR"
-    for name in map(str, names):
-        if "://" not in name and not Path(name).is_dir():
-            raise BadCache(f"the cache of {one_line(run)} was {one_line(name)}, which does not exist. {way_on}")
-    cache = open_caches(tuple(map(str, names)))
+    locations = tuple(map(str, names))
+    check_caches_exist(locations, run, way_on)
+    cache = open_caches(locations)
     if not cache.manifest.has_teacher:
         raise BadCache(f"{one_line(cache.location)} does not have a teacher: its targets were made elsewhere. {way_on}")
     return cache

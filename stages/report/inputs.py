@@ -16,7 +16,7 @@ from pipeline.data.splits import Split, selection_split
 from pipeline.data.task_metrics import TaskMetrics
 from pipeline.data.tasks import DEV, role_of
 from pipeline.errors import BadCache, BadOption, BadRun, one_line, shell_line
-from pipeline.training.run_reader import RUN, STARTED
+from pipeline.training.run_reader import RUN, STARTED, check_caches_exist
 from stages.report.student_run import StudentRun, check_predictions, read_student
 from stages.sweep.search.directory import SWEEP, SweepDirectory
 from stages.sweep.search.record import FINISHED, SweepRecord
@@ -106,13 +106,7 @@ def _trials(name: str, record: SweepRecord) -> list[Path]:
 def _cache(run: StudentRun, given: Sequence[str]) -> Cache:
     """Return the cache of a run, where it was or among those `given`. Raises `BadCache` if it is in neither place."""
     if not given:
-        for name in run.caches:
-            if "://" not in name and not Path(name).is_dir():
-                more = ", and the others of the run beside it" if len(run.caches) > 1 else ""
-                raise BadCache(
-                    f"the cache of {run.path} was {one_line(name)}, which does not exist. Name its present place with "
-                    f"--cache{more}"
-                )
+        check_caches_exist(run.caches, run.path)
         if not run.caches:
             raise BadRun(f"{run.path} does not say which cache it was trained from. Name it with --cache")
         cache = open_caches(run.caches)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.cache.reader import Cache
-from pipeline.cache.teacher_config import read_object
+from pipeline.cache.teacher_config import CONFIG, read_object
 from pipeline.config.methods import METHODS
 from pipeline.config.options import values_of
 from pipeline.data.splits import Split
 from pipeline.data.task_kinds import TaskKind, kind_of_model
 from pipeline.errors import BadRun, one_line
 from pipeline.system.system_errors import raise_if_of_system
-from pipeline.training.run_reader import LOG, MODEL, RUN, as_recorded, read_predictions, read_run
+from pipeline.training.run_reader import RUN, as_recorded, model_directory, read_log, read_predictions, read_run
 from pipeline.training.student import StudentResult
 
 COMMAND = "train-student"
@@ -95,23 +95,16 @@ class StudentRun:
         kind = cache.manifest.kind
         if not kind.settings:
             return kind
-        file = self.path / MODEL / "config.json"
+        file = model_directory(self.path) / CONFIG
         try:
             return kind_of_model(kind, SimpleNamespace(**read_object(file)))
-        except FileNotFoundError:
-            raise BadRun(f"{self.path} does not have its {MODEL}/ any more. Take it from a copy") from None
         except (OSError, ValueError, TypeError) as error:
             raise_if_of_system(error)
             raise BadRun(f"{file} is damaged ({one_line(error)}). Train the run again") from error
 
     def log(self) -> tuple[LogLine, ...]:
         """Return the lines of its log that can be read; none without a log."""
-        try:
-            lines = (self.path / LOG).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise_if_of_system(error)
-            return ()
-        return tuple(line for text in lines if (line := _log_line(text)) is not None)
+        return tuple(line for entry in read_log(self.path) if (line := _log_line(entry)) is not None)
 
 
 def read_student(path: Path) -> StudentRun:
@@ -155,13 +148,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _log_line(text: str) -> LogLine | None:
+def _log_line(entry: Mapping[str, Any]) -> LogLine | None:
     """Return a line of a log, None for one of another form."""
     try:
-        entry = json.loads(text)
         values = entry["metrics"] if entry["kind"] == "eval" else {"loss": entry["loss"]}
         layers = {int(layer): float(value) for layer, value in entry.get("pt_by_layer", {}).items()}
-        line = LogLine(int(entry["step"]), {str(key): float(value) for key, value in values.items()}, layers)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        line = LogLine(entry["step"], {str(key): float(value) for key, value in values.items()}, layers)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
     return line if all(map(math.isfinite, (*line.values.values(), *line.layers.values()))) else None
