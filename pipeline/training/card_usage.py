@@ -13,10 +13,10 @@ from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{PLACE}")
 model = AutoModelForMultipleChoice.from_pretrained("{PLACE}").eval()
-text, question, choices = "A text.", "A question?", %s
+%s
 inputs = tokenizer(
     [text] * len(choices),
-    [f"{{question}} {{choice}}" for choice in choices],
+    %s,
     truncation="only_first",
     max_length=%d,
     padding=True,
@@ -32,13 +32,17 @@ def usage(record: Mapping[str, Any]) -> str:
     kind, columns = record.get("kind"), record.get("text_columns")
     settings = record.get("settings") if isinstance(record.get("settings"), Mapping) else {}
     length = record.get("max_length") if isinstance(record.get("max_length"), int) else 512
-    texts = '{"text": "A text.", "text_pair": "Another text."}'
-    if not (isinstance(columns, list | tuple) and len(columns) == 2):
-        texts = '"A text."'
+    is_pair = isinstance(columns, list | tuple) and len(columns) == 2
+    texts = '{"text": "A text.", "text_pair": "Another text."}' if is_pair else '"A text."'
     if kind == MULTIPLE_CHOICE.name:
         labels = record.get("labels")
         count = len(labels) if isinstance(labels, list | tuple) else 4
-        return fenced(_CHOICES % ([f"choice {number}" for number in range(1, count + 1)], length), "python")
+        choices = [f"choice {number}" for number in range(1, count + 1)]
+        given, seconds = f'text, choices = "A text.", {choices}', "choices"
+        if is_pair:  # the second text, a question, is read with each choice
+            given = f'text, question, choices = "A text.", "A question?", {choices}'
+            seconds = '[f"{question} {choice}" for choice in choices]'
+        return fenced(_CHOICES % (given, seconds, length), "python")
     cut = f"truncation=True, max_length={length}"
     if kind == MULTI_LABEL.name:
         threshold = _number(settings, "label_threshold", 0.5)

@@ -72,6 +72,17 @@ def test_lines_of_use_are_those_of_the_kind(kind, settings, words):
     compile(lines, "card", "exec")
 
 
+@pytest.mark.parametrize(
+    ("columns", "seconds"),
+    [(["text"], "    choices,"), (["text", "question"], '    [f"{question} {choice}" for choice in')],
+)
+def test_choices_are_read_as_in_training(columns, seconds):
+    text = model_card(STUDENT | {"kind": "multiple-choice", "text_columns": columns, "labels": ["A", "B"]})
+    lines = text.rpartition("```python\n")[2].removesuffix("\n```\n")
+    assert seconds in lines and ("question" in lines) == (len(columns) == 2)
+    compile(lines, "card", "exec")
+
+
 def test_words_of_others_are_neither_markup_nor_metadata():
     record = {
         "command": "train-student",
