@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 from pipeline.data.rows.raw_rows import Gathering
 from pipeline.data.rows.rows import SplitRows
 from pipeline.data.tables.cells import spelled, spelled_choices
+from pipeline.data.tables.whole_rows import json_value
 from pipeline.errors import BadRows, one_line
 from pipeline.inference.input_rows import as_rows
 from pipeline.inference.predictor import Predictor
@@ -43,7 +44,10 @@ def read_lines(lines: list[tuple[int, bytes]], predictor: Predictor) -> tuple[li
         row = _row(number, line, predictor)
         cells = [_cell(number, name, row, predictor) for name in (*predictor.text_columns, *predictor.choices_columns)]
         gathering.add((number, (*cells, None)))
-        objects.append(row)
+        try:
+            objects.append(json_value(row))
+        except OverflowError as error:
+            raise BadRows(f"{STREAM} line {number}: {error}. Fix this line") from error
     gathering.check()
     return objects, as_rows(predictor, gathering.taken())
 

@@ -292,6 +292,22 @@ def test_logits_that_are_not_finite_are_refused(runs, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
+def test_json_lines_have_no_number_that_json_lacks(runs, tmp_path, monkeypatch, capsys):
+    rows = write(tmp_path / "in.jsonl", '{"text": "a", "x": NaN, "y": {"z": [NaN, 1.5]}}\n')
+    predicted(runs["single"], rows, tmp_path / "out.jsonl")
+    [row] = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert json.loads(row, parse_constant=pytest.fail)["y"] == {"z": [None, 1.5]}
+    infinite = write(tmp_path / "infinite.jsonl", '{"text": "a", "x": 1e999}\n')
+    fact = refused(runs["single"], BadOption, file=infinite, out=tmp_path / "no.jsonl")
+    assert fact.startswith("a value cannot be written to a .jsonl file (inf is not a number of JSON)")
+    predicted(runs["single"], infinite, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("a,inf,")
+    [row] = answers(runs["single"], '{"text": "a", "x": NaN}\n', monkeypatch, capsys)
+    assert row["x"] is None
+    with pytest.raises(BadRows, match=r"^stdin line 1: inf is not a number of JSON\. Fix this line$"):
+        answers(runs["single"], '{"text": "a", "x": Infinity}\n', monkeypatch, capsys)
+
+
 # --- lines ---------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -115,8 +116,8 @@ class ObjectRows:
         return ([row.get(name) for name in names] for row in self.rows)
 
     def objects(self) -> Iterator[dict[str, Any]]:
-        """Yield the objects."""
-        return iter(self.rows)
+        """Yield each object as JSON has it: NaN, which Python reads, is null."""
+        return map(json_value, self.rows)
 
     def arrays(self, schema: Any) -> list[Any]:
         """Return a column for each field of the schema, null where an object lacks it."""
@@ -160,7 +161,10 @@ def _same_layout(earlier: Layout | None, later: Layout) -> Layout:
 
 
 def json_value(value: Any) -> Any:
-    """Return a value of a parquet file as JSON can hold it. Raises UnicodeError for bytes that are not UTF-8 text."""
+    """Return a value of a row as JSON can hold it, with null for NaN.
+
+    Raises UnicodeError for bytes that are not UTF-8 text, OverflowError for an infinite number.
+    """
     if isinstance(value, AS_TEXT):
         return str(value)
     if isinstance(value, bytes):
@@ -169,11 +173,15 @@ def json_value(value: Any) -> Any:
         return {str(key): json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [json_value(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        raise OverflowError(f"{value} is not a number of JSON")
     return None if value != value else value
 
 
 def csv_value(value: Any) -> Any:
     """Return a value as a csv field has it: nothing for null and NaN, JSON for lists and objects."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
     value = json_value(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
