@@ -26,6 +26,7 @@ from pipeline.models.accelerator import make_accelerator, prepare_for_cls, resol
 from pipeline.models.checkpoints import load_classifier
 from pipeline.system.cpu import require_single_process
 from pipeline.system.files import read_json, write_json, write_text
+from pipeline.system.markdown import markdown_table
 from pipeline.system.progress import show
 from pipeline.training.learner import predict
 from pipeline.training.provenance import environment
@@ -41,6 +42,7 @@ STUDENTS = ("ft", "kd", "pkd-skip", "pkd-last")
 LABEL_EPOCHS = 20.0  # of a training on labels alone: of the teacher, and of FT
 AT_THE_END = 1_000_000  # steps: dev is not looked at before
 FEW_LABELS = 200  # a teacher trained on fewer may be no better than the most frequent label
+HEADER = "model, layers, learned from, accuracy, agrees with teacher, parameters, examples/s, trained in".split(", ")
 SPEED_EXAMPLES, SPEED_ROUNDS = 512, 3
 EXPORT_EXAMPLES = 200  # on which the export is compared with its run
 
@@ -216,22 +218,23 @@ def _sentences(row: Row) -> str:
 
 def _table(rows: list[Row], cached: cache_teacher.CacheResult, cache_seconds: float | None) -> str:
     """Return the rows in Markdown, with the cost of the teacher below."""
-    lines = [
-        "| model | layers | learned from | accuracy | agrees with teacher | parameters | examples/s | trained in |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row.model} | {row.layers} | {_sentences(row)} | {row.accuracy:.1%} "
-        f"| {row.agreement:.1%} | {row.parameters / 1e6:.1f} M | {row.inference_examples_per_second:,.0f} "
-        f"| {row.seconds:.0f} s |"
+    cells = [
+        [
+            row.model,
+            str(row.layers),
+            _sentences(row),
+            f"{row.accuracy:.1%}",
+            f"{row.agreement:.1%}",
+            f"{row.parameters / 1e6:.1f} M",
+            f"{row.inference_examples_per_second:,.0f}",
+            f"{row.seconds:.0f} s",
+        ]
         for row in rows
     ]
     examples = sum(cached.examples.values())
     took = f" ({cache_seconds:.0f} s)" if cache_seconds is not None else ""
-    lines += [
-        "",
-        f"The teacher ran once over {examples:,} sentences{took} and wrote "
+    return (
+        f"{markdown_table(HEADER, cells)}\n\nThe teacher ran once over {examples:,} sentences{took} and wrote "
         f"{cached.bytes / 1e6:.0f} MB; the students read that. FT has the labels that the teacher had. One seed, "
-        f"{cached.examples['dev']:,} dev sentences: the standard error of an accuracy is 1 point.",
-    ]
-    return "\n".join(lines)
+        f"{cached.examples['dev']:,} dev sentences: the standard error of an accuracy is 1 point."
+    )

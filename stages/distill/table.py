@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.methods import METHODS
+from pipeline.system.markdown import markdown_table
 
 DIGITS = 4  # of a score
 SYMBOLS = {"temperature": "T", "alpha": "alpha", "beta": "beta", "lr": "lr"}  # options, as the table names them
@@ -42,19 +43,14 @@ def table(rows: Sequence[Row], metric: str, conditions: str) -> str:
     """Return the rows in Markdown; the first is the teacher. `conditions` says how latency was measured."""
     tested = any(row.test_score is not None for row in rows)
     header = ["model", "setting", "layers", f"{metric} on dev", *([f"{metric} on test"] * tested)]
-    lines = [_line([*header, "parameters", "ms per example", "speed"]), "|" + " --- |" * (len(header) + 3)]
+    lines = []
     for row in rows:
         scores = [_score(row.score), *([_score(row.test_score)] * tested)]
         ratio = _ratio(rows[0].latency_ms, row.latency_ms)
         taken = "–" if row.latency_ms is None else f"{row.latency_ms:.1f}"
-        cells = [row.model, row.setting, row.layers, *scores, f"{row.parameters / 1e6:.1f} M", taken, ratio]
-        lines.append(_line(cells))
-    lines += ["", f"Milliseconds: {conditions}. Speed: against the teacher."]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+        lines.append([row.model, row.setting, str(row.layers), *scores, f"{row.parameters / 1e6:.1f} M", taken, ratio])
+    text = markdown_table([*header, "parameters", "ms per example", "speed"], lines)
+    return f"{text}\n\nMilliseconds: {conditions}. Speed: against the teacher."
 
 
 def rounded(score: float | None) -> float:
